@@ -1,0 +1,1 @@
+"""Architectures: functions that build a network out of the catalog's layers."""

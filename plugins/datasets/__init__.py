@@ -1,0 +1,1 @@
+"""Data sets: bundled ones, and readers for the user's own files."""

@@ -1,0 +1,40 @@
+"""Real handwritten digits: 1,797 pictures of 8 x 8 that come with scikit-learn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from simulator import Dataset, ShapeError, SimulatorError, hookimpl
+from simulator.data import resized
+
+
+def digits(shape=None):
+    """1,797 real handwritten digits of 8 x 8, in any size by interpolation, grey from 0 to 1.
+
+    Parameters
+    ----------
+    shape : (1, height, width), optional
+        Default: (1, 8, 8), as they are.
+
+    References
+    ----------
+    E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI machine learning repository, 1998.
+    """
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise SimulatorError(
+            "data digits: expected scikit-learn, which brings them, got none; pip install 'cnn-matrix-simulator[data]'"
+        ) from None
+    if shape is not None and (len(shape) != 3 or shape[0] != 1):
+        raise ShapeError(f"data digits: expected a shape (1, height, width), got {shape}; use --input 1x28x28")
+    bunch = load_digits()
+    images = (bunch.images[:, None] / 16).astype(np.float32)
+    if shape is not None:
+        images = resized(images, shape[1:])
+    return Dataset(images, bunch.target.astype(np.int64), classes=tuple("0123456789"))
+
+
+@hookimpl
+def register_datasets(register):
+    register("digits", digits)

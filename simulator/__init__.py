@@ -1,0 +1,59 @@
+"""A convolutional net is a fully connected net whose weight matrix is sparse and shared.
+
+Names are imported when they are first used, so that ``import simulator`` and ``simulator --help`` are quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_WHERE = {
+    "catalog": ["Catalog"],
+    "data": ["Dataset", "RandomShift"],
+    "engine": ["Engine", "SciPyEngine"],
+    "errors": ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError"],
+    "hookspecs": ["hookimpl"],
+    "layers": [
+        "Add", "AveragePool", "Concatenate", "Conv", "ConvTranspose", "Counts", "Dense", "Elementwise", "Flatten",
+        "FunctionLayer", "Layer", "LeakyReLU", "LocallyConnected", "LogSoftmax", "MatrixLayer", "MaxPool", "Pad", "ReLU",
+        "Reshape", "ScaledTanh", "Sigmoid", "Softmax", "Sparse", "Subsample", "Tanh",
+    ],
+    "losses": ["CrossEntropy", "SquaredError", "accuracy"],
+    "matrix": ["TiedMatrix", "identity"],
+    "network": ["Gradients", "Network", "Trace"],
+    "optimizers": ["SGD", "CosineDecay"],
+    "patterns": ["ChannelGroups", "ExplicitPattern", "Pattern", "WindowPattern"],
+    "training": ["Epoch", "evaluate", "train"],
+    "windows": ["Window"],
+}  # fmt: skip
+_MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+
+if TYPE_CHECKING:
+    from simulator.catalog import Catalog
+    from simulator.data import Dataset, RandomShift
+    from simulator.engine import Engine, SciPyEngine
+    from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError
+    from simulator.hookspecs import hookimpl
+    from simulator.layers import *  # noqa: F403
+    from simulator.losses import CrossEntropy, SquaredError, accuracy
+    from simulator.matrix import TiedMatrix, identity
+    from simulator.network import Gradients, Network, Trace
+    from simulator.optimizers import SGD, CosineDecay
+    from simulator.patterns import ChannelGroups, ExplicitPattern, Pattern, WindowPattern
+    from simulator.training import Epoch, evaluate, train
+    from simulator.windows import Window
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'simulator' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"simulator.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

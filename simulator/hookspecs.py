@@ -1,0 +1,63 @@
+"""The hooks that a plugin may implement. Each hands over a callback that puts things on a shelf of the catalog.
+
+A hookimpl is a function of the hook's name, marked with `hookimpl`::
+
+    from simulator import hookimpl
+
+    @hookimpl
+    def register_layers(register):
+        register("swish", Swish)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pluggy
+
+__all__ = ["SHELVES", "hookimpl"]
+
+SHELVES = ("layers", "losses", "optimizers", "architectures", "datasets", "engines")
+
+hookspec = pluggy.HookspecMarker("simulator")
+hookimpl = pluggy.HookimplMarker("simulator")
+
+
+@hookspec
+def register_layers(register: Callable[[str, type], None]) -> None:
+    """Offer layers: ``register(name, layer_class)``, a frozen dataclass that is a `MatrixLayer` or `FunctionLayer`."""
+
+
+@hookspec
+def register_losses(register: Callable[[str, type], None]) -> None:
+    """Offer losses: ``register(name, loss_class)`` with ``value`` and ``grad``."""
+
+
+@hookspec
+def register_optimizers(register: Callable[[str, type], None]) -> None:
+    """Offer optimizers: ``register(name, optimizer_class)`` with ``init`` and ``step``; the first field is ``lr``."""
+
+
+@hookspec
+def register_architectures(register: Callable[[str, Callable[..., Any]], None]) -> None:
+    """Offer architectures: ``register(name, build)``.
+
+    ``build(make, input_shape=(1, 28, 28), classes=10, rng=None, **options)`` returns a `Network` that ends in logits;
+    ``make("conv", ...)`` asks the catalog for a layer. The defaults in the signature are what `simulator describe`
+    uses, further named arguments are the architecture's options.
+    """
+
+
+@hookspec
+def register_datasets(register: Callable[..., None]) -> None:
+    """Offer data sets: ``register(name, load, accepts=None)``.
+
+    ``load(shape=None)`` makes samples of any asked shape, ``load(path)`` reads a file or folder, ``load(path, shape)``
+    does both; each returns a `Dataset`. ``accepts(path)`` tells whether a path looks like this kind of data.
+    """
+
+
+@hookspec
+def register_engines(register: Callable[[str, type], None]) -> None:
+    """Offer engines: ``register(name, engine_class)`` with ``apply``, ``apply_transposed`` and ``grad``."""

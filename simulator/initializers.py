@@ -1,0 +1,66 @@
+"""First values of weights: He, Glorot, LeCun, and zeros.
+
+Sources: K. He et al., "Delving deep into rectifiers", 2015; X. Glorot and Y. Bengio, "Understanding the difficulty of
+training deep feedforward neural networks", 2010; Y. LeCun et al., "Efficient BackProp", 1998.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from simulator.errors import UnknownNameError, nearest
+
+__all__ = ["INITIALIZERS", "initial"]
+
+INITIALIZERS = ("he", "glorot", "lecun", "zeros")
+
+
+def initial(
+    name: str, rng: np.random.Generator, shape: tuple[int, ...], fan_in: float, fan_out: float, dtype: Any
+) -> np.ndarray:
+    """Draw the first values of a weight.
+
+    Parameters
+    ----------
+    name : {"he", "glorot", "lecun", "zeros"}
+        Normal with variance 2 / fan_in, uniform with variance 2 / (fan_in + fan_out), normal with variance
+        1 / fan_in, or zero.
+    rng : numpy.random.Generator
+        Source of randomness.
+    shape : tuple of int
+        Shape of the weight.
+    fan_in, fan_out : float
+        Connections per output unit and per input unit.
+    dtype : numpy dtype
+        Of the result; the numbers drawn do not depend on it.
+
+    Returns
+    -------
+    numpy.ndarray of `shape`
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no initialisation of this name.
+
+    Examples
+    --------
+    >>> initial("zeros", np.random.default_rng(0), (2,), 3, 4, np.float32)
+    array([0., 0.], dtype=float32)
+    """
+    if name == "he":
+        values = rng.standard_normal(shape) * math.sqrt(2 / max(fan_in, 1))
+    elif name == "glorot":
+        values = rng.uniform(-1, 1, shape) * math.sqrt(6 / max(fan_in + fan_out, 1))
+    elif name == "lecun":
+        values = rng.standard_normal(shape) * math.sqrt(1 / max(fan_in, 1))
+    elif name == "zeros":
+        values = np.zeros(shape)
+    else:
+        raise UnknownNameError(
+            f"init: expected one of {', '.join(INITIALIZERS)}, got {name!r}; {nearest(name, INITIALIZERS)}"
+        )
+    return values.astype(dtype)

@@ -1,0 +1,258 @@
+"""Pooling: fewer sites, the same channels. Averages are fixed matrices; a maximum chooses its matrix by the input.
+
+Sources: ONNX operators AveragePool and MaxPool; PyTorch ``nn.AvgPoolNd`` and ``nn.MaxPoolNd``; trainable subsampling is
+that of Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from simulator.errors import ShapeError
+from simulator.layers.base import Affine, Arrays, Forward, Gradients, FunctionLayer, MatrixLayer, Shape, check_channels
+from simulator.patterns import ChannelGroups, Pattern, WindowPattern
+from simulator.windows import Window
+
+__all__ = ["AveragePool", "MaxPool", "Subsample"]
+
+Sizes = int | Sequence[int]
+
+
+def _pool_window(layer: Any, space: Sequence[int], who: str) -> Window:
+    """The window of a pooling layer; a kernel of "global" covers the whole space."""
+    if layer.kernel == "global":
+        return Window(tuple(space), who=who)
+    if isinstance(layer.kernel, str):
+        raise ShapeError(f"{who} kernel: expected sizes or 'global', got {layer.kernel!r}; write 'global' or a number")
+    stride = layer.kernel if layer.stride is None else layer.stride
+    return Window(layer.kernel, stride, layer.dilation, layer.padding, ceil=layer.ceil, who=who)
+
+
+def _pool_shape(layer: Any, input_shape: Shape, who: str) -> Shape:
+    channels, *space = check_channels(input_shape, who)
+    window = _pool_window(layer, space, who)
+    out = window.output_space(space)
+    for axis, table in enumerate(window.axis_sites(space)):
+        empty = np.flatnonzero(np.all(table < 0, axis=1))
+        if len(empty):
+            raise ShapeError(
+                f"{who}: expected every window to read some input, got only padding in window {empty[0]} along axis "
+                f"{axis}; pad less"
+            )
+    return (channels, *out)
+
+
+@dataclass(frozen=True)
+class AveragePool(MatrixLayer):
+    """The mean over each window, channel by channel.
+
+    As a matrix: the same nonzero 1/k for every tap of a window; the weight is fixed.
+
+    Parameters
+    ----------
+    kernel : int, sequence of int or "global"
+        Taps per axis; "global" takes the whole map.
+    stride : int or sequence of int, optional
+        Sites between windows. Default: the kernel.
+    padding : int, sequence or str, default 0
+        See `simulator.windows.Window`.
+    ceil : bool, default False
+        Round the number of windows up.
+    count_include_pad : bool, default True
+        Whether k counts the taps on padding. Taps beyond the padding (in ceil mode) never count.
+    dilation : int or sequence of int, default 1
+        Sites between taps.
+
+    Examples
+    --------
+    >>> AveragePool(2).pattern((1, 4, 4))
+    WindowPattern 4 x 16: 16 nonzeros share 1 weights
+    >>> AveragePool("global").output_shape((64, 7, 7))
+    (64, 1, 1)
+    """
+
+    kernel: Sizes | str
+    stride: Sizes | None = None
+    padding: int | str | Sequence[Any] = 0
+    ceil: bool = False
+    count_include_pad: bool = True
+    dilation: Sizes = 1
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        return _pool_shape(self, input_shapes[0], "average-pool")
+
+    def _divisors(self, space: Sequence[int]) -> np.ndarray:
+        """How many taps each window counts: (1,) if all count equally many, else (out_sites,)."""
+        window = _pool_window(self, space, "average-pool")
+        if self.count_include_pad:
+            # Slide over the padded input as if it were all input: only taps beyond it are missing.
+            pairs = window.padding_pairs(space)
+            padded = [n + a + b for n, (a, b) in zip(space, pairs, strict=True)]
+            kernel, stride, dilation = window.sizes(space)
+            counts = [
+                np.sum(np.arange(count)[:, None] * s + np.arange(k) * d < n, axis=1)
+                for n, k, s, d, count in zip(padded, kernel, stride, dilation, window.output_space(space), strict=True)
+            ]
+        else:
+            counts = [np.sum(table >= 0, axis=1) for table in window.axis_sites(space)]
+        total = np.ones((), np.int64)
+        for count in counts:
+            total = np.multiply.outer(total, count)
+        return total.ravel()[:1] if np.all(total == total.flat[0]) else total.ravel()
+
+    def weight_shape(self, input_shape: Shape) -> Shape:
+        return self._divisors(input_shape[1:]).shape
+
+    def fixed_weight(self, input_shape: Shape) -> np.ndarray:
+        return 1 / self._divisors(input_shape[1:])
+
+    def pattern(self, input_shape: Shape) -> Pattern:
+        channels, *space = input_shape
+        sites = _pool_window(self, space, "average-pool").sites(space)
+        per_site = int(len(self._divisors(space)) > 1)
+        groups = ChannelGroups.full(channels, channels, channels)
+        return WindowPattern(groups, channels, sites, math.prod(space), (0, per_site, 0))
+
+
+@dataclass(frozen=True)
+class Subsample(MatrixLayer):
+    """LeNet-5's trainable subsampling: the sum over each window times one coefficient per map, plus a bias.
+
+    As a matrix: all taps of all windows of a map share one weight.
+
+    Parameters
+    ----------
+    kernel : int or sequence of int
+        Taps per axis.
+    stride : int or sequence of int, optional
+        Sites between windows. Default: the kernel.
+    padding, ceil, dilation
+        As for `AveragePool`.
+    bias : bool or "unit", default True
+        One per channel, none, or one per unit.
+    init : str, default "lecun"
+        First values of the coefficients.
+
+    Examples
+    --------
+    >>> Subsample(2).param_shapes((6, 28, 28))
+    {'weight': (6,), 'bias': (6,)}
+    """
+
+    kernel: Sizes | str
+    stride: Sizes | None = None
+    padding: int | str | Sequence[Any] = 0
+    ceil: bool = False
+    dilation: Sizes = 1
+    bias: bool | str = True
+    init: str = "lecun"
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        return _pool_shape(self, input_shapes[0], "subsample")
+
+    def weight_shape(self, input_shape: Shape) -> Shape:
+        return input_shape[:1]
+
+    def pattern(self, input_shape: Shape) -> Pattern:
+        channels, *space = input_shape
+        sites = _pool_window(self, space, "subsample").sites(space)
+        groups = ChannelGroups.full(channels, channels, channels)
+        return WindowPattern(groups, channels, sites, math.prod(space), (1, 0, 0))
+
+
+@dataclass(frozen=True)
+class MaxPool(FunctionLayer):
+    """The largest value in each window, channel by channel.
+
+    As a matrix: for one sample the 0/1 matrix with a single one per row, where the maximum stands.
+
+    Parameters
+    ----------
+    kernel : int, sequence of int or "global"
+        Taps per axis; "global" takes the whole map.
+    stride : int or sequence of int, optional
+        Sites between windows. Default: the kernel.
+    padding : int, sequence or str, default 0
+        Padding is minus infinity: it is never the maximum.
+    ceil : bool, default False
+        Round the number of windows up.
+    dilation : int or sequence of int, default 1
+        Sites between taps.
+
+    Notes
+    -----
+    Of equal values the first in C order is taken; NaN is larger than any number.
+
+    Examples
+    --------
+    >>> MaxPool(2).output_shape((6, 28, 28))
+    (6, 14, 14)
+    """
+
+    kernel: Sizes | str
+    stride: Sizes | None = None
+    padding: int | str | Sequence[Any] = 0
+    ceil: bool = False
+    dilation: Sizes = 1
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        return _pool_shape(self, input_shapes[0], "max-pool")
+
+    def forward(
+        self,
+        params: Arrays,
+        buffers: Arrays,
+        *xs: np.ndarray,
+        training: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> Forward:
+        (x,) = xs
+        y, chosen = self._select(x)
+        window = _pool_window(self, x.shape[1:-1], "max-pool")
+
+        def pullback(dy: np.ndarray) -> Gradients:
+            space = x.shape[1:-1]
+            border = window.padded_shape(space)
+            padded = [n + a + b for n, (a, b) in zip(space, border, strict=True)]
+            dx = np.zeros((len(x), *padded, x.shape[-1]), dy.dtype)
+            for tap, view in enumerate(window.tap_slices(space)):
+                dx[:, *view] += dy * (chosen == tap)
+            inner = tuple(slice(a, a + n) for n, (a, _) in zip(space, border, strict=True))
+            return (np.ascontiguousarray(dx[:, *inner]),), {}
+
+        return y, pullback, {}
+
+    def _select(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Maximum of each window and the tap where it stands, both (channels, *out_space, batch)."""
+        space = x.shape[1:-1]
+        window = _pool_window(self, space, "max-pool")
+        border = window.padded_shape(space)
+        if any(a or b for a, b in border):
+            x = np.pad(x, ((0, 0), *border, (0, 0)), constant_values=-np.inf)
+        first, *others = window.tap_slices(space)
+        y = x[:, *first].copy()
+        chosen = np.zeros(y.shape, np.min_scalar_type(len(others)))
+        for tap, view in enumerate(others, start=1):
+            value = x[:, *view]
+            larger = ~(value <= y) & ~np.isnan(y)  # true also where value is NaN
+            np.copyto(chosen, tap, where=larger)
+            np.copyto(y, value, where=larger)
+        return y, chosen
+
+    def affine_at(
+        self, params: Arrays, buffers: Arrays, *xs: np.ndarray
+    ) -> Affine:
+        (x,) = xs
+        _, chosen = self._select(x[..., None])
+        sites = _pool_window(self, x.shape[1:], "max-pool").sites(x.shape[1:])
+        tap = chosen.reshape(len(x), -1)  # (channels, out_sites)
+        column = np.arange(len(x))[:, None] * math.prod(x.shape[1:]) + sites[np.arange(len(sites)), tap]
+        n = tap.size
+        matrix = sparse.csr_array((np.ones(n, x.dtype), column.ravel(), np.arange(n + 1)), shape=(n, x.size))
+        return [matrix], np.zeros(n, x.dtype)

@@ -1,0 +1,225 @@
+"""Layers that only move units around: flatten, reshape, pad, add, concatenate.
+
+As matrices: identities, side by side or stacked; padding is an identity with empty rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from simulator.errors import ShapeError
+from simulator.layers.base import Affine, Arrays, Forward, FunctionLayer, MatrixLayer, Shape, check_channels
+from simulator.patterns import ChannelGroups, Pattern, WindowPattern
+from simulator.windows import Window, check_size
+
+__all__ = ["Add", "Concatenate", "Flatten", "Pad", "Reshape"]
+
+
+class _Rearrangement(FunctionLayer):
+    """The same units in another shape: as a matrix the identity."""
+
+    def forward(
+        self,
+        params: Arrays,
+        buffers: Arrays,
+        *xs: np.ndarray,
+        training: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> Forward:
+        (x,) = xs
+        out = (*self.output_shape(x.shape[:-1]), x.shape[-1])
+        return x.reshape(out), lambda dy: ((dy.reshape(x.shape),), {}), {}
+
+    def affine_at(
+        self, params: Arrays, buffers: Arrays, *xs: np.ndarray
+    ) -> Affine:
+        (x,) = xs
+        return [sparse.eye_array(x.size, dtype=x.dtype, format="csr")], np.zeros(x.size, x.dtype)
+
+
+@dataclass(frozen=True)
+class Flatten(_Rearrangement):
+    """All units in one line, in C order.
+
+    As a matrix: the identity.
+
+    Examples
+    --------
+    >>> Flatten().output_shape((16, 5, 5))
+    (400,)
+    """
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        return (math.prod(input_shapes[0]),)
+
+
+@dataclass(frozen=True)
+class Reshape(_Rearrangement):
+    """The same units in another shape, in C order.
+
+    As a matrix: the identity.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of one output sample; one entry may be -1, which is worked out.
+
+    Examples
+    --------
+    >>> Reshape((4, -1)).output_shape((2, 2, 3))
+    (4, 3)
+    """
+
+    shape: Sequence[int]
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        total = math.prod(input_shapes[0])
+        shape = [check_size(n, "reshape shape", least=-1) for n in self.shape]
+        known = math.prod(n for n in shape if n != -1)
+        if shape.count(-1) == 1 and known and total % known == 0:
+            shape[shape.index(-1)] = total // known
+        if math.prod(shape) != total or -1 in shape or 0 in shape:
+            raise ShapeError(
+                f"reshape: expected a shape of {total} units, got {tuple(self.shape)} for an input of shape "
+                f"{input_shapes[0]}; choose sizes with that product"
+            )
+        return tuple(shape)
+
+
+@dataclass(frozen=True)
+class Pad(MatrixLayer):
+    """Sites added around the input.
+
+    As a matrix: a 0/1 matrix with a one where an output site copies an input site; a value other than 0 is an offset.
+
+    Parameters
+    ----------
+    padding : int, one per axis, or (begin, end) pairs
+        Sites to add at each border.
+    mode : {"constant", "circular", "reflect", "replicate"}, default "constant"
+        What stands on them.
+    pad_value : float, default 0
+        The constant of mode "constant".
+
+    Examples
+    --------
+    >>> Pad(2).output_shape((1, 28, 28))
+    (1, 32, 32)
+    """
+
+    padding: int | Sequence[Any]
+    mode: str = "constant"
+    pad_value: float = 0.0
+
+    @property
+    def window(self) -> Window:
+        if isinstance(self.padding, str):
+            raise ShapeError(f"pad padding: expected numbers, got {self.padding!r}; give the sites to add")
+        return Window(1, padding=self.padding, mode=self.mode, who="pad")
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        channels, *space = check_channels(input_shapes[0], "pad")
+        return (channels, *self.window.output_space(space))
+
+    def weight_shape(self, input_shape: Shape) -> Shape:
+        return (1,)
+
+    def fixed_weight(self, input_shape: Shape) -> np.ndarray:
+        return np.ones(1)
+
+    def pattern(self, input_shape: Shape) -> Pattern:
+        channels, *space = input_shape
+        groups = ChannelGroups.full(channels, channels, channels)
+        return WindowPattern(groups, channels, self.window.sites(space), math.prod(space), (0, 0, 0))
+
+
+@dataclass(frozen=True)
+class Add(FunctionLayer):
+    """The sum of inputs of one shape: a skip connection.
+
+    As a matrix: [I I].
+
+    Examples
+    --------
+    >>> Add().output_shape((8, 4, 4), (8, 4, 4))
+    (8, 4, 4)
+    """
+
+    inputs = None
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        if any(s != input_shapes[0] for s in input_shapes):
+            raise ShapeError(
+                f"add: expected inputs of one shape, got {', '.join(map(str, input_shapes))}; project or pad one of "
+                "them first"
+            )
+        return input_shapes[0]
+
+    def forward(
+        self,
+        params: Arrays,
+        buffers: Arrays,
+        *xs: np.ndarray,
+        training: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> Forward:
+        y = xs[0] + xs[1]
+        for x in xs[2:]:
+            y += x
+        return y, lambda dy: ((dy,) * len(xs), {}), {}
+
+    def affine_at(
+        self, params: Arrays, buffers: Arrays, *xs: np.ndarray
+    ) -> Affine:
+        x = xs[0]
+        return [sparse.eye_array(x.size, dtype=x.dtype, format="csr") for _ in xs], np.zeros(x.size, x.dtype)
+
+
+@dataclass(frozen=True)
+class Concatenate(FunctionLayer):
+    """The channels of all inputs, one after the other.
+
+    As a matrix: identities below each other.
+
+    Examples
+    --------
+    >>> Concatenate().output_shape((64, 7, 7), (32, 7, 7))
+    (96, 7, 7)
+    """
+
+    inputs = None
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        if any(s[1:] != input_shapes[0][1:] for s in input_shapes):
+            raise ShapeError(
+                f"concatenate: expected inputs that differ only in channels, got {', '.join(map(str, input_shapes))}; "
+                "bring them to one size first"
+            )
+        return (sum(s[0] for s in input_shapes), *input_shapes[0][1:])
+
+    def forward(
+        self,
+        params: Arrays,
+        buffers: Arrays,
+        *xs: np.ndarray,
+        training: bool = False,
+        rng: np.random.Generator | None = None,
+    ) -> Forward:
+        edges = np.cumsum([len(x) for x in xs])[:-1]
+        return np.concatenate(xs), lambda dy: (tuple(np.split(dy, edges)), {}), {}
+
+    def affine_at(
+        self, params: Arrays, buffers: Arrays, *xs: np.ndarray
+    ) -> Affine:
+        total = sum(x.size for x in xs)
+        matrices, start = [], 0
+        for x in xs:
+            matrices.append(sparse.eye_array(total, x.size, k=-start, dtype=x.dtype, format="csr"))
+            start += x.size
+        return matrices, np.zeros(total, xs[0].dtype)

@@ -1,0 +1,353 @@
+"""The tied matrix: a sparse matrix whose nonzeros share weights. The heart of the simulator.
+
+One sentence defines it: nonzero k, in CSR row order, is ``weight.ravel()[ties[k]]``. With this module one can
+
+- multiply by W and by Wᵀ, look at single rows and columns, and get the literal `scipy.sparse` matrix;
+- take the gradient with respect to the shared weights: the sum over all connections that share one;
+- loosen the sharing (`untied`, `densified`) and tighten it again (`retied`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.sparse import csgraph
+
+from simulator.errors import ShapeError
+from simulator.patterns import ChannelGroups, ExplicitPattern, Pattern, WindowPattern
+
+__all__ = ["TiedMatrix", "identity"]
+
+GIB = 2**30
+_BLOCK_BYTES = 2**25  # what the gradient may use for intermediate results
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TiedMatrix:
+    """A sparse matrix (n_out, n_in) whose nonzero k, in CSR row order, is ``weight.ravel()[ties[k]]``.
+
+    Parameters
+    ----------
+    pattern : Pattern
+        Connections and ties.
+    weight : array_like
+        The shared weights, of any shape with ``pattern.n_ties`` entries; kept as a read-only view.
+
+    Raises
+    ------
+    ShapeError
+        If the number of weights is not the number of ties.
+
+    Examples
+    --------
+    >>> shift = ExplicitPattern([0, 0, 1, 1], [0, 1, 1, 2], [0, 1, 0, 1], shape=(2, 3))
+    >>> W = TiedMatrix(shift, [10.0, 1.0])
+    >>> W
+    TiedMatrix 2 x 3: 4 nonzeros share 2 weights
+    >>> W.tocsr().toarray()
+    array([[10.,  1.,  0.],
+           [ 0., 10.,  1.]])
+    >>> W @ [1.0, 2.0, 3.0]
+    array([12., 23.])
+    """
+
+    pattern: Pattern
+    weight: np.ndarray
+
+    def __post_init__(self) -> None:
+        weight = np.asarray(self.weight).view()
+        if weight.size != self.pattern.n_ties:
+            raise ShapeError(
+                f"TiedMatrix: expected {self.pattern.n_ties} weights, one per tie, got {weight.size} (shape "
+                f"{weight.shape}); give a weight that fits the pattern"
+            )
+        weight.flags.writeable = False
+        object.__setattr__(self, "weight", weight)
+
+    @classmethod
+    def from_sparse(cls, matrix: Any, ties: Any = None) -> TiedMatrix:
+        """Read any scipy sparse matrix, with or without sharing.
+
+        Parameters
+        ----------
+        matrix : scipy sparse array or matrix, (n_out, n_in)
+            Every stored entry becomes a connection; repeated entries stay separate.
+        ties : array_like of int, (nnz,), optional
+            Tie of each stored entry, in the order of ``matrix.tocoo()``. Default: each its own.
+
+        Returns
+        -------
+        TiedMatrix
+
+        Raises
+        ------
+        ShapeError
+            If `matrix` is not sparse, or entries with one tie have different values.
+
+        Examples
+        --------
+        >>> TiedMatrix.from_sparse(sparse.eye_array(3), ties=[0, 0, 0])
+        TiedMatrix 3 x 3: 3 nonzeros share 1 weights
+        """
+        if not sparse.issparse(matrix) or matrix.ndim != 2:
+            raise ShapeError(
+                f"TiedMatrix.from_sparse: expected a two-dimensional scipy sparse matrix, got {type(matrix).__name__}; "
+                "wrap a dense one as scipy.sparse.csr_array(matrix)"
+            )
+        coo = matrix.tocoo()
+        pattern = ExplicitPattern(*coo.coords, ties, shape=coo.shape)
+        data = coo.data[np.argsort(coo.coords[0], kind="stable")]
+        _, _, tie = pattern.csr
+        weight = np.zeros(pattern.n_ties, coo.dtype)
+        weight[tie] = data
+        wrong = np.flatnonzero((weight[tie] != data) & ~(np.isnan(weight[tie]) & np.isnan(data)))
+        if len(wrong):
+            k = wrong[0]
+            raise ShapeError(
+                f"TiedMatrix.from_sparse: expected one value for all entries of tie {tie[k]}, got {data[k]} and "
+                f"{weight[tie[k]]}; give these entries different ties or equal values"
+            )
+        return cls(pattern, weight)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.pattern.shape
+
+    @property
+    def nnz(self) -> int:
+        return self.pattern.nnz
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.weight.dtype
+
+    @property
+    def T(self) -> TiedMatrix:
+        """The transposed matrix on the same weight."""
+        return TiedMatrix(self.pattern.T, self.weight)
+
+    def with_weight(self, weight: Any) -> TiedMatrix:
+        """The same pattern with other weights; nothing is rebuilt but the values."""
+        return TiedMatrix(self.pattern, weight)
+
+    def row(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Fan-in of output unit `i`: columns, ties and values, each (fan_in,)."""
+        cols, ties = self.pattern.row(i)
+        return cols, ties, self.weight.ravel()[ties]
+
+    def column(self, j: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Fan-out of input unit `j`: rows, ties and values, each (fan_out,)."""
+        rows, ties = self.pattern.column(j)
+        return rows, ties, self.weight.ravel()[ties]
+
+    @cached_property
+    def csr(self) -> sparse.csr_array:
+        """The CSR matrix on the pattern's own index arrays: what an engine multiplies with. Do not change it."""
+        self._check_bytes(4 * GIB)
+        indptr, indices, ties = self.pattern.csr
+        return sparse.csr_array((self.weight.ravel()[ties], indices, indptr), shape=self.shape)
+
+    def tocsr(self, max_bytes: int = 4 * GIB) -> sparse.csr_array:
+        """The equivalent fully connected layer: a new `scipy.sparse.csr_array` of shape (n_out, n_in).
+
+        Parameters
+        ----------
+        max_bytes : int, default 4 GiB
+            A larger matrix is refused before any memory is touched.
+
+        Returns
+        -------
+        scipy.sparse.csr_array
+            Its own copy. Repeated cells (a window that reads one input twice) are stored separately.
+
+        Raises
+        ------
+        ShapeError
+            If the matrix would need more than `max_bytes`.
+        """
+        self._check_bytes(max_bytes)
+        kept = self.pattern.__dict__.get("csr")
+        indptr, indices, ties = kept or self.pattern.build_csr()
+        if kept:
+            indptr, indices = indptr.copy(), indices.copy()
+        return sparse.csr_array((self.weight.ravel()[ties], indices, indptr), shape=self.shape)
+
+    def _check_bytes(self, max_bytes: int) -> None:
+        need = self.pattern.csr_nbytes(self.dtype)
+        if need > max_bytes:
+            raise ShapeError(
+                f"TiedMatrix.tocsr: expected at most {max_bytes:,} bytes, got a matrix of {need:,} bytes ({self.nnz:,} "
+                "nonzeros); look at single rows and columns, or raise max_bytes"
+            )
+
+    def _operand(self, x: Any, n: int, who: str) -> np.ndarray:
+        x = np.asarray(x)
+        if x.ndim not in (1, 2) or x.shape[0] != n:
+            raise ShapeError(
+                f"TiedMatrix {who}: expected ({n},) or ({n}, batch), got {x.shape}; the matrix is "
+                f"{self.shape[0]} x {self.shape[1]}"
+            )
+        return x
+
+    def __matmul__(self, x: Any) -> np.ndarray:
+        """W @ x for x of shape (n_in,) or (n_in, batch)."""
+        return self.csr @ self._operand(x, self.shape[1], "@")
+
+    matvec = __matmul__
+
+    def rmatvec(self, dy: Any) -> np.ndarray:
+        """Wᵀ @ dy for dy of shape (n_out,) or (n_out, batch)."""
+        return self.csr.T @ self._operand(dy, self.shape[0], "rmatvec")
+
+    matmat = matvec
+    rmatmat = rmatvec
+
+    def grad(self, x: Any, dy: Any) -> np.ndarray:
+        """Gradient of ``sum(dy * (self @ x))`` with respect to the weight.
+
+        Parameters
+        ----------
+        x : array_like, (n_in,) or (n_in, batch)
+            Input of the product.
+        dy : array_like, (n_out,) or (n_out, batch)
+            Gradient of the loss with respect to the output.
+
+        Returns
+        -------
+        numpy.ndarray
+            In the weight's shape: for each shared weight the sum of ``dy[row] * x[col]`` over its connections.
+        """
+        x, dy = self._operand(x, self.shape[1], "grad x"), self._operand(dy, self.shape[0], "grad dy")
+        if x.shape[1:] != dy.shape[1:]:
+            raise ShapeError(
+                f"TiedMatrix grad: expected x and dy of one batch, got {x.shape} and {dy.shape}; give both for the same "
+                "samples"
+            )
+        dtype = np.result_type(x, dy, self.dtype)
+        total = np.zeros(self.pattern.n_ties, np.float64)
+        if x.ndim == 1:
+            x, dy = x[:, None], dy[:, None]
+        for products, ties in self._connection_products(x, dy):
+            total += np.bincount(ties, products, minlength=len(total))
+        return total.reshape(self.weight.shape).astype(dtype, copy=False)
+
+    def _connection_products(self, x: np.ndarray, dy: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """For every connection the sum of ``dy[row] * x[col]`` over the batch, in bounded blocks, with its tie."""
+        indptr, indices, ties = self.pattern.csr
+        n_out, n_in = self.shape
+        if n_out * n_in <= 32 * self.nnz:  # dense enough: all pairs by BLAS, then pick
+            step = max(1, _BLOCK_BYTES // max(1, n_in * x.itemsize))
+            for start in range(0, n_out, step):
+                stop = min(n_out, start + step)
+                part = slice(indptr[start], indptr[stop])
+                rows = np.repeat(np.arange(stop - start), np.diff(indptr[start : stop + 1]))
+                yield (dy[start:stop] @ x.T)[rows, indices[part]], ties[part]
+            return
+        rows = np.repeat(np.arange(n_out, dtype=indices.dtype), np.diff(indptr))
+        step = max(1, _BLOCK_BYTES // max(1, 2 * x.shape[1] * x.itemsize))
+        for start in range(0, self.nnz, step):
+            part = slice(start, start + step)
+            yield np.einsum("kb,kb->k", dy[rows[part]], x[indices[part]]), ties[part]
+
+    def untied(self, max_bytes: int = 4 * GIB) -> TiedMatrix:
+        """The same matrix with one weight per connection: nothing is shared any more.
+
+        Returns
+        -------
+        TiedMatrix
+            Weight of shape (nnz,).
+        """
+        self._check_bytes(max_bytes)
+        rows, cols, ties = self.pattern.triplets()
+        return TiedMatrix(ExplicitPattern(rows, cols, shape=self.shape), self.weight.ravel()[ties])
+
+    def densified(self, max_bytes: int = 4 * GIB) -> TiedMatrix:
+        """The same matrix as a dense layer: every cell is a weight of its own, the zeros too.
+
+        Returns
+        -------
+        TiedMatrix
+            Weight of shape (n_out, n_in); repeated cells are summed.
+
+        Raises
+        ------
+        ShapeError
+            If the dense weight would need more than `max_bytes`.
+        """
+        n_out, n_in = self.shape
+        need = n_out * n_in * self.dtype.itemsize
+        if need > max_bytes:
+            raise ShapeError(
+                f"TiedMatrix.densified: expected at most {max_bytes:,} bytes, got {n_out} x {n_in} cells of "
+                f"{need:,} bytes; use a smaller layer or raise max_bytes"
+            )
+        return TiedMatrix(dense_pattern(n_out, n_in), self.tocsr(max_bytes).toarray())
+
+    def retied(self, onto: Pattern) -> TiedMatrix:
+        """The nearest matrix that shares its weights as `onto` does.
+
+        Parameters
+        ----------
+        onto : Pattern
+            Connections and ties to project onto, of the same shape.
+
+        Returns
+        -------
+        TiedMatrix
+            Weight of shape (n_ties,).
+
+        Raises
+        ------
+        ShapeError
+            If the shapes differ.
+
+        Notes
+        -----
+        θ = S⁺ vec(W), the least squares solution of smallest norm. Where no cell is repeated SᵀS is diagonal and θ is
+        the mean over the cells of each tie; otherwise the ties that meet in a cell are solved together.
+        """
+        if onto.shape != self.shape:
+            raise ShapeError(
+                f"TiedMatrix.retied: expected a pattern of shape {self.shape}, got {onto.shape}; use the pattern that "
+                "this matrix came from"
+            )
+        rows, cols, ties = onto.triplets()
+        cells, cell = np.unique(rows.astype(np.int64) * self.shape[1] + cols, return_inverse=True)
+        values = np.asarray(self.tocsr()[cells // self.shape[1], cells % self.shape[1]]).ravel()
+        S = sparse.csr_array((np.ones(len(ties)), (cell, ties)), shape=(len(cells), onto.n_ties))
+        normal, right = (S.T @ S).tocsr(), S.T @ values
+        count, member = csgraph.connected_components(normal, directed=False)
+        diagonal = normal.diagonal()
+        theta = np.divide(right, diagonal, out=np.zeros(onto.n_ties), where=diagonal > 0)
+        sizes = np.bincount(member, minlength=count)
+        order = np.argsort(member, kind="stable")
+        for group in np.split(order, np.cumsum(sizes)[:-1]):
+            if len(group) > 1:
+                theta[group] = np.linalg.pinv(normal[group][:, group].toarray(), hermitian=True) @ right[group]
+        return TiedMatrix(onto, theta.astype(self.dtype))
+
+    def __repr__(self) -> str:
+        return repr(self.pattern).replace(type(self.pattern).__name__, "TiedMatrix", 1)
+
+
+def dense_pattern(n_out: int, n_in: int) -> WindowPattern:
+    """Every output unit connected to every input unit by a weight of its own, laid out (n_out, n_in)."""
+    sites = np.arange(n_in)[None, :]  # (1, n_in): one window that sees everything
+    return WindowPattern(ChannelGroups.full(n_out, 1), 1, sites, n_in, (n_in, 0, 1))
+
+
+def identity(n: int, dtype: Any = np.float64) -> TiedMatrix:
+    """The identity of size `n`, its ones shared: what a skip connection is.
+
+    Examples
+    --------
+    >>> identity(4)
+    TiedMatrix 4 x 4: 4 nonzeros share 1 weights
+    """
+    sites = np.arange(n)[:, None]  # (n, 1)
+    return TiedMatrix(WindowPattern(ChannelGroups.full(1, 1), 1, sites, n, (0, 0, 0)), np.ones(1, dtype))

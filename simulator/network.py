@@ -1,0 +1,811 @@
+"""Networks: immutable graphs of named layers, run forward and backward.
+
+With this module one can
+
+- build a graph of layers with shapes worked out, and every misfit reported where it is added;
+- run it and keep every activation (`Trace`), and take gradients of weights, inputs and activations;
+- ask any node for its matrix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+from simulator.engine import Engine, SciPyEngine
+from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
+from simulator.layers.base import Counts, FunctionLayer, Layer, MatrixLayer, Pullback, Shape
+from simulator.matrix import TiedMatrix
+from simulator.patterns import Pattern, WindowPattern
+
+__all__ = ["Gradients", "Input", "Network", "Node", "Trace", "as_rng"]
+
+Rng = np.random.Generator | int | None
+
+
+def as_rng(rng: Rng) -> np.random.Generator:
+    """A generator from a seed, or the generator itself."""
+    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+
+
+@dataclass(frozen=True)
+class Input(Layer):
+    """Where a sample enters the network."""
+
+    shape: Shape
+    inputs = 0
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        if not self.shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in self.shape):
+            raise ShapeError(
+                f"input: expected a shape of positive integers such as (1, 28, 28), got {self.shape!r}; give channels "
+                "and then the sizes of space"
+            )
+        return tuple(int(n) for n in self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A layer in its place: name, inputs, shapes. It holds no weights, so all copies of a network share it.
+
+    Parameters
+    ----------
+    name : str
+        Unique in the network.
+    layer : Layer
+        What it computes.
+    inputs : tuple of str
+        Names of the nodes that it reads.
+    input_shapes : tuple of shapes
+        Their shapes.
+    shape : tuple of int
+        Of one output sample, (channels, *space).
+    share : str, optional
+        Node whose weights this one uses.
+    """
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+    input_shapes: tuple[Shape, ...]
+    shape: Shape
+    share: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """The node that holds the weights."""
+        return self.share or self.name
+
+    @cached_property
+    def pattern(self) -> Pattern | None:
+        """Connections and ties of a matrix layer, else None."""
+        return self.layer.pattern(*self.input_shapes) if isinstance(self.layer, MatrixLayer) else None
+
+    @cached_property
+    def padding(self) -> WindowPattern | None:
+        """The taps that read a pad value other than 0, as connections to one constant unit."""
+        if getattr(self.layer, "pad_value", 0) and isinstance(self.pattern, WindowPattern):
+            missing = self.pattern.missing()
+            return missing if missing.nnz else None
+        return None
+
+    @cached_property
+    def fixed_weight(self) -> np.ndarray | None:
+        """The weight of a matrix layer that is not trained."""
+        return self.layer.fixed_weight(*self.input_shapes) if isinstance(self.layer, MatrixLayer) else None
+
+    @cached_property
+    def param_shapes(self) -> dict[str, Shape]:
+        return self.layer.param_shapes(*self.input_shapes)
+
+    @property
+    def counts(self) -> Counts:
+        """Params, connections, nonzeros; shared weights are counted where they belong."""
+        counts = self.layer.counts(*self.input_shapes)
+        return replace(counts, params=0) if self.share else counts
+
+
+class Network:
+    """An immutable directed acyclic graph of layers.
+
+    Build one with `Network.input` and `add`, or `Network.sequential`; each call returns a new network that shares
+    everything with the old one.
+
+    Examples
+    --------
+    >>> from simulator.layers import Conv, Dense, ReLU
+    >>> net = Network.sequential((1, 8, 8), [Conv(4, kernel=3), ReLU(), Dense(10)], rng=0)
+    >>> net
+    Network 3 layers, 1490 params: (1, 8, 8) -> (10,)
+    >>> net.predict(np.zeros((5, 1, 8, 8))).shape
+    (5, 10)
+    >>> net.node("conv1").matrix
+    TiedMatrix 144 x 64: 1296 nonzeros share 36 weights
+    """
+
+    def __init__(
+        self,
+        nodes: Mapping[str, Node],
+        params: Mapping[str, np.ndarray] | None,
+        buffers: Mapping[str, np.ndarray],
+        dtype: np.dtype,
+        engine: Engine,
+        outputs: tuple[str, ...] | None = None,
+    ) -> None:
+        self._nodes = dict(nodes)
+        self._params = None if params is None else dict(params)
+        self._buffers = dict(buffers)
+        self._outputs = outputs
+        self.dtype = np.dtype(dtype)
+        self.engine = engine
+
+    def _replace(self, **changes: Any) -> Network:
+        state = {
+            "nodes": self._nodes,
+            "params": self._params,
+            "buffers": self._buffers,
+            "dtype": self.dtype,
+            "engine": self.engine,
+            "outputs": self._outputs,
+        }
+        return Network(**{**state, **changes})
+
+    # ------------------------------------------------------------------ building
+
+    @classmethod
+    def input(
+        cls, shape: Iterable[int], name: str = "input", *, dtype: Any = np.float32, engine: Engine | None = None
+    ) -> Network:
+        """A network that is nothing but an input.
+
+        Parameters
+        ----------
+        shape : iterable of int
+            Of one sample, (channels, *space).
+        name : str, default "input"
+            Name of the node.
+        dtype : numpy dtype, default float32
+            float32, or float64 for proofs.
+        engine : Engine, default `SciPyEngine`
+            Who multiplies.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        ShapeError
+            If a size is not positive, or the dtype is neither float32 nor float64.
+        """
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise ShapeError(f"network dtype: expected float32 or float64, got {dtype}; choose one of them")
+        return cls({}, {}, {}, dtype, engine or SciPyEngine()).add_input(shape, name)
+
+    def add_input(self, shape: Iterable[int], name: str) -> Network:
+        """The network with one more input."""
+        layer = Input(tuple(shape))
+        return self._with_node(Node(name, layer, (), (), layer.output_shape()))
+
+    @classmethod
+    def sequential(
+        cls,
+        input_shape: Iterable[int],
+        layers: Iterable[Layer],
+        *,
+        rng: Rng = None,
+        dtype: Any = np.float32,
+        engine: Engine | None = None,
+    ) -> Network:
+        """Layers one after the other; see `input` and `add`."""
+        network = cls.input(input_shape, dtype=dtype, engine=engine)
+        generator = None if rng is None else as_rng(rng)
+        for layer in layers:
+            network = network.add(layer, rng=generator)
+        return network
+
+    def add(
+        self, layer: Layer, *inputs: str, name: str | None = None, share: str | None = None, rng: Rng = None
+    ) -> Network:
+        """The network with one more layer.
+
+        Parameters
+        ----------
+        layer : Layer
+            What to add.
+        *inputs : str
+            Names of the nodes that it reads. Default: the one added last.
+        name : str, optional
+            Default: the layer's type and a number, such as "conv1".
+        share : str, optional
+            A node whose weights this layer uses, too.
+        rng : numpy.random.Generator or int, optional
+            Draws the first weights. Without it the network has patterns, shapes and counts only.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        ShapeError
+            If the layer does not fit its inputs, or cannot share the weights.
+        UnknownNameError
+            If an input or the shared node does not exist.
+        """
+        if not isinstance(layer, Layer):
+            raise ShapeError(f"network.add: expected a layer, got {layer!r}; create it first, for example ReLU()")
+        inputs = inputs or (next(reversed(self._nodes)),)
+        name = name or self._free_name(type(layer).__name__.lower())
+        input_shapes = tuple(self.node(i).shape for i in inputs)
+        wanted = layer.inputs
+        if len(inputs) != wanted if wanted is not None else len(inputs) < 2:
+            raise ShapeError(
+                f"{name}: expected {'two or more inputs' if wanted is None else f'{wanted} input'}, got {len(inputs)} "
+                f"({', '.join(inputs)}); name the nodes to read in add()"
+            )
+        try:
+            shape = layer.output_shape(*input_shapes)
+            node = Node(name, layer, inputs, input_shapes, shape, share)
+            node_params = node.param_shapes
+        except ShapeError as error:
+            raise ShapeError(f"{name} (after {', '.join(inputs)}): {error}") from None
+        if share is not None:
+            owner = self.node(self.node(share).owner)
+            if owner.param_shapes != node_params:
+                raise ShapeError(
+                    f"{name}: expected weights of shapes {node_params} to share, got {owner.param_shapes} in "
+                    f"{owner.name!r}; share between equal layers only"
+                )
+            return self._with_node(replace(node, share=owner.name))
+        new = self._with_node(node)
+        new._buffers.update(
+            {f"{name}.{k}": _frozen(v) for k, v in layer.init_buffers(*input_shapes, dtype=self.dtype).items()}
+        )
+        if node_params and new._params is not None:
+            if rng is None:
+                return new._replace(params=None)
+            drawn = layer.init_params(as_rng(rng), *input_shapes, dtype=self.dtype)
+            new._params.update({f"{name}.{k}": _frozen(v) for k, v in drawn.items()})
+        return new
+
+    def _free_name(self, stem: str) -> str:
+        number = 1
+        while f"{stem}{number}" in self._nodes:
+            number += 1
+        return f"{stem}{number}"
+
+    def _with_node(self, node: Node) -> Network:
+        if node.name in self._nodes:
+            raise ShapeError(f"network.add: expected a new name, got {node.name!r} again; choose another name")
+        if not node.name or "." in node.name:
+            raise ShapeError(f"network.add: expected a name without dots, got {node.name!r}; choose another name")
+        return self._replace(nodes={**self._nodes, node.name: node}, outputs=None)
+
+    # ------------------------------------------------------------------ looking
+
+    @property
+    def nodes(self) -> Mapping[str, Node]:
+        """All nodes by name, each after those that it reads."""
+        return dict(self._nodes)
+
+    @cached_property
+    def graph(self) -> nx.DiGraph:
+        """The network as a frozen networkx graph; each node carries its `layer` and `shape`."""
+        graph = nx.DiGraph()
+        for node in self._nodes.values():
+            graph.add_node(node.name, layer=node.layer, shape=node.shape)
+            graph.add_edges_from((source, node.name) for source in node.inputs)
+        return nx.freeze(graph)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs."""
+        return tuple(n.name for n in self._nodes.values() if isinstance(n.layer, Input))
+
+    @cached_property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs: those chosen by `subnetwork`, else the nodes that nobody reads."""
+        if self._outputs is not None:
+            return self._outputs
+        read = {source for node in self._nodes.values() for source in node.inputs}
+        return tuple(name for name in self._nodes if name not in read)
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one sample of the only input."""
+        return self.node(self._only(self.inputs, "input")).shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of one sample of the only output."""
+        return self.node(self._only(self.outputs, "output")).shape
+
+    def _only(self, names: tuple[str, ...], what: str) -> str:
+        if len(names) != 1:
+            raise ShapeError(
+                f"network: expected one {what}, got {len(names)} ({', '.join(names)}); give a dict by node name, or cut a "
+                "subnetwork"
+            )
+        return names[0]
+
+    def node(self, name: str) -> BoundNode:
+        """A node with its weights, by name.
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such node.
+        """
+        if name not in self._nodes:
+            raise UnknownNameError(f"network: expected a node, got {name!r}; {nearest(name, self._nodes)}")
+        return BoundNode(self, self._nodes[name])
+
+    def subnetwork(self, outputs: str | Iterable[str]) -> Network:
+        """The part of the network that the given outputs need; other heads are cut off.
+
+        Parameters
+        ----------
+        outputs : str or iterable of str
+            Names of the nodes that become the outputs.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such node.
+        """
+        names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+        keep = {self.node(name).name for name in names}
+        for name in names:
+            keep |= nx.ancestors(self.graph, name)
+        kept = {name: node for name, node in self._nodes.items() if name in keep}
+        # A kept node may use weights of one that is cut off: the first such node becomes their owner.
+        owners: dict[str, str] = {}
+        for name, node in kept.items():
+            if node.owner not in kept:
+                owners.setdefault(node.owner, name)
+        for name, node in kept.items():
+            if node.owner in owners:
+                owner = owners[node.owner]
+                kept[name] = replace(node, share=None if owner == name else owner)
+
+        def cut(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            split = ((*key.split(".", 1), array) for key, array in arrays.items())
+            return {f"{owners.get(n, n)}.{part}": array for n, part, array in split if owners.get(n, n) in kept}
+
+        return self._replace(
+            nodes=kept, params=None if self._params is None else cut(self._params), buffers=cut(self._buffers), outputs=names
+        )
+
+    # ------------------------------------------------------------------ weights
+
+    @property
+    def has_weights(self) -> bool:
+        return self._params is not None
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """Trained arrays by name, such as "conv1.weight"; read-only views."""
+        if self._params is None:
+            raise SimulatorError("network: expected weights, got a network built without rng; build it with rng=0")
+        return dict(self._params)
+
+    @property
+    def param_shapes(self) -> dict[str, Shape]:
+        """Name and shape of every trained array, also without weights."""
+        return {
+            f"{node.name}.{key}": shape
+            for node in self._nodes.values()
+            if node.share is None
+            for key, shape in node.param_shapes.items()
+        }
+
+    @property
+    def buffers(self) -> dict[str, np.ndarray]:
+        """Arrays that are kept but not trained, by name; read-only views."""
+        return dict(self._buffers)
+
+    def with_params(self, params: Mapping[str, Any], *, copy: bool = True) -> Network:
+        """The network with other weights.
+
+        Parameters
+        ----------
+        params : mapping of str to array_like
+            New arrays by name; those left out stay as they are. The arrays of a PyTorch ``state_dict`` fit unchanged.
+        copy : bool, default True
+            Copy the arrays. Without it they must not be changed afterwards.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        UnknownNameError
+            If the network has no param of a name.
+        ShapeError
+            If a shape differs, or weights are still missing.
+        """
+        shapes = self.param_shapes
+        new = dict(self._params or {})
+        new.update(_fitting(params, shapes, self.dtype, "with_params", copy))
+        missing = sorted(set(shapes) - set(new))
+        if missing:
+            raise ShapeError(
+                f"network.with_params: expected weights for every layer, got none for {', '.join(missing[:5])}; give "
+                "them too, or build the network with rng=0"
+            )
+        return self._replace(params=new)
+
+    def with_buffers(self, buffers: Mapping[str, Any]) -> Network:
+        """The network with other buffers; see `with_params`."""
+        shapes = {name: array.shape for name, array in self._buffers.items()}
+        return self._replace(buffers={**self._buffers, **_fitting(buffers, shapes, self.dtype, "with_buffers")})
+
+    def with_engine(self, engine: Engine) -> Network:
+        """The network with another engine."""
+        return self._replace(engine=engine)
+
+    def with_dtype(self, dtype: Any) -> Network:
+        """The network in another precision."""
+        dtype = Network.input((1,), dtype=dtype).dtype
+        cast = {k: _frozen(v.astype(dtype)) for k, v in (self._params or {}).items()}
+        buffers = {k: _frozen(v.astype(dtype)) for k, v in self._buffers.items()}
+        return self._replace(dtype=dtype, params=None if self._params is None else cast, buffers=buffers)
+
+    @cached_property
+    def _matrices(self) -> dict[str, TiedMatrix]:
+        return {}
+
+    def _matrix(self, node: Node) -> TiedMatrix:
+        """The matrix of a matrix layer; made once per network, so that its values are filled once per step."""
+        if node.name not in self._matrices:
+            weight = node.fixed_weight
+            if weight is None:
+                weight = self.params[f"{node.owner}.weight"]
+            self._matrices[node.name] = TiedMatrix(node.pattern, np.asarray(weight, self.dtype))
+        return self._matrices[node.name]
+
+    def _own(self, arrays: Mapping[str, np.ndarray], owner: str, names: Iterable[str]) -> dict[str, np.ndarray]:
+        return {name: arrays[f"{owner}.{name}"] for name in names}
+
+    # ------------------------------------------------------------------ running
+
+    def predict(self, x: Any) -> Any:
+        """Outputs for a batch of samples.
+
+        Parameters
+        ----------
+        x : array_like, (batch, channels, *space), or dict of them by input name
+            Integers and float16 are cast to the network's dtype.
+
+        Returns
+        -------
+        numpy.ndarray, (batch, *output), or dict of them by output name
+
+        Raises
+        ------
+        ShapeError
+            If a shape differs.
+        """
+        trace = self.run(x)
+        if len(self.outputs) == 1:
+            return trace[self.outputs[0]]
+        return {name: trace[name] for name in self.outputs}
+
+    def run(self, x: Any, *, training: bool = False, rng: Rng = None) -> Trace:
+        """Run a batch and keep every activation.
+
+        Parameters
+        ----------
+        x : array_like, (batch, channels, *space), or dict of them by input name
+            The samples.
+        training : bool, default False
+            Whether layers behave as in training.
+        rng : numpy.random.Generator or int, optional
+            For layers that draw at random.
+
+        Returns
+        -------
+        Trace
+
+        Raises
+        ------
+        ShapeError
+            If a shape differs.
+        """
+        given = x if isinstance(x, Mapping) else {self._only(self.inputs, "input"): x}
+        if set(given) != set(self.inputs):
+            raise ShapeError(
+                f"network.run: expected the inputs {', '.join(self.inputs)}, got {', '.join(map(str, given)) or 'none'}; "
+                "give one array for each"
+            )
+        activations = {name: self._inward(name, given[name]) for name in self.inputs}
+        batches = {a.shape[-1] for a in activations.values()}
+        if len(batches) > 1:
+            raise ShapeError(f"network.run: expected inputs of one batch size, got {sorted(batches)}; give equal ones")
+        generator = as_rng(rng) if training else None
+        pullbacks: dict[str, Pullback] = {}
+        buffers = dict(self._buffers)
+        for node in self._nodes.values():
+            if node.inputs:
+                xs = tuple(activations[i] for i in node.inputs)
+                y, pullbacks[node.name], new = self._forward(node, xs, training, generator)
+                activations[node.name] = y
+                buffers.update({f"{node.name}.{key}": _frozen(array) for key, array in new.items()})
+        return Trace(self, activations, pullbacks, buffers)
+
+    def _inward(self, name: str, x: Any) -> np.ndarray:
+        """The one place where (batch, channels, *space) becomes (channels, *space, batch)."""
+        shape = self._nodes[name].shape
+        array = np.asarray(x)
+        if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
+            raise ShapeError(
+                f"{name}: expected (batch, {', '.join(map(str, shape))}), got {array.shape}; one sample needs a batch "
+                "axis, x[None]"
+            )
+        if array.dtype.kind not in "fiub":
+            raise ShapeError(f"{name}: expected real numbers, got {array.dtype}; convert them first")
+        inner = np.array(np.moveaxis(array, 0, -1), dtype=self.dtype, order="C")
+        inner.flags.writeable = False
+        return inner
+
+    def _forward(
+        self, node: Node, xs: tuple[np.ndarray, ...], training: bool, rng: np.random.Generator | None
+    ) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
+        params = self._own(self.params if node.param_shapes else {}, node.owner, node.param_shapes)
+        if isinstance(node.layer, FunctionLayer):
+            names = [key.split(".", 1)[1] for key in self._buffers if key.split(".", 1)[0] == node.name]
+            buffers = self._own(self._buffers, node.name, names)
+            return node.layer.forward(params, buffers, *xs, training=training, rng=rng)
+        (x,) = xs
+        batch = x.shape[-1]
+        matrix, engine = self._matrix(node), self.engine
+        flat = x.reshape(-1, batch)
+        y = engine.apply(matrix, flat).reshape(*node.shape, batch)
+        padding = None if node.padding is None else TiedMatrix(node.padding, matrix.weight)
+        constant = np.full((1, 1), getattr(node.layer, "pad_value", 0), self.dtype)
+        if padding is not None:
+            y += (padding @ constant).reshape(*node.shape, 1)
+        if "bias" in params:
+            bias = params["bias"]
+            y += bias.reshape(*bias.shape, *(1,) * (y.ndim - bias.ndim))
+
+        def pullback(dy: np.ndarray, input_needed: bool = True) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
+            flat_dy = np.ascontiguousarray(dy).reshape(-1, batch)
+            grads = {}
+            if "weight" in params:
+                grads["weight"] = engine.grad(matrix, flat, flat_dy)
+                if padding is not None:
+                    grads["weight"] = grads["weight"] + padding.grad(constant, flat_dy.sum(axis=1, keepdims=True))
+            if "bias" in params:
+                grads["bias"] = dy.sum(axis=tuple(range(params["bias"].ndim, dy.ndim)))
+            dx = engine.apply_transposed(matrix, flat_dy).reshape(x.shape) if input_needed else None
+            return (dx,), grads  # type: ignore[return-value]
+
+        return y, pullback, {}
+
+    def __repr__(self) -> str:
+        params = sum(math.prod(s) for s in self.param_shapes.values())
+        ends = " -> ".join(
+            ", ".join(str(self._nodes[n].shape) for n in names) for names in (self.inputs, self.outputs)
+        )
+        return f"Network {len(self._nodes) - len(self.inputs)} layers, {params} params: {ends}"
+
+
+@dataclass(frozen=True, eq=False)
+class BoundNode:
+    """A node seen in its network: what it is, and the weights that it has there."""
+
+    network: Network
+    node: Node
+
+    @property
+    def name(self) -> str:
+        return self.node.name
+
+    @property
+    def owner(self) -> str:
+        """The node that holds the weights."""
+        return self.node.owner
+
+    @property
+    def layer(self) -> Layer:
+        return self.node.layer
+
+    @property
+    def shape(self) -> Shape:
+        """Of one output sample."""
+        return self.node.shape
+
+    @property
+    def param_shapes(self) -> dict[str, Shape]:
+        return self.node.param_shapes
+
+    @property
+    def pattern(self) -> Pattern:
+        """Connections and ties of the node's matrix.
+
+        Raises
+        ------
+        ShapeError
+            If the layer is not a matrix.
+        """
+        if self.node.pattern is None:
+            raise ShapeError(
+                f"{self.name}: expected a layer that is a matrix, got {self.layer!r}, which depends on the input; choose "
+                "another layer, or use affine_at for one sample"
+            )
+        return self.node.pattern
+
+    @property
+    def matrix(self) -> TiedMatrix:
+        """The equivalent shared-weight matrix, (output units, input units).
+
+        Raises
+        ------
+        ShapeError
+            If the layer is not a matrix.
+        """
+        assert self.pattern is not None  # raises where there is none
+        return self.network._matrix(self.node)
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """The layer's trained arrays, such as "weight" and "bias"."""
+        if not self.param_shapes:
+            return {}
+        return self.network._own(self.network.params, self.owner, self.param_shapes)
+
+    @property
+    def buffers(self) -> dict[str, np.ndarray]:
+        """The layer's buffers by their own names."""
+        split = ((*key.split(".", 1), array) for key, array in self.network.buffers.items())
+        return {part: array for name, part, array in split if name == self.name}
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.layer!r} -> {self.shape}"
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """What `Trace.backward` finds, in the public layout.
+
+    Parameters
+    ----------
+    params : dict of str to numpy.ndarray
+        Of each trained array, in its shape.
+    inputs : dict of str to numpy.ndarray
+        Of each input, (batch, channels, *space).
+    activations : dict of str to numpy.ndarray
+        Of each node's output, (batch, channels, *space).
+    """
+
+    params: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
+    activations: dict[str, np.ndarray]
+
+
+class Trace:
+    """Everything that one run computed: ``trace["conv1"]`` is an activation, (batch, channels, *space).
+
+    A trace owns its arrays; `backward` may be called more than once.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        activations: dict[str, np.ndarray],
+        pullbacks: dict[str, Pullback],
+        buffers: dict[str, np.ndarray],
+    ) -> None:
+        self.network = network
+        self.buffers = buffers
+        self._activations = activations
+        self._pullbacks = pullbacks
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        self.network.node(name)
+        view = np.moveaxis(self._activations[name], -1, 0)
+        view.flags.writeable = False
+        return view
+
+    @property
+    def activations(self) -> dict[str, np.ndarray]:
+        """Every activation by node name, (batch, channels, *space); read-only views."""
+        return {name: self[name] for name in self._activations}
+
+    def backward(self, output_gradients: Mapping[str, Any] | Any, *, params_only: bool = False) -> Gradients:
+        """Take gradients from the outputs back to weights, inputs and activations.
+
+        Parameters
+        ----------
+        output_gradients : array_like, or dict by node name
+            Gradient of the loss with respect to the only output, or to any named nodes, (batch, ...).
+        params_only : bool, default False
+            Leave out what only the inputs' gradients need.
+
+        Returns
+        -------
+        Gradients
+
+        Raises
+        ------
+        ShapeError
+            If a gradient does not have the shape of its node's output.
+        UnknownNameError
+            If there is no such node.
+        """
+        network = self.network
+        if not isinstance(output_gradients, Mapping):
+            output_gradients = {network._only(network.outputs, "output"): output_gradients}
+        pending: dict[str, np.ndarray] = {}
+        for name, gradient in output_gradients.items():
+            shape = self[name].shape
+            array = np.asarray(gradient, network.dtype)
+            if array.shape != shape:
+                raise ShapeError(
+                    f"backward {name}: expected a gradient of shape {shape}, got {array.shape}; give one value per "
+                    "output unit and sample"
+                )
+            pending[name] = np.ascontiguousarray(np.moveaxis(array, 0, -1))
+        needed = self._trained_paths() if params_only else set(network._nodes)
+        params: dict[str, np.ndarray] = {}
+        for node in reversed(network._nodes.values()):
+            dy = pending.get(node.name)
+            if dy is None or not node.inputs or node.name not in needed:
+                continue
+            if isinstance(node.layer, MatrixLayer):
+                dxs, grads = self._pullbacks[node.name](dy, any(i in needed for i in node.inputs))  # type: ignore[call-arg]
+            else:
+                dxs, grads = self._pullbacks[node.name](dy)
+            for key, grad in grads.items():
+                full = f"{node.owner}.{key}"
+                params[full] = params[full] + grad if full in params else grad
+            for source, dx in zip(node.inputs, dxs, strict=True):
+                if source in needed:
+                    pending[source] = pending[source] + dx if source in pending else dx
+        zeros = {n: np.zeros(s, network.dtype) for n, s in network.param_shapes.items() if n not in params}
+        outward = {name: np.moveaxis(array, -1, 0) for name, array in pending.items()}
+        inputs = {} if params_only else {name: outward[name] for name in network.inputs if name in outward}
+        return Gradients({**params, **zeros}, inputs, outward)
+
+    def _trained_paths(self) -> set[str]:
+        """Nodes with trained weights, and all that come after one."""
+        found: set[str] = set()
+        for node in self.network._nodes.values():
+            if node.param_shapes or any(i in found for i in node.inputs):
+                found.add(node.name)
+        return found
+
+
+def _frozen(array: Any) -> np.ndarray:
+    view = np.asarray(array).view()
+    view.flags.writeable = False
+    return view
+
+
+def _fitting(given: Mapping[str, Any], shapes: Mapping[str, Shape], dtype: np.dtype, who: str, copy: bool = True) -> dict[str, np.ndarray]:
+    """Arrays cast to `dtype` and frozen, after names and shapes have been checked."""
+    fitting = {}
+    for name, value in given.items():
+        if name not in shapes:
+            raise UnknownNameError(f"network.{who}: expected a known name, got {name!r}; {nearest(name, shapes)}")
+        array = np.asarray(value)
+        if array.shape != tuple(shapes[name]):
+            raise ShapeError(
+                f"network.{who}: expected {name} of shape {tuple(shapes[name])}, got {array.shape}; give one that fits"
+            )
+        fitting[name] = _frozen(array.astype(dtype, copy=copy))
+    return fitting

@@ -1,0 +1,418 @@
+"""Patterns: which output unit is connected to which input unit, and which connections share a weight.
+
+A pattern is the 0/1 matrix S of vec(W) = S·θ: it knows where the nonzeros of W stand and which *tie* (number of a
+shared weight) each one uses, and holds no values. With this module one can
+
+- describe any sharing at all by `ExplicitPattern`: rows, columns, ties;
+- describe convolution, pooling, dense and locally connected layers by `WindowPattern`, a table of channels times a
+  table of sites, in memory that does not grow with the number of nonzeros.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from simulator.errors import ShapeError
+
+__all__ = ["ChannelGroups", "ExplicitPattern", "Pattern", "TransposedPattern", "WindowPattern"]
+
+Structure = tuple[np.ndarray, np.ndarray, np.ndarray]  # indptr, indices, ties in CSR row order
+
+
+class Pattern(ABC):
+    """Connections and ties of a matrix of shape (n_out, n_in); no values.
+
+    A subclass gives `shape`, `nnz`, `n_ties`, `build_csr`, `row` and `column`. Patterns are frozen, compare by
+    identity, and may be shared by any number of networks.
+    """
+
+    shape: tuple[int, int]
+    nnz: int
+    n_ties: int
+
+    @property
+    def links(self) -> int:
+        """Nonzeros plus the taps that fall on padding and therefore have none."""
+        return self.nnz
+
+    @property
+    @abstractmethod
+    def nbytes(self) -> int:
+        """Bytes that the pattern itself occupies."""
+
+    @abstractmethod
+    def build_csr(self) -> Structure:
+        """Build ``indptr`` (n_out + 1,), ``indices`` (nnz,) and ``ties`` (nnz,) of the CSR form; nothing is kept."""
+
+    @abstractmethod
+    def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Fan-in of output unit `i`: columns and ties, each (fan_in,), without building the rest."""
+
+    @abstractmethod
+    def column(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        """Fan-out of input unit `j`: rows (ascending) and ties, each (fan_out,), without building the rest."""
+
+    @cached_property
+    def csr(self) -> Structure:
+        """`build_csr`, built once and kept: what an engine multiplies with. Memory grows with `nnz`."""
+        structure = self.build_csr()
+        for array in structure:
+            array.flags.writeable = False
+        return structure
+
+    def triplets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, columns and ties of all connections in CSR row order, each (nnz,)."""
+        indptr, indices, ties = self.__dict__.get("csr") or self.build_csr()
+        rows = np.repeat(np.arange(self.shape[0], dtype=indices.dtype), np.diff(indptr))
+        return rows, indices.copy(), ties.copy()
+
+    def csr_nbytes(self, dtype: Any = np.float32) -> int:
+        """Bytes of the equivalent `scipy.sparse.csr_array` with values of `dtype`."""
+        index = np.dtype(_index_dtype(max(self.nnz, *self.shape))).itemsize
+        return self.nnz * (np.dtype(dtype).itemsize + index) + (self.shape[0] + 1) * index
+
+    @property
+    def T(self) -> Pattern:
+        """The transposed pattern, a view of this one."""
+        return TransposedPattern(self)
+
+    def _check_unit(self, index: int, axis: int) -> int:
+        n = self.shape[axis]
+        if not -n <= index < n:
+            what = ("row", "column")[axis]
+            raise ShapeError(f"{type(self).__name__}.{what}: expected a {what} from 0 to {n - 1}, got {index}; use one")
+        return int(index) % n
+
+    def __repr__(self) -> str:
+        n_out, n_in = self.shape
+        return f"{type(self).__name__} {n_out} x {n_in}: {self.nnz} nonzeros share {self.n_ties} weights"
+
+
+def _index_dtype(largest: int) -> Any:
+    return sparse.get_index_dtype(maxval=largest)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TransposedPattern(Pattern):
+    """The pattern of Wᵀ, seen through the pattern of W.
+
+    Parameters
+    ----------
+    base : Pattern
+        The pattern of W.
+    """
+
+    base: Pattern
+
+    def __post_init__(self) -> None:
+        vars(self).update(shape=self.base.shape[::-1], nnz=self.base.nnz, n_ties=self.base.n_ties)
+
+    @property
+    def links(self) -> int:
+        return self.base.links
+
+    @property
+    def nbytes(self) -> int:
+        return self.base.nbytes
+
+    @property
+    def T(self) -> Pattern:
+        return self.base
+
+    def build_csr(self) -> Structure:
+        indptr, indices, ties = self.base.build_csr()
+        csc = sparse.csr_array((ties, indices, indptr), shape=self.base.shape).tocsc()  # keeps repeated cells apart
+        return csc.indptr, csc.indices, csc.data
+
+    def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.base.column(i)
+
+    def column(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        rows, ties = self.base.row(j)
+        order = np.argsort(rows, kind="stable")
+        return rows[order], ties[order]
+
+
+class ExplicitPattern(Pattern):
+    """Any connections with any ties, listed one by one.
+
+    Parameters
+    ----------
+    rows, cols : array_like of int, (nnz,)
+        Output and input unit of each connection. A pair may occur more than once: such connections stay separate.
+    ties : array_like of int, (nnz,), optional
+        Number of the weight that each connection uses. Default: each its own, in the order given.
+    shape : (int, int)
+        Output and input units.
+
+    Raises
+    ------
+    ShapeError
+        If lengths differ, or an index is negative or too large.
+
+    Notes
+    -----
+    The connections are kept in CSR row order: sorted by row, in the given order within a row.
+
+    Examples
+    --------
+    >>> ExplicitPattern([0, 0, 1, 1], [0, 1, 1, 2], [0, 1, 0, 1], shape=(2, 3))
+    ExplicitPattern 2 x 3: 4 nonzeros share 2 weights
+    """
+
+    def __init__(self, rows: Any, cols: Any, ties: Any = None, *, shape: tuple[int, int]) -> None:
+        rows, cols = np.asarray(rows), np.asarray(cols)
+        ties = np.arange(len(rows)) if ties is None and rows.ndim == 1 else np.asarray(ties)
+        if len(shape) != 2:
+            raise ShapeError(f"ExplicitPattern: expected a shape (n_out, n_in), got {shape}; give two sizes")
+        limits = (shape[0], shape[1], np.iinfo(np.int64).max)
+        for name, array, limit in zip(("rows", "cols", "ties"), (rows, cols, ties), limits, strict=True):
+            if array.ndim != 1 or len(array) != len(rows) or (array.size and array.dtype.kind not in "iu"):
+                raise ShapeError(
+                    f"ExplicitPattern {name}: expected a vector of {rows.size} integers, got {array.dtype} of shape "
+                    f"{array.shape}; give one integer per connection"
+                )
+            if array.size and not (0 <= array.min() and array.max() < limit):
+                raise ShapeError(
+                    f"ExplicitPattern {name}: expected numbers from 0 to {limit - 1}, got {array.min()} to "
+                    f"{array.max()}; correct them, or the shape {shape}"
+                )
+        self.shape = (int(shape[0]), int(shape[1]))
+        self.nnz = len(rows)
+        self.n_ties = int(ties.max()) + 1 if len(ties) else 0
+        order = np.argsort(rows, kind="stable")
+        index = _index_dtype(max(self.nnz, *self.shape, 1))
+        indptr = np.zeros(self.shape[0] + 1, index)
+        np.cumsum(np.bincount(rows.astype(np.int64), minlength=self.shape[0]), out=indptr[1:])
+        self.__dict__["csr"] = (indptr, cols[order].astype(index), ties[order].astype(index))
+        for array in self.csr:
+            array.flags.writeable = False
+
+    @property
+    def nbytes(self) -> int:
+        return sum(a.nbytes for a in self.csr)
+
+    def build_csr(self) -> Structure:
+        return self.csr
+
+    def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        i = self._check_unit(i, 0)
+        indptr, indices, ties = self.csr
+        part = slice(indptr[i], indptr[i + 1])
+        return indices[part].astype(np.intp), ties[part].astype(np.intp)
+
+    def column(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        j = self._check_unit(j, 1)
+        indptr, indices, ties = self.csr
+        found = np.flatnonzero(indices == j)
+        return np.searchsorted(indptr, found, side="right") - 1, ties[found].astype(np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelGroups:
+    """Which input channels each output channel reads, as groups of output channels that read the same ones.
+
+    Memory grows with the number of groups and their inputs, not with the number of (output, input) channel pairs. A
+    *pair* is numbered output channel by output channel, within one in the order of its inputs.
+
+    Parameters
+    ----------
+    out_starts : numpy.ndarray of int, (groups + 1,)
+        Group g holds the output channels from ``out_starts[g]`` to ``out_starts[g + 1]``.
+    in_starts : numpy.ndarray of int, (groups + 1,)
+        Group g reads ``inputs[in_starts[g]:in_starts[g + 1]]``.
+    inputs : numpy.ndarray of int
+        Input channels of all groups, one group after the other.
+    """
+
+    out_starts: np.ndarray
+    in_starts: np.ndarray
+    inputs: np.ndarray
+
+    @classmethod
+    def full(cls, out_channels: int, in_channels: int, groups: int = 1) -> ChannelGroups:
+        """`groups` equal blocks; one block connects every output with every input channel."""
+        each = in_channels // groups
+        starts = np.arange(groups + 1)
+        return cls(starts * (out_channels // groups), starts * each, np.arange(each * groups))
+
+    @classmethod
+    def table(cls, rows: Sequence[Sequence[int]]) -> ChannelGroups:
+        """A connection table: for each output channel the input channels that it reads."""
+        lengths = [len(row) for row in rows]
+        flat = np.array([c for row in rows for c in row], dtype=np.intp)
+        return cls(np.arange(len(rows) + 1), np.concatenate(([0], np.cumsum(lengths, dtype=np.intp))), flat)
+
+    @property
+    def out_channels(self) -> int:
+        return int(self.out_starts[-1])
+
+    @cached_property
+    def pair_starts(self) -> np.ndarray:
+        """Number of the first pair of each group, and after it the number of pairs: (groups + 1,)."""
+        return np.concatenate(([0], np.cumsum(np.diff(self.out_starts) * np.diff(self.in_starts))))
+
+    @property
+    def pairs(self) -> int:
+        return int(self.pair_starts[-1])
+
+    @property
+    def nbytes(self) -> int:
+        return self.out_starts.nbytes + self.in_starts.nbytes + self.inputs.nbytes + self.pair_starts.nbytes
+
+    def of(self, out_channel: int) -> tuple[np.ndarray, int]:
+        """Input channels of one output channel, and the number of its first pair."""
+        g = int(np.searchsorted(self.out_starts, out_channel, side="right")) - 1
+        inputs = self.inputs[self.in_starts[g] : self.in_starts[g + 1]]
+        return inputs, int(self.pair_starts[g]) + (out_channel - int(self.out_starts[g])) * len(inputs)
+
+    def using(self, in_channel: int) -> tuple[np.ndarray, np.ndarray]:
+        """Output channels that read one input channel, and the numbers of these pairs."""
+        outs, pairs = [], []
+        for at in np.flatnonzero(self.inputs == in_channel):
+            g = int(np.searchsorted(self.in_starts, at, side="right")) - 1
+            out = np.arange(self.out_starts[g], self.out_starts[g + 1])
+            fan = self.in_starts[g + 1] - self.in_starts[g]
+            outs.append(out)
+            pairs.append(self.pair_starts[g] + (out - self.out_starts[g]) * fan + at - self.in_starts[g])
+        if not outs:
+            return np.zeros(0, np.intp), np.zeros(0, np.intp)
+        return np.concatenate(outs), np.concatenate(pairs)
+
+    def runs(self) -> Iterator[tuple[slice, int, int]]:
+        """Neighbouring groups of one size: (slice of groups, output channels each, inputs each)."""
+        sizes = np.stack([np.diff(self.out_starts), np.diff(self.in_starts)], axis=1)  # (groups, 2)
+        breaks = np.flatnonzero(np.any(sizes[1:] != sizes[:-1], axis=1)) + 1
+        edges = [0, *breaks.tolist(), len(sizes)]
+        for a, b in zip(edges[:-1], edges[1:], strict=True):
+            if b > a:
+                yield slice(a, b), int(sizes[a, 0]), int(sizes[a, 1])
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WindowPattern(Pattern):
+    """A table of channels times a table of sites: every layer that slides a window, and dense ones.
+
+    Output unit (o, s) is connected to input unit (c, sites[s, t]) for each input channel c of o and each tap t that
+    has a site. The tie of this connection is ``pair * strides[0] + s * strides[1] + t * strides[2]``: a stride of 0
+    shares the weight along that axis.
+
+    Parameters
+    ----------
+    channels : ChannelGroups
+        Which input channels each output channel reads.
+    in_channels : int
+        Channels of the input.
+    sites : numpy.ndarray of int, (out_sites, taps)
+        Input site of each tap, -1 for none.
+    in_sites : int
+        Sites of the input.
+    tie_strides : (int, int, int)
+        Strides of the tie over (channel pair, output site, tap).
+
+    Notes
+    -----
+    Memory is that of the two tables, never that of the nonzeros. Connections of a row stand in the order (input
+    channel, tap), which is ascending by column for plain convolutions.
+
+    Examples
+    --------
+    A one-dimensional convolution with three taps on five inputs:
+
+    >>> from simulator.windows import Window
+    >>> WindowPattern(ChannelGroups.full(1, 1), 1, Window(3).sites((5,)), 5, (3, 0, 1))
+    WindowPattern 3 x 5: 9 nonzeros share 3 weights
+    """
+
+    channels: ChannelGroups
+    in_channels: int
+    sites: np.ndarray
+    in_sites: int
+    tie_strides: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        out_sites, taps = self.sites.shape
+        counts = (self.channels.pairs, out_sites, taps)
+        empty = 0 in counts
+        vars(self).update(
+            shape=(self.channels.out_channels * out_sites, self.in_channels * self.in_sites),
+            nnz=self.channels.pairs * int(np.count_nonzero(self.sites >= 0)),
+            n_ties=0 if empty else 1 + sum((n - 1) * s for n, s in zip(counts, self.tie_strides, strict=True)),
+        )
+
+    @property
+    def links(self) -> int:
+        return self.channels.pairs * self.sites.size
+
+    @property
+    def nbytes(self) -> int:
+        return self.sites.nbytes + self.channels.nbytes
+
+    def missing(self) -> WindowPattern:
+        """The taps without an input, as connections to one constant unit: shape (n_out, 1).
+
+        This is how a pad value other than 0 acts as a bias that depends on the weight.
+        """
+        constant = ChannelGroups(self.channels.out_starts, self.channels.in_starts, 0 * self.channels.inputs)
+        return WindowPattern(constant, 1, np.where(self.sites < 0, 0, -1), 1, self.tie_strides)
+
+    def build_csr(self) -> Structure:
+        index = _index_dtype(max(self.nnz, *self.shape, self.n_ties, 1))
+        indices, ties = np.empty(self.nnz, index), np.empty(self.nnz, index)
+        valid = self.sites >= 0
+        per_site = np.count_nonzero(valid, axis=1)
+        row_lengths = np.empty((self.channels.out_channels, len(per_site)), index)
+        pair_stride, site_stride, tap_stride = self.tie_strides
+        filled = 0
+        for groups, n_outs, fan in self.channels.runs():
+            # One row block per output channel; all of a run have the same layout (site, input, tap).
+            shape = (len(self.sites), fan, self.sites.shape[1])
+            steps = [(np.arange(n) * s).astype(index) for n, s in zip((fan, *self.sites.shape), self.tie_strides, strict=True)]
+            tie = (steps[1][:, None, None] + steps[0][:, None]) + steps[2]
+            site = np.broadcast_to(self.sites[:, None, :], shape).astype(index)
+            source = np.broadcast_to(np.arange(fan, dtype=np.intp)[:, None], shape)
+            if valid.all():
+                tie, site, source = tie.ravel(), site.ravel(), source.ravel()
+            else:
+                keep = np.broadcast_to(valid[:, None, :], shape)
+                tie, site, source = tie[keep], site[keep], source[keep]
+            first, last = self.channels.out_starts[groups.start], self.channels.out_starts[groups.stop]
+            row_lengths[first:last] = per_site * fan
+            n_groups = groups.stop - groups.start
+            block = slice(filled, filled + n_groups * n_outs * len(site))
+            filled = block.stop
+            starts = self.channels.in_starts[groups.start]
+            inputs = self.channels.inputs[starts : starts + n_groups * fan].reshape(n_groups, fan)
+            offsets = (inputs * self.in_sites).astype(index)
+            indices[block].reshape(n_groups, n_outs, -1)[...] = (offsets[:, source] + site)[:, None, :]
+            pairs = self.channels.pair_starts[groups.start] + np.arange(n_groups * n_outs) * fan
+            np.add((pairs * pair_stride).astype(index)[:, None], tie, out=ties[block].reshape(n_groups * n_outs, -1))
+        indptr = np.zeros(self.shape[0] + 1, index)
+        np.cumsum(row_lengths.ravel(), out=indptr[1:])
+        return indptr, indices, ties
+
+    def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        o, s = divmod(self._check_unit(i, 0), len(self.sites))
+        inputs, pair = self.channels.of(o)
+        taps = np.flatnonzero(self.sites[s] >= 0)
+        pair_stride, site_stride, tap_stride = self.tie_strides
+        cols = inputs[:, None] * self.in_sites + self.sites[s, taps].astype(np.intp)
+        ties = (pair + np.arange(len(inputs)))[:, None] * pair_stride + s * site_stride + taps * tap_stride
+        return cols.ravel(), ties.ravel()
+
+    def column(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        c, site = divmod(self._check_unit(j, 1), self.in_sites)
+        outs, pairs = self.channels.using(c)
+        s, taps = np.nonzero(self.sites == site)
+        pair_stride, site_stride, tap_stride = self.tie_strides
+        rows = outs[:, None] * len(self.sites) + s
+        ties = pairs[:, None] * pair_stride + s * site_stride + taps * tap_stride
+        order = np.argsort(rows.ravel(), kind="stable")
+        return rows.ravel()[order], ties.ravel()[order]

@@ -1,0 +1,316 @@
+"""Gradient descent on a network: a generator that yields one `Epoch` at a time.
+
+Printing, early stopping and saving are ordinary Python around it::
+
+    for epoch in train(network, data, epochs=10, rng=0):
+        print(epoch.number, epoch.loss)
+        if epoch.loss < 0.01:
+            break
+    network = epoch.network
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from simulator.data import Dataset
+from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
+from simulator.losses import CrossEntropy, Loss, accuracy
+from simulator.network import Network, Rng, Trace, as_rng
+from simulator.optimizers import SGD, Optimizer
+
+__all__ = ["Epoch", "evaluate", "train"]
+
+Metric = Callable[[np.ndarray, np.ndarray], float]
+Losses = Loss | Mapping[str, Loss]
+Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Epoch:
+    """The state of training after one pass over the data; `train` goes on from it.
+
+    Parameters
+    ----------
+    number : int
+        Counted from 1.
+    network : Network
+        With the weights after this epoch.
+    loss : float
+        Mean over the epoch's batches, each before its step.
+    metrics : dict of str to float
+        Likewise.
+    validation : dict of str to float
+        Loss and metrics on the validation data after the epoch, empty without such data.
+    seconds : float
+        That the epoch took, validation included.
+    optimizer_state : dict
+        Arrays and numbers of the optimizer.
+    rng_state : dict
+        State of the random generator, as numpy gives it.
+    """
+
+    number: int
+    network: Network
+    loss: float
+    metrics: dict[str, float]
+    validation: dict[str, float]
+    seconds: float
+    optimizer_state: dict[str, Any] = field(repr=False)
+    rng_state: dict[str, Any] = field(repr=False)
+
+
+def train(
+    network: Network,
+    data: Dataset,
+    *,
+    epochs: int = 10,
+    batch_size: int = 64,
+    optimizer: Optimizer | None = None,
+    losses: Losses | None = None,
+    loss_weights: Mapping[str, float] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    validation: Dataset | None = None,
+    augment: Augment | None = None,
+    trainable: Iterable[str] | None = None,
+    rng: Rng = 0,
+    resume: Epoch | None = None,
+    on_batch: Callable[[int, int], None] | None = None,
+) -> Iterator[Epoch]:
+    """Train a network by gradient descent on mini-batches.
+
+    Parameters
+    ----------
+    network : Network
+        With weights. It is not changed; each epoch holds a new one.
+    data : Dataset
+        To train on; shuffled anew in each epoch.
+    epochs : int, default 10
+        Number of the last epoch.
+    batch_size : int, default 64
+        Samples per step; the last batch of an epoch may be smaller.
+    optimizer : Optimizer, default ``SGD()``
+        Turns gradients into steps.
+    losses : Loss or dict of Loss by output name, default ``CrossEntropy()``
+        What to minimise. With a dict the targets of `data` are a dict, too, or the same for all.
+    loss_weights : dict of float by output name, optional
+        Factors on the losses, default 1.
+    metrics : dict of callables, optional
+        ``metric(prediction, target) -> float``. Default: accuracy, where the targets are labels.
+    validation : Dataset, optional
+        Evaluated after each epoch.
+    augment : callable, optional
+        ``augment(inputs, rng) -> inputs``, applied to each batch of each input.
+    trainable : iterable of str, optional
+        Names or patterns such as "conv*" or "*.bias" of the params to train. Default: all.
+    rng : numpy.random.Generator or int, default 0
+        Shuffles, augments, and draws for layers that are random in training. One seed, one result, to the last bit.
+    resume : Epoch, optional
+        Go on after this epoch; the network, optimizer state and rng are taken from it.
+    on_batch : callable, optional
+        ``on_batch(done, total)`` after every step of an epoch: for progress bars.
+
+    Yields
+    ------
+    Epoch
+
+    Raises
+    ------
+    ShapeError
+        If data and network do not fit, or a number is not positive.
+    UnknownNameError
+        If an output or a trainable name does not exist.
+    SimulatorError
+        If the loss is no longer finite.
+
+    Examples
+    --------
+    >>> from simulator.layers import Dense
+    >>> data = Dataset(np.eye(4)[:, None], np.arange(4))
+    >>> net = Network.sequential((1, 4), [Dense(4)], rng=0)
+    >>> *_, last = train(net, data, epochs=60, optimizer=SGD(1.0))
+    >>> last.metrics
+    {'accuracy': 1.0}
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if not isinstance(value, (int, np.integer)) or value < 1:
+            raise ShapeError(f"train {name}: expected a positive integer, got {value!r}; give at least 1")
+    objective = _Objective(network, losses, loss_weights or {}, metrics, data)
+    names = _trainable_names(network, trainable)
+    return _epochs(
+        network, data, epochs, batch_size, optimizer or SGD(), objective, validation, augment, names, rng, resume, on_batch
+    )
+
+
+def _epochs(
+    network: Network,
+    data: Dataset,
+    epochs: int,
+    batch_size: int,
+    optimizer: Optimizer,
+    objective: _Objective,
+    validation: Dataset | None,
+    augment: Augment | None,
+    names: list[str],
+    rng: Rng,
+    resume: Epoch | None,
+    on_batch: Callable[[int, int], None] | None,
+) -> Iterator[Epoch]:
+    generator = as_rng(rng)
+    state: dict[str, Any]
+    if resume is None:
+        state, first = optimizer.init({name: network.params[name] for name in names}), 1
+    else:
+        network, state, first = resume.network, resume.optimizer_state, resume.number + 1
+        generator = _generator_at(resume.rng_state)
+    steps = math.ceil(len(data) / batch_size)
+    for number in range(first, epochs + 1):
+        start = time.perf_counter()
+        order = generator.permutation(len(data))
+        totals: dict[str, float] = {}
+        for step in range(steps):
+            batch = data.take(order[step * batch_size : (step + 1) * batch_size])
+            trace = network.run(_augmented(batch.inputs, augment, generator), training=True, rng=generator)
+            values, output_gradients = objective.values_and_gradients(trace, batch)
+            if not math.isfinite(values["loss"]):
+                raise SimulatorError(
+                    f"train: expected a finite loss, got {values['loss']} at step {step + 1} of epoch {number}; use a "
+                    "smaller learning rate"
+                )
+            for name, value in values.items():
+                totals[name] = totals.get(name, 0.0) + value * len(batch)
+            gradients = trace.backward(output_gradients, params_only=True).params
+            params = network.params
+            new, state = optimizer.step({n: params[n] for n in names}, {n: gradients[n] for n in names}, state)
+            network = network.with_params(new, copy=False).with_buffers(trace.buffers)
+            if on_batch is not None:
+                on_batch(step + 1, steps)
+        means = {name: total / len(data) for name, total in totals.items()}
+        checked = {} if validation is None else objective.evaluate(network, validation, batch_size)
+        yield Epoch(
+            number,
+            network,
+            means.pop("loss"),
+            means,
+            checked,
+            time.perf_counter() - start,
+            state,
+            generator.bit_generator.state,  # type: ignore[arg-type]
+        )
+
+
+def evaluate(
+    network: Network,
+    data: Dataset,
+    *,
+    losses: Losses | None = None,
+    loss_weights: Mapping[str, float] | None = None,
+    metrics: Mapping[str, Metric] | None = None,
+    batch_size: int = 256,
+) -> dict[str, float]:
+    """Loss and metrics of a network on data.
+
+    Parameters
+    ----------
+    network, data, losses, loss_weights, metrics
+        As for `train`.
+    batch_size : int, default 256
+        Samples at a time.
+
+    Returns
+    -------
+    dict of str to float
+        "loss" and the metrics, averaged over all samples.
+    """
+    objective = _Objective(network, losses, loss_weights or {}, metrics, data)
+    return objective.evaluate(network, data, batch_size)
+
+
+class _Objective:
+    """Losses and metrics of a network's outputs."""
+
+    def __init__(
+        self,
+        network: Network,
+        losses: Losses | None,
+        weights: Mapping[str, float],
+        metrics: Mapping[str, Metric] | None,
+        data: Dataset,
+    ) -> None:
+        losses = CrossEntropy() if losses is None else losses
+        self.losses: dict[str, Loss]
+        if isinstance(losses, Mapping):
+            self.losses = dict(losses)
+        else:
+            self.losses = {network._only(network.outputs, "output"): losses}
+        for name in (*self.losses, *weights):
+            network.node(name)
+        self.weights = weights
+        self.metrics = ({"accuracy": accuracy} if data.labels is not None else {}) if metrics is None else metrics
+
+    def _targets(self, name: str, data: Dataset) -> np.ndarray:
+        if not isinstance(data.targets, Mapping):
+            return data.targets
+        if name not in data.targets:
+            raise UnknownNameError(
+                f"train: expected targets for output {name!r}, got none; {nearest(name, data.targets)}"
+            )
+        return data.targets[name]
+
+    def values(self, trace: Trace, batch: Dataset) -> dict[str, float]:
+        values = {"loss": 0.0}
+        for name, loss in self.losses.items():
+            prediction, target = trace[name], self._targets(name, batch)
+            values["loss"] += self.weights.get(name, 1.0) * loss.value(prediction, target)
+            prefix = f"{name}." if len(self.losses) > 1 else ""
+            values.update({f"{prefix}{key}": metric(prediction, target) for key, metric in self.metrics.items()})
+        return values
+
+    def values_and_gradients(self, trace: Trace, batch: Dataset) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+        gradients = {
+            name: self.weights.get(name, 1.0) * loss.grad(trace[name], self._targets(name, batch))
+            for name, loss in self.losses.items()
+        }
+        return self.values(trace, batch), gradients
+
+    def evaluate(self, network: Network, data: Dataset, batch_size: int) -> dict[str, float]:
+        totals: dict[str, float] = {}
+        for start in range(0, len(data), batch_size):
+            batch = data.take(slice(start, start + batch_size))
+            for name, value in self.values(network.run(batch.inputs), batch).items():
+                totals[name] = totals.get(name, 0.0) + value * len(batch)
+        return {name: total / len(data) for name, total in totals.items()}
+
+
+def _augmented(inputs: Any, augment: Augment | None, rng: np.random.Generator) -> Any:
+    if augment is None:
+        return inputs
+    if isinstance(inputs, Mapping):
+        return {name: augment(array, rng) for name, array in inputs.items()}
+    return augment(inputs, rng)
+
+
+def _trainable_names(network: Network, trainable: Iterable[str] | None) -> list[str]:
+    names = list(network.params)
+    if trainable is None:
+        return names
+    patterns = [trainable] if isinstance(trainable, str) else list(trainable)
+    for pattern in patterns:
+        if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
+            raise UnknownNameError(f"train trainable: expected a param, got {pattern!r}; {nearest(pattern, names)}")
+    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _generator_at(state: Mapping[str, Any]) -> np.random.Generator:
+    """A generator in a saved state."""
+    kinds = {k.__name__: k for k in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)}
+    bits = kinds[state["bit_generator"]]()
+    bits.state = state
+    return np.random.Generator(bits)

@@ -1,0 +1,275 @@
+"""The geometry of sliding windows: which input site each tap of each window reads.
+
+Everything here is integers in one, two or three dimensions. A *site* is a position in space, a *tap* one cell of the
+window. The table of sites, shape (out_sites, taps), is all that a convolution needs to become a matrix.
+
+Sources: ONNX operator specification (Conv, AveragePool; ``auto_pad``), PyTorch (``padding_mode``, ``ceil_mode``),
+V. Dumoulin and F. Visin, "A guide to convolution arithmetic for deep learning", 2016.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from simulator.errors import ShapeError
+
+__all__ = ["PADDING_MODES", "Window", "check_size", "check_sizes"]
+
+PADDING_MODES = ("constant", "circular", "reflect", "replicate")
+_NAMED_PADDING = ("valid", "same", "same_upper", "same_lower")
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+
+
+def check_size(value: Any, who: str, least: int = 1) -> int:
+    """Return `value` if it is an integer of at least `least`; `who` names it in the error.
+
+    Raises
+    ------
+    ShapeError
+        If it is not.
+
+    Examples
+    --------
+    >>> check_size(3, "conv kernel")
+    3
+    """
+    if not _is_integer(value) or value < least:
+        raise ShapeError(f"{who}: expected an integer of at least {least}, got {value!r}; give such a number")
+    return int(value)
+
+
+def check_sizes(value: Any, ndim: int, who: str, least: int = 1) -> tuple[int, ...]:
+    """One integer for all axes, or one per axis, as a tuple of `ndim` integers.
+
+    Raises
+    ------
+    ShapeError
+        If a number is missing, too small, or no integer.
+
+    Examples
+    --------
+    >>> check_sizes(3, 2, "conv kernel"), check_sizes((3, 5), 2, "conv kernel")
+    ((3, 3), (3, 5))
+    """
+    if _is_integer(value):
+        return (check_size(value, who, least),) * ndim
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != ndim:
+        raise ShapeError(
+            f"{who}: expected one integer or {ndim} of them (the input has {ndim} space axes), got {value!r}; "
+            f"write for example {who.split()[-1]}={(max(least, 1),) * ndim}"
+        )
+    return tuple(check_size(v, who, least) for v in value)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window that slides over the space of an input.
+
+    Parameters
+    ----------
+    kernel : int or sequence of int
+        Taps per axis.
+    stride : int or sequence of int, default 1
+        Sites between neighbouring windows.
+    dilation : int or sequence of int, default 1
+        Sites between neighbouring taps.
+    padding : int, sequence or str, default 0
+        Sites added at each border: one number, one per axis, a ``(begin, end)`` pair per axis, or "valid" (none),
+        "same" or "same_upper" (as many as keep ceil(n / stride) windows, the odd one at the end), "same_lower" (the
+        odd one at the beginning).
+    mode : {"constant", "circular", "reflect", "replicate"}, default "constant"
+        What stands on the padding: a constant (such taps read no input), or other sites of the input.
+    ceil : bool, default False
+        Round the number of windows up, as PyTorch's ``ceil_mode``; a last window that would start on the padding at
+        the end is dropped.
+    who : str, default "window"
+        Whom errors name.
+
+    Examples
+    --------
+    >>> Window(3, padding=1).output_space((28, 28))
+    (28, 28)
+    >>> Window(2).sites((4,))
+    array([[0, 1],
+           [1, 2],
+           [2, 3]], dtype=int32)
+    """
+
+    kernel: int | Sequence[int]
+    stride: int | Sequence[int] = 1
+    dilation: int | Sequence[int] = 1
+    padding: int | str | Sequence[int] | Sequence[Sequence[int]] = 0
+    mode: str = "constant"
+    ceil: bool = False
+    who: str = "window"
+
+    def sizes(self, space: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Kernel, stride and dilation with one number per axis of `space`."""
+        ndim = len(space)
+        if not 1 <= ndim <= 3:
+            raise ShapeError(
+                f"{self.who}: expected an input (channels, *space) with 1 to 3 space axes, got {ndim}; "
+                "reshape the input, or use 'dense' for inputs without space"
+            )
+        return (
+            check_sizes(self.kernel, ndim, f"{self.who} kernel"),
+            check_sizes(self.stride, ndim, f"{self.who} stride"),
+            check_sizes(self.dilation, ndim, f"{self.who} dilation"),
+        )
+
+    def padding_pairs(self, space: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """``(begin, end)`` of the padding, one pair per axis of `space`."""
+        kernel, stride, dilation = self.sizes(space)
+        if isinstance(self.padding, str):
+            if self.padding not in _NAMED_PADDING:
+                raise ShapeError(
+                    f"{self.who} padding: expected numbers or one of {', '.join(_NAMED_PADDING)}, "
+                    f"got {self.padding!r}; choose one of them"
+                )
+            if self.padding == "valid":
+                return ((0, 0),) * len(space)
+            pairs = []
+            for n, k, s, d in zip(space, kernel, stride, dilation, strict=True):
+                total = max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
+                small, large = total // 2, total - total // 2
+                pairs.append((large, small) if self.padding == "same_lower" else (small, large))
+            return tuple(pairs)
+        who = f"{self.who} padding"
+        if isinstance(self.padding, Sequence) and any(isinstance(p, Sequence) for p in self.padding):
+            if len(self.padding) != len(space):
+                raise ShapeError(
+                    f"{who}: expected {len(space)} (begin, end) pairs, got {self.padding!r}; give one pair per space axis"
+                )
+            return tuple((p[0], p[1]) for p in (check_sizes(p, 2, who, least=0) for p in self.padding))
+        return tuple((p, p) for p in check_sizes(self.padding, len(space), who, least=0))
+
+    def output_space(self, space: Sequence[int]) -> tuple[int, ...]:
+        """Number of windows per axis: floor((n + padding - extent) / stride) + 1.
+
+        Raises
+        ------
+        ShapeError
+            If a window is larger than the padded input, or the padding does not fit its mode.
+        """
+        kernel, stride, dilation = self.sizes(space)
+        if self.mode not in PADDING_MODES:
+            raise ShapeError(
+                f"{self.who} padding mode: expected one of {', '.join(PADDING_MODES)}, got {self.mode!r}; "
+                "choose one of them"
+            )
+        out = []
+        for axis, (n, k, s, d, (begin, end)) in enumerate(
+            zip(space, kernel, stride, dilation, self.padding_pairs(space), strict=True)
+        ):
+            limit = {"circular": n, "reflect": n - 1}.get(self.mode, math.inf)
+            if max(begin, end) > limit:
+                raise ShapeError(
+                    f"{self.who} padding: expected at most {limit} sites for mode {self.mode!r} on axis {axis} of size "
+                    f"{n}, got {max(begin, end)}; pad less or use another mode"
+                )
+            extent = (k - 1) * d + 1
+            room = n + begin + end - extent
+            if room < 0:
+                raise ShapeError(
+                    f"{self.who}: expected a window no larger than the padded input, got {extent} taps on "
+                    f"{n + begin + end} sites along axis {axis} (input {tuple(space)}); use a smaller kernel or more "
+                    "padding"
+                )
+            count = room // s + 1
+            if self.ceil:
+                count = -(-room // s) + 1
+                if (count - 1) * s >= n + begin:
+                    count -= 1
+            out.append(count)
+        return tuple(out)
+
+    def axis_sites(self, space: Sequence[int]) -> list[np.ndarray]:
+        """For each axis the coordinate that each tap of each window reads, -1 for none: arrays (windows, taps)."""
+        kernel, stride, dilation = self.sizes(space)
+        tables = []
+        for n, k, s, d, (begin, _), count in zip(
+            space, kernel, stride, dilation, self.padding_pairs(space), self.output_space(space), strict=True
+        ):
+            at = np.arange(count)[:, None] * s + np.arange(k)[None, :] * d - begin  # (windows, taps)
+            if self.mode == "constant":
+                at = np.where((at >= 0) & (at < n), at, -1)
+            elif self.mode == "circular":
+                at %= n
+            elif self.mode == "reflect" and n > 1:
+                at = np.abs(at)
+                at = np.where(at >= n, 2 * (n - 1) - at, at)
+            else:
+                at = np.clip(at, 0, n - 1)
+            tables.append(at)
+        return tables
+
+    def sites(self, space: Sequence[int]) -> np.ndarray:
+        """The input site of every tap of every window, -1 where there is none.
+
+        The tables of the last 128 geometries are kept, so that equal layers share one.
+
+        Parameters
+        ----------
+        space : sequence of int
+            Sites of the input per axis.
+
+        Returns
+        -------
+        numpy.ndarray
+            (out_sites, taps), read-only; sites, windows and taps are counted in C order.
+        """
+        kernel, stride, dilation = self.sizes(space)
+        plain = Window(kernel, stride, dilation, self.padding_pairs(space), self.mode, self.ceil, self.who)
+        return _sites(plain, tuple(space))
+
+    def padded_shape(self, space: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """How far to extend each axis, ``(begin, end)``, so that every tap of every window lies inside."""
+        kernel, stride, dilation = self.sizes(space)
+        pairs = []
+        for n, k, s, d, (begin, _), count in zip(
+            space, kernel, stride, dilation, self.padding_pairs(space), self.output_space(space), strict=True
+        ):
+            pairs.append((begin, max(0, (count - 1) * s + (k - 1) * d + 1 - n - begin)))
+        return tuple(pairs)
+
+    def tap_slices(self, space: Sequence[int]) -> list[tuple[slice, ...]]:
+        """For each tap in C order the strided view of the extended input (see `padded_shape`) that it reads."""
+        kernel, stride, dilation = self.sizes(space)
+        counts = self.output_space(space)
+        return [
+            tuple(
+                slice(t * d, t * d + (count - 1) * s + 1, s)
+                for t, s, d, count in zip(tap, stride, dilation, counts, strict=True)
+            )
+            for tap in np.ndindex(*kernel)
+        ]
+
+
+@functools.lru_cache(maxsize=128)
+def _sites(window: Window, space: tuple[int, ...]) -> np.ndarray:
+    total = math.prod(space)
+    tables = window.axis_sites(space)
+    ndim = len(tables)
+    dtype = np.int32 if total <= np.iinfo(np.int32).max else np.int64
+    flat: np.ndarray = np.zeros((1,) * (2 * ndim), dtype)
+    missing: np.ndarray = np.zeros((1,) * (2 * ndim), bool)
+    step = total
+    for axis, (n, table) in enumerate(zip(space, tables, strict=True)):
+        step //= n
+        shape = [1] * (2 * ndim)
+        shape[axis], shape[ndim + axis] = table.shape
+        flat = flat + (table * step).astype(dtype).reshape(shape)
+        missing = missing | (table < 0).reshape(shape)
+    taps = math.prod(t.shape[1] for t in tables)
+    out = np.where(missing, dtype(-1), flat).reshape(-1, taps)
+    out.flags.writeable = False
+    return out
