@@ -98,7 +98,9 @@ class Node:
     @cached_property
     def fixed_weight(self) -> np.ndarray | None:
         """The weight of a matrix layer that is not trained."""
-        return self.layer.fixed_weight(*self.input_shapes) if isinstance(self.layer, MatrixLayer) else None
+        if isinstance(self.layer, MatrixLayer) and not self.layer.trained:
+            return self.layer.fixed_weight(*self.input_shapes)
+        return None
 
     @cached_property
     def param_shapes(self) -> dict[str, Shape]:

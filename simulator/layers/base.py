@@ -113,10 +113,11 @@ class Layer(ABC):
 class MatrixLayer(Layer):
     """This layer is a matrix.
 
-    A subclass gives `output_shape`, `pattern` and `weight_shape`. A layer whose weight is fixed overrides
-    `fixed_weight`. The fields `bias`, `init` and `pad_value` are read where a subclass has them.
+    A subclass gives `output_shape`, `pattern` and `weight_shape`. A layer whose weight is fixed sets `trained` to False
+    and gives `fixed_weight`. The fields `bias`, `init` and `pad_value` are read where a subclass has them.
     """
 
+    trained: ClassVar[bool] = True
     bias: bool | str = False  # True: one per channel; "unit": one per output unit
     init: str = "he"
     pad_value: float = 0.0
@@ -129,9 +130,9 @@ class MatrixLayer(Layer):
     def weight_shape(self, input_shape: Shape) -> Shape:
         """Shape of the weight, with one entry per tie."""
 
-    def fixed_weight(self, input_shape: Shape) -> np.ndarray | None:
-        """The weight if it is not trained, else None."""
-        return None
+    def fixed_weight(self, input_shape: Shape) -> np.ndarray:
+        """The weight of a layer that does not train it."""
+        raise NotImplementedError(f"{type(self).__name__} has no fixed weight")
 
     def bias_shape(self, input_shape: Shape) -> Shape | None:
         """(out_channels,), or one per unit, or None."""
@@ -146,7 +147,7 @@ class MatrixLayer(Layer):
     def param_shapes(self, *input_shapes: Shape) -> dict[str, Shape]:
         (input_shape,) = input_shapes
         shapes: dict[str, Shape] = {}
-        if self.fixed_weight(input_shape) is None:
+        if self.trained:
             shapes["weight"] = self.weight_shape(input_shape)
         bias = self.bias_shape(input_shape)
         if bias is not None:
@@ -170,7 +171,7 @@ class MatrixLayer(Layer):
         shapes = self.param_shapes(input_shape)
         params = sum(math.prod(s) for s in shapes.values())
         bias = pattern.shape[0] if "bias" in shapes else 0
-        if "weight" not in shapes:
+        if not self.trained:
             return Counts(params, connections=bias, links=bias, fixed_nonzeros=pattern.nnz)
         return Counts(params, pattern.nnz + bias, pattern.links + bias, pattern.nnz, 0, pattern.links)
 

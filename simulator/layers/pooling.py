@@ -83,6 +83,7 @@ class AveragePool(MatrixLayer):
     ceil: bool = False
     count_include_pad: bool = True
     dilation: Sizes = 1
+    trained = False
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
         return _pool_shape(self, input_shapes[0], "average-pool")

@@ -116,6 +116,7 @@ class Pad(MatrixLayer):
     padding: int | Sequence[Any]
     mode: str = "constant"
     pad_value: float = 0.0
+    trained = False
 
     @property
     def window(self) -> Window:

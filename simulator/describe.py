@@ -1,0 +1,110 @@
+"""What a network consists of, counted: the table behind `simulator describe`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.layers.base import Counts
+from simulator.network import Input, Network
+
+__all__ = ["Description", "LayerRow", "describe"]
+
+
+@dataclass(frozen=True)
+class LayerRow:
+    """One layer, counted.
+
+    Parameters
+    ----------
+    name : str
+        Of the node.
+    layer : str
+        The layer with its hyper-parameters.
+    output_shape : tuple of int
+        Of one sample.
+    counts : Counts
+        Params, connections, links, nonzeros, fixed nonzeros, MACs.
+    density : float or None
+        Share of the matrix's cells that are nonzeros; None without a matrix.
+    csr_bytes, pattern_bytes : int or None
+        Bytes of the matrix as CSR, and of its pattern.
+    sharing : float or None
+        Nonzeros per weight.
+    """
+
+    name: str
+    layer: str
+    output_shape: tuple[int, ...]
+    counts: Counts
+    density: float | None = None
+    csr_bytes: int | None = None
+    pattern_bytes: int | None = None
+    sharing: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat, for JSON."""
+        flat = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        counts = flat.pop("counts")
+        return {**flat, "output_shape": list(self.output_shape), **vars(counts)}
+
+
+@dataclass(frozen=True)
+class Description:
+    """All layers of a network and their sums.
+
+    Parameters
+    ----------
+    layers : tuple of LayerRow
+        Every layer in order, inputs left out.
+    totals : Counts
+        Their sums.
+    """
+
+    layers: tuple[LayerRow, ...]
+    totals: Counts
+
+    def as_dict(self) -> dict[str, Any]:
+        """With the keys `layers` and `totals`, for JSON."""
+        return {"layers": [row.as_dict() for row in self.layers], "totals": vars(self.totals)}
+
+
+def describe(network: Network) -> Description:
+    """Count a network; weights are not needed, and no matrix is built.
+
+    Parameters
+    ----------
+    network : Network
+        With or without weights.
+
+    Returns
+    -------
+    Description
+
+    Examples
+    --------
+    >>> from simulator.layers import Conv
+    >>> describe(Network.sequential((1, 28, 28), [Conv(6, kernel=5, padding=2)])).totals
+    Counts(params=156, connections=112440, links=122304, nonzeros=107736, fixed_nonzeros=0, macs=117600)
+    """
+    rows = []
+    totals = Counts()
+    for node in network.nodes.values():
+        if isinstance(node.layer, Input):
+            continue
+        counts = node.counts
+        totals += counts
+        row = LayerRow(node.name, repr(node.layer), node.shape, counts)
+        pattern = node.pattern
+        if pattern is not None:
+            row = dataclasses.replace(
+                row,
+                density=pattern.nnz / math.prod(pattern.shape),
+                csr_bytes=pattern.csr_nbytes(network.dtype),
+                pattern_bytes=pattern.nbytes,
+                sharing=pattern.nnz / max(1, pattern.n_ties),
+            )
+        rows.append(row)
+    return Description(tuple(rows), totals)

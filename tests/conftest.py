@@ -1,0 +1,60 @@
+"""What all tests share: the switch for slow ones, reproducible examples, and two ways to compare arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "simulator", derandomize=True, deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("simulator")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow, too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        skip = pytest.mark.skip(reason="slow; run with --slow")
+        for item in items:
+            if "slow" in item.keywords:
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def torch():
+    """PyTorch, on one thread; tests that ask for it are skipped where it is missing."""
+    module = pytest.importorskip("torch")
+    module.set_num_threads(1)
+    return module
+
+
+@pytest.fixture(scope="session")
+def agree():
+    """Assert that two arrays differ by at most 1e-12 of the largest magnitude."""
+
+    def check(actual, expected, tolerance=1e-12):
+        actual, expected = np.asarray(actual), np.asarray(expected)
+        assert actual.shape == expected.shape
+        scale = np.abs(expected).max(initial=0)
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
+
+    return check
+
+
+@pytest.fixture(scope="session")
+def central_difference():
+    """The gradient of a scalar function of one array, by central differences."""
+
+    def gradient(function, x, step=1e-5):
+        x = np.array(x, np.float64)
+        slopes = np.empty(x.shape)
+        for index in np.ndindex(x.shape):
+            low, high = x.copy(), x.copy()
+            low[index] -= step
+            high[index] += step
+            slopes[index] = (function(high) - function(low)) / (2 * step)
+        return slopes
+
+    return gradient
