@@ -13,6 +13,7 @@ _WHERE = {
     "data": ["Dataset", "RandomShift"],
     "engine": ["Engine", "SciPyEngine"],
     "errors": ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError"],
+    "files": ["load", "save"],
     "hookspecs": ["hookimpl"],
     "layers": [
         "Add", "AveragePool", "Concatenate", "Conv", "ConvTranspose", "Counts", "Dense", "Elementwise", "Flatten",
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from simulator.data import Dataset, RandomShift
     from simulator.engine import Engine, SciPyEngine
     from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError
+    from simulator.files import load, save
     from simulator.hookspecs import hookimpl
     from simulator.layers import *  # noqa: F403
     from simulator.losses import CrossEntropy, SquaredError, accuracy

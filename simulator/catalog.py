@@ -26,6 +26,7 @@ from simulator.network import Network, Rng
 __all__ = ["Catalog", "Entry", "Plugin", "Shelf"]
 
 _GROUP = "simulator"
+_DISTRIBUTION = "cnn-matrix-simulator"
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class Catalog:
         self.plugins: list[Plugin] = []
         self._manager = pluggy.PluginManager("simulator")
         self._manager.add_hookspecs(hookspecs)
-        self._load(builtin, Plugin("core", f"simulator {_version('simulator')}"))
+        self._load(builtin, Plugin("core", f"{_DISTRIBUTION} {_version()}"))
         if entry_points:
             for point in sorted(importlib.metadata.entry_points(group=_GROUP), key=lambda p: p.name):
                 origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
@@ -236,7 +237,16 @@ class Catalog:
         ShapeError
             If it does not take these arguments.
         """
-        return self._call(self.layers.entry(name), *args, **options)
+        return self.create("layers", name, *args, **options)
+
+    def create(self, kind: str, name: str, *args: Any, **options: Any) -> Any:
+        """Create something from any shelf: ``create("optimizers", "sgd", lr=0.1)``; errors as in `make`."""
+        return self._call(getattr(self, kind).entry(name), *args, **options)
+
+    def default_shape(self, architecture: str) -> tuple[int, ...] | None:
+        """The input shape that an architecture is built with where none is asked for."""
+        parameter = inspect.signature(self.architectures[architecture]).parameters.get("input_shape")
+        return None if parameter is None or parameter.default is parameter.empty else tuple(parameter.default)
 
     def _call(self, entry: Entry, *args: Any, **options: Any) -> Any:
         try:
@@ -295,8 +305,8 @@ class Catalog:
             if option not in declared:
                 raise UnknownNameError(f"{name}: expected one of its options, got {option!r}; {nearest(option, declared)}")
         if input_shape is None:
-            input_shape = parameters["input_shape"].default if "input_shape" in parameters else inspect.Parameter.empty
-            if input_shape is inspect.Parameter.empty:
+            input_shape = self.default_shape(name)
+            if input_shape is None:
                 raise ShapeError(f"{name}: expected an input shape, got none; give one, for example --input 1x28x28")
         if classes < 1:
             raise ShapeError(f"{name}: expected at least one class, got {classes}; give a positive number")
@@ -306,7 +316,7 @@ class Catalog:
                 f"plugin {entry.plugin.name}, architecture {name}: expected a Network, got {type(network).__name__}; return "
                 "one from the function"
             )
-        return network.with_dtype(dtype).with_engine(self._call(self.engines.entry(engine)))
+        return network.with_dtype(dtype).with_engine(self.create("engines", engine))
 
     def load_data(self, source: str, shape: tuple[int, ...] | None = None) -> Dataset:
         """Load a data set.
@@ -389,9 +399,9 @@ def _hook_names() -> list[str]:
     return [f"register_{kind}" for kind in hookspecs.SHELVES]
 
 
-def _version(distribution: str) -> str:
+def _version() -> str:
     try:
-        return importlib.metadata.version(distribution)
+        return importlib.metadata.version(_DISTRIBUTION)
     except importlib.metadata.PackageNotFoundError:
         return "(not installed)"
 

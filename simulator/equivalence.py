@@ -4,8 +4,8 @@ The direct computation knows nothing of patterns and window tables: it pads with
 kernel, and adds up strided views of the picture, as a textbook does. The matrix side multiplies with the literal
 `scipy.sparse.csr_array` and its transpose. A plugin proves a layer of its own by registering a direct computation::
 
-    @direct.register
-    def _(layer: MyLayer, x, weight, dy):
+    @direct.register(MyLayer)
+    def _(layer, x, weight, dy):
         return y, dx, dweight
 """
 

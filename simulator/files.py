@@ -24,7 +24,7 @@ from simulator.errors import FileError, SimulatorError
 from simulator.layers import Layer
 from simulator.network import Input, Network
 from simulator.patterns import ExplicitPattern, Pattern
-from simulator.training import Epoch
+from simulator.training import Epoch, generator_at
 
 __all__ = ["Saved", "check_writable", "load", "save", "write_atomically"]
 
@@ -268,7 +268,7 @@ def _rebuilt(content: dict[str, Any], arrays: dict[str, np.ndarray], catalog: Ca
     epoch = None
     if "epoch" in content:
         saved = content["epoch"]
-        rng = saved["rng"]
+        rng = generator_at(saved["rng"]).bit_generator.state
         state = {**saved["optimizer"], **part("optimizer/")}
         epoch = Epoch(
             int(saved["number"]),

@@ -19,8 +19,8 @@ Rate = float | Callable[[int], float]
 class Optimizer(Protocol):
     """How gradients change the params.
 
-    The state is a flat dict of arrays and numbers, so that a checkpoint can hold it; params, grads and state are never
-    changed in place.
+    The state is a flat dict of arrays and numbers with the same keys at every step, so that a checkpoint can hold it;
+    params, grads and state are never changed in place.
     """
 
     def init(self, params: Params) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network, Rng, Trace, as_rng
 from simulator.optimizers import SGD, Optimizer
 
-__all__ = ["Epoch", "evaluate", "train"]
+__all__ = ["Epoch", "evaluate", "generator_at", "train"]
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 Losses = Loss | Mapping[str, Loss]
@@ -54,7 +54,7 @@ class Epoch:
     optimizer_state : dict
         Arrays and numbers of the optimizer.
     rng_state : dict
-        State of the random generator, as numpy gives it.
+        State of the random generator (a PCG64, numpy's default), as numpy gives it.
     """
 
     number: int
@@ -169,7 +169,13 @@ def _epochs(
         state, first = optimizer.init({name: network.params[name] for name in names}), 1
     else:
         network, state, first = resume.network, resume.optimizer_state, resume.number + 1
-        generator = _generator_at(resume.rng_state)
+        expected = optimizer.init({name: network.params[name] for name in names})
+        if set(expected) != set(state):
+            raise ShapeError(
+                f"train resume: expected a state with {', '.join(sorted(expected)[:3])} ..., got "
+                f"{', '.join(sorted(state)[:3])} ...; resume with the optimizer and the trainable params of that run"
+            )
+        generator = generator_at(resume.rng_state)
     steps = math.ceil(len(data) / batch_size)
     for number in range(first, epochs + 1):
         start = time.perf_counter()
@@ -177,8 +183,9 @@ def _epochs(
         totals: dict[str, float] = {}
         for step in range(steps):
             batch = data.take(order[step * batch_size : (step + 1) * batch_size])
-            trace = network.run(_augmented(batch.inputs, augment, generator), training=True, rng=generator)
-            values, output_gradients = objective.values_and_gradients(trace, batch)
+            with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is reported below
+                trace = network.run(_augmented(batch.inputs, augment, generator), training=True, rng=generator)
+                values, output_gradients = objective.values_and_gradients(trace, batch)
             if not math.isfinite(values["loss"]):
                 raise SimulatorError(
                     f"train: expected a finite loss, got {values['loss']} at step {step + 1} of epoch {number}; use a "
@@ -308,9 +315,8 @@ def _trainable_names(network: Network, trainable: Iterable[str] | None) -> list[
     return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def _generator_at(state: Mapping[str, Any]) -> np.random.Generator:
-    """A generator in a saved state."""
-    kinds = {k.__name__: k for k in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)}
-    bits = kinds[state["bit_generator"]]()
-    bits.state = state
+def generator_at(state: Mapping[str, Any]) -> np.random.Generator:
+    """A generator in a state that numpy gave, as in `Epoch.rng_state`."""
+    bits = np.random.PCG64()
+    bits.state = state  # type: ignore[assignment]
     return np.random.Generator(bits)

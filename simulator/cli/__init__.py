@@ -1,0 +1,61 @@
+"""The command line. Nothing heavy is imported before a command runs, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from simulator.cli.common import CatalogOptions
+from simulator.cli.draw import draw
+from simulator.cli.look import describe, equivalence, plugins
+from simulator.cli.train import train
+from simulator.cli.use import evaluate, predict
+from simulator.errors import SimulatorError
+
+__all__ = ["cli", "main"]
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: simulator train",
+)
+@CatalogOptions.decorate
+@click.version_option(package_name="cnn-matrix-simulator", prog_name="simulator")
+def cli() -> None:
+    """A convolutional net is a fully connected net whose weight matrix is sparse and shared.
+
+    See that matrix, prove that it equals the convolution, and train it.
+    """
+
+
+for command in (train, evaluate, predict, describe, equivalence, draw, plugins):
+    cli.add_command(command)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process.
+
+    Exit status: 0; 1 for a failed check; 2 for bad input, with one line that names the cure; 130 after Ctrl-C.
+    """
+    try:
+        status = cli.main(args=args, prog_name="simulator", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        status = 130
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except SimulatorError as error:
+        click.echo(f"Error: {error}", err=True)
+        status = 2
+    except MemoryError as error:
+        click.echo(f"Error: simulator: expected enough memory, got {error}; use a smaller input or batch", err=True)
+        status = 2
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,204 @@
+"""What the commands share: options, the catalog of this run, networks by name or file, tables and JSON."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from simulator.catalog import Catalog
+    from simulator.files import Saved
+
+
+class ShapeType(click.ParamType):
+    """A shape such as 1x28x28."""
+
+    name = "CxHxW"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            shape = tuple(int(part) for part in value.lower().split("x"))
+        except ValueError:
+            shape = ()
+        if not shape or min(shape) < 1:
+            self.fail(f"expected positive sizes such as 1x28x28, got {value!r}", param, ctx)
+        return shape
+
+
+class PairType(click.ParamType):
+    """NAME=VALUE, where the value is a number, a tuple or text."""
+
+    name = "NAME=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = value.partition("=")
+        if not (name and equals and text):
+            self.fail(f"expected NAME=VALUE, got {value!r}", param, ctx)
+        try:
+            return name, ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            return name, text
+
+
+class CatalogOptions:
+    """``-p`` and ``--prefer``, before or after the name of the command."""
+
+    @staticmethod
+    def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+        ctx.meta.setdefault(f"simulator.{param.name}", []).extend(value)
+
+    @classmethod
+    def decorate(cls, command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in (
+            click.option(
+                "--prefer",
+                metavar="KIND.NAME=PLUGIN",
+                multiple=True,
+                expose_value=False,
+                callback=cls._keep,
+                help="Whose offer to take where two plugins offer one name.",
+            ),
+            click.option(
+                "-p",
+                "--plugin",
+                metavar="FILE_OR_MODULE",
+                multiple=True,
+                expose_value=False,
+                callback=cls._keep,
+                help="Load a plugin from a Python file or module; may be repeated.",
+            ),
+        ):
+            command = option(command)
+        return command
+
+
+def the_catalog() -> Catalog:
+    """The catalog with the plugins of this command line; prints what could not be imported."""
+    from simulator.catalog import Catalog
+
+    meta = click.get_current_context().meta
+    prefer = {}
+    for wish in meta.get("simulator.prefer", []):
+        name, equals, plugin = wish.partition("=")
+        if not equals:
+            raise click.UsageError(f"--prefer: expected KIND.NAME=PLUGIN, got {wish!r}; for example layers.conv=my_plugin")
+        prefer[name] = plugin
+    catalog = Catalog(*meta.get("simulator.plugin", []), prefer=prefer)
+    for problem in catalog.problems:
+        click.echo(f"Warning: {problem}", err=True)
+    return catalog
+
+
+def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Several options as one decorator, in the order in which they are listed."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        return functools.reduce(lambda c, option: option(c), reversed(decorators), command)
+
+    return decorate
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+build_options = options(
+    click.option("--input", "input_shape", type=ShapeType(), help="Shape of one sample.  [default: the architecture's]"),
+    click.option("--classes", type=click.IntRange(1), help="Number of classes.  [default: the data's, else 10]"),
+    click.option(
+        "-o", "--option", "build_option", type=PairType(), multiple=True, help="An option of the architecture; may be repeated."
+    ),
+)
+engine_option = click.option("--engine", default="scipy", show_default=True, help="Who multiplies.")
+
+
+def is_file(net: str) -> bool:
+    """Whether NET names a saved network rather than an architecture."""
+    return Path(net).is_file() or Path(net).suffix == ".safetensors"
+
+
+def load_file(catalog: Catalog, net: str) -> Saved:
+    """A saved network, or an error that says how to get one."""
+    from simulator.errors import FileError
+    from simulator.files import load
+
+    if not is_file(net):
+        known = net in catalog.architectures
+        cure = f"train one: simulator train {net} --save {net}.safetensors" if known else "check the path"
+        raise FileError(f"expected the file of a trained network, got {net!r}; {cure}")
+    return load(net, catalog=catalog)
+
+
+def network_from(
+    catalog: Catalog,
+    net: str,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    classes: int | None = None,
+    build_option: tuple[tuple[str, Any], ...] = (),
+    rng: int | None = 0,
+    dtype: str | None = None,
+    engine: str = "scipy",
+) -> Saved:
+    """A network by the name of its architecture or from a file."""
+    from simulator.files import Saved
+
+    if is_file(net):
+        if input_shape or classes or build_option:
+            raise click.UsageError(f"{net} is a saved network: its input, classes and options are in the file; leave them out")
+        saved = load_file(catalog, net)
+        network = saved.network.with_engine(catalog.engines[engine]())
+        return Saved(network.with_dtype(dtype) if dtype else network, saved.info, saved.epoch)
+    built = catalog.build(
+        net, input_shape, classes or 10, rng, dtype=dtype or "float32", engine=engine, **dict(build_option)
+    )
+    return Saved(built)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output; NaN and infinity become null."""
+    click.echo(json.dumps(_finite(value), indent=2))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def print_table(table: Table) -> None:
+    """A table at its full width: cut numbers would be wrong numbers."""
+    from rich.console import Console
+
+    needed = Console(width=10_000).measure(table).maximum
+    Console(width=max(Console().width, needed)).print(table)
+
+
+def table(title: str, *columns: str, left: int = 1) -> Table:
+    """A plain table; all but the first `left` columns hold numbers."""
+    from rich import box
+    from rich.table import Table
+
+    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="left" if i < left else "right", no_wrap=True)
+    return made
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """1x28x28"""
+    return "x".join(map(str, shape))

@@ -1,0 +1,142 @@
+"""Commands that look: describe, equivalence, plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simulator.cli.common import (
+    CatalogOptions,
+    build_options,
+    engine_option,
+    json_option,
+    network_from,
+    print_json,
+    print_table,
+    shape_text,
+    table,
+    the_catalog,
+)
+
+if TYPE_CHECKING:
+    from simulator.equivalence import Proof
+
+
+@click.command()
+@click.argument("net", default="lenet5")
+@build_options
+@json_option
+@CatalogOptions.decorate
+def describe(net: str, as_json: bool, **build: Any) -> None:
+    """Count a network: params, connections, nonzeros, density, bytes.
+
+    NET is the name of an architecture or a saved network. No weights are drawn and no matrix is built.
+    """
+    from simulator.describe import describe as count
+
+    network = network_from(the_catalog(), net, rng=None, **build).network
+    description = count(network)
+    if as_json:
+        print_json({"network": net, **description.as_dict()})
+        return
+    columns = ("layer", "output", "params", "connections", "links", "nonzeros", "fixed", "density", "MACs")
+    made = table(f"{net}: {network!r}", *columns, "CSR bytes", "pattern bytes", "nonzeros per weight", left=2)
+    for row in description.layers:
+        sizes = ["", "", "", ""]
+        density = ""
+        if row.density is not None:
+            density = f"{row.density:.3%}"
+            sizes = [f"{row.csr_bytes:,}", f"{row.pattern_bytes:,}", f"{row.sharing:,.1f}"]
+        c = row.counts
+        made.add_row(
+            row.name,
+            shape_text(row.output_shape),
+            *(f"{n:,}" for n in (c.params, c.connections, c.links, c.nonzeros, c.fixed_nonzeros)),
+            density,
+            f"{c.macs:,}",
+            *sizes[:3],
+        )
+    t = description.totals
+    made.add_section()
+    made.add_row(
+        "total",
+        "",
+        *(f"{n:,}" for n in (t.params, t.connections, t.links, t.nonzeros, t.fixed_nonzeros)),
+        "",
+        f"{t.macs:,}",
+        f"{sum(r.csr_bytes or 0 for r in description.layers):,}",
+        f"{sum(r.pattern_bytes or 0 for r in description.layers):,}",
+        "",
+    )
+    print_table(made)
+
+
+@click.command()
+@click.argument("net", default="lenet5")
+@build_options
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws weights and samples.")
+@engine_option
+@json_option
+@CatalogOptions.decorate
+def equivalence(net: str, dtype: str, seed: int, engine: str, as_json: bool, **build: Any) -> None:
+    """Prove that every layer equals its matrix.
+
+    Each layer is computed directly, by loops over views of the picture, and by its scipy.sparse matrix: output, gradient
+    of the input, gradient of the weight. The number is the largest difference relative to the largest magnitude. The
+    exit status is 1 if a layer fails.
+    """
+    from simulator.equivalence import equivalence as prove
+
+    network = network_from(the_catalog(), net, rng=seed, dtype=dtype, engine=engine, **build).network
+    proofs = list(prove(network, rng=seed))
+    ok = all(proof.ok for proof in proofs)
+    if as_json:
+        print_json({"network": net, "dtype": dtype, "ok": ok, "layers": [p.as_dict() for p in proofs]})
+    else:
+        print_proofs(proofs, f"{net} in {dtype}")
+    if not ok:
+        click.get_current_context().exit(1)
+
+
+def print_proofs(proofs: Iterable[Proof], title: str) -> None:
+    """The table of an equivalence, and its sum in one line."""
+    proofs = list(proofs)
+    made = table(f"Layer against matrix: {title}", "layer", "matrix", "forward", "input gradient", "weight gradient", "", left=2)
+    for p in proofs:
+        numbers = ["" if d is None else f"{d:.1e}" for d in (p.forward, p.input_gradient, p.weight_gradient)]
+        verdict = "skipped" if p.skipped else "pass" if p.ok else "FAIL"
+        made.add_row(p.name, (p.skipped or p.matrix).removeprefix("TiedMatrix "), *numbers, verdict)
+    print_table(made)
+    failed = [p.name for p in proofs if not p.ok]
+    compared = [p for p in proofs if not p.skipped]
+    worst = max((p.max_difference or 0.0 for p in compared), default=0.0)
+    if failed:
+        click.echo(f"{len(failed)} of {len(compared)} layers FAIL: {', '.join(failed)}")
+    else:
+        click.echo(f"All {len(compared)} layers that have a matrix equal it; the largest relative difference is {worst:.1e}.")
+
+
+@click.command()
+@json_option
+@CatalogOptions.decorate
+def plugins(as_json: bool) -> None:
+    """List what the core and each plugin offer, and from where."""
+    from simulator.hookspecs import SHELVES
+
+    catalog = the_catalog()
+    entries = [(kind, e) for kind in SHELVES for e in getattr(catalog, kind).entries.values()]
+    if as_json:
+        offers = [
+            {"kind": kind, "name": e.name, "plugin": e.plugin.name, "origin": e.plugin.origin, "summary": e.summary}
+            for kind, e in entries
+        ]
+        print_json({"offers": offers, "problems": catalog.problems})
+        return
+    for kind in SHELVES:
+        made = table(kind, "name", "plugin", "origin", "", left=4)
+        for e in getattr(catalog, kind).entries.values():
+            made.add_row(e.name, e.plugin.name, e.plugin.origin, e.summary)
+        print_table(made)

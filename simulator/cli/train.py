@@ -1,0 +1,259 @@
+"""The command that trains."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simulator.cli.common import (
+    CatalogOptions,
+    build_options,
+    engine_option,
+    is_file,
+    json_option,
+    network_from,
+    print_json,
+    the_catalog,
+)
+from simulator.cli.look import print_proofs
+
+if TYPE_CHECKING:
+    from simulator.catalog import Catalog
+    from simulator.data import Dataset
+    from simulator.files import Saved
+    from simulator.training import Epoch
+
+# What a checkpoint keeps of the command line, so that a resumed run is the same run.
+_SETTINGS = ("net", "data", "epochs", "batch_size", "optimizer", "lr", "weight_decay", "schedule", "shift", "held_out", "seed")
+
+
+@click.command()
+@click.argument("net", default="lenet5")
+@click.option("--data", default="digits", show_default=True, help="A data set by name, NAME:PATH, or a path.")
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the data.")
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Samples per step.")
+@click.option("--optimizer", default="momentum", show_default=True, help="How gradients change the weights.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), default=0.05, show_default=True, help="Learning rate.")
+@click.option("--schedule", type=click.Choice(["cosine", "constant"]), default="cosine", show_default=True)
+@click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True, help="Pull towards zero.")
+@click.option("--shift", type=click.IntRange(0), default=2, show_default=True, help="Move samples by up to so many sites.")
+@click.option("--held-out", type=click.FloatRange(0, 1, True, True), default=0.2, show_default=True, help="Share to test on.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="One seed, one result, to the last bit.")
+@build_options
+@engine_option
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@click.option("--save", "save_path", type=click.Path(path_type=Path), help="Write a checkpoint here after every epoch.")
+@click.option("--resume", "resume_path", type=click.Path(path_type=Path), help="Go on with an interrupted run.")
+@click.option("--proof/--no-proof", default=True, help="Prove at the end that every layer equals its matrix.")
+@json_option
+@CatalogOptions.decorate
+def train(save_path: Path | None, resume_path: Path | None, engine: str, proof: bool, as_json: bool, **settings: Any) -> None:
+    """Train a network on real data, as sparse shared-weight matrices.
+
+    NET is the name of an architecture, or a saved network to start from. Without arguments: LeNet-5 on scikit-learn's
+    handwritten digits, in well under a minute.
+    """
+    from simulator.equivalence import equivalence
+    from simulator.files import check_writable, load, save
+    from simulator.training import evaluate
+
+    catalog = the_catalog()
+    if save_path is not None:
+        check_writable(save_path)
+    resumed = None
+    if resume_path is not None:
+        resumed = load(resume_path, catalog=catalog)
+        settings = _resumed_settings(resumed, resume_path)
+        save_path = save_path or resume_path
+    data, held_out, start = _prepared(catalog, settings, engine, resumed)
+    network = start.network
+    if not as_json:
+        name = "trained network" if is_file(settings["net"]) else settings["net"]
+        click.echo(f"{name}: {network!r}")
+        click.echo(f"{settings['data']}: {len(data)} samples to train on, {len(held_out)} held out")
+    history: list[dict[str, Any]] = list(start.info.get("history", []))
+    last: Epoch | None = start.epoch
+    try:
+        for epoch in _epochs(catalog, settings, start, data, held_out):
+            last = epoch
+            history.append(
+                {
+                    "number": epoch.number,
+                    "loss": epoch.loss,
+                    "metrics": epoch.metrics,
+                    "validation": epoch.validation,
+                    "seconds": epoch.seconds,
+                }
+            )
+            if save_path is not None:
+                info = {"settings": settings, "history": history, "classes": list(data.classes)}
+                save(save_path, epoch.network, catalog=catalog, info=info, epoch=epoch)
+    except KeyboardInterrupt:
+        if save_path is not None and last is not None and save_path.is_file():
+            cure = f"epoch {last.number} is in {save_path}; go on with: simulator train --resume {save_path}"
+        else:
+            cure = "nothing was saved; use --save PATH to keep every finished epoch"
+        click.echo(f"\nInterrupted: {cure}", err=True)
+        click.get_current_context().exit(130)
+    assert last is not None
+    network = last.network
+    tested = evaluate(network, held_out)
+    seconds = sum(entry["seconds"] for entry in history)
+    proofs = list(equivalence(network.with_dtype("float64"))) if proof else []
+    ok = all(p.ok for p in proofs)
+    if as_json:
+        result = {
+            "network": settings["net"],
+            "data": settings["data"],
+            "epochs": last.number,
+            "seed": settings["seed"],
+            "train_loss": last.loss,
+            "train_accuracy": last.metrics.get("accuracy"),
+            "test_loss": tested["loss"],
+            "test_accuracy": tested.get("accuracy"),
+            "seconds": seconds,
+            "saved": None if save_path is None else str(save_path),
+        }
+        if proof:
+            result["equivalence"] = {"ok": ok, "layers": [p.as_dict() for p in proofs]}
+        print_json(result)
+    else:
+        click.echo(
+            f"After {last.number} epochs and {seconds:.1f} s: train loss {last.loss:.4f}, test accuracy "
+            f"{tested.get('accuracy', math.nan):.2%} on {len(held_out)} samples that it never saw.\n"
+        )
+        if proof:
+            print_proofs(proofs, "the trained network in float64")
+        if save_path is not None:
+            click.echo(f"Saved to {save_path}. Look at it: simulator evaluate {save_path}")
+        else:
+            click.echo(f"Next: simulator describe {settings['net']}, or train with --save net.safetensors to keep the weights.")
+    if not ok:
+        click.get_current_context().exit(1)
+
+
+def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
+    """The settings of the interrupted run; others on the command line would make it another run."""
+    from simulator.errors import FileError
+
+    if resumed.epoch is None or not isinstance(resumed.info.get("settings"), dict):
+        raise FileError(
+            f"resume: expected a checkpoint of simulator train, got a network without one, {path}; start from its weights with: "
+            f"simulator train {path}"
+        )
+    context = click.get_current_context()
+    for name in (*_SETTINGS, "dtype", "input_shape", "classes", "build_option"):
+        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--resume goes on with the settings of that run; leave out {name.replace('_', '-')}, or start a new run from "
+                f"its weights: simulator train {path}"
+            )
+    settings = resumed.info["settings"]
+    missing = [name for name in _SETTINGS if name not in settings]
+    if missing:
+        raise FileError(f"resume: expected the settings of a run, got none for {', '.join(missing)} in {path}; train anew")
+    return settings
+
+
+def _prepared(
+    catalog: Catalog, settings: dict[str, Any], engine: str, resumed: Saved | None
+) -> tuple[Dataset, Dataset, Saved]:
+    """Data to train on, data held out, and the network to start from."""
+    from simulator.errors import ShapeError
+
+    net, source = settings["net"], settings["data"]
+    shape = settings["input_shape"]
+    start = resumed
+    if start is None and is_file(net):
+        start = network_from(catalog, net, dtype=settings["dtype"], **_build(settings))
+    if start is not None:
+        wanted = start.network.input_shape
+    else:
+        wanted = tuple(shape) if shape else catalog.default_shape(net)
+    data = catalog.load_data(source, wanted if catalog.any_shape(source) else None)
+    if (start is not None or shape) and data.shape != wanted:
+        raise ShapeError(
+            f"{source}: expected samples of shape {wanted}, got {data.shape}; leave --input out, or use other data"
+        )
+    if data.labels is None:
+        raise ShapeError(f"{source}: expected integer labels, got {type(data.targets).__name__}; train other targets in Python")
+    classes = len(data.classes) or int(data.labels.max()) + 1
+    if start is None:
+        build = {**_build(settings), "input_shape": data.shape, "classes": settings["classes"] or classes}
+        start = network_from(catalog, net, rng=settings["seed"], dtype=settings["dtype"], **build)
+    network = start.network.with_engine(catalog.engines[engine]())
+    if len(network.output_shape) != 1 or network.output_shape[0] < classes:
+        raise ShapeError(
+            f"{net}: expected an output of at least {classes} classes, got {network.output_shape}; build it with --classes "
+            f"{classes}"
+        )
+    train_on, held_out = (data, data.test) if data.test else data.split(settings["held_out"], settings["seed"])
+    epoch = None if resumed is None else resumed.epoch
+    return train_on, held_out, type(start)(network, start.info if resumed else {}, epoch)
+
+
+def _build(settings: dict[str, Any]) -> dict[str, Any]:
+    shape = settings["input_shape"]
+    return {
+        "input_shape": tuple(shape) if shape else None,
+        "classes": settings["classes"],
+        "build_option": tuple((name, value) for name, value in settings["build_option"]),
+    }
+
+
+def _epochs(
+    catalog: Catalog, settings: dict[str, Any], start: Saved, data: Dataset, held_out: Dataset
+) -> Iterator[Epoch]:
+    """Train with a progress bar per epoch."""
+    from simulator.data import RandomShift
+    from simulator.optimizers import CosineDecay
+    from simulator.training import train as epochs_of
+
+    steps = math.ceil(len(data) / settings["batch_size"])
+    lr = settings["lr"]
+    rate = CosineDecay(lr, settings["epochs"] * steps) if settings["schedule"] == "cosine" else lr
+    decay = {"weight_decay": settings["weight_decay"]} if settings["weight_decay"] else {}
+    optimizer = catalog.create("optimizers", settings["optimizer"], lr=rate, **decay)
+    with _progress(settings["epochs"], 0 if start.epoch is None else start.epoch.number) as (on_batch, on_epoch):
+        for epoch in epochs_of(
+            start.network,
+            data,
+            epochs=settings["epochs"],
+            batch_size=settings["batch_size"],
+            optimizer=optimizer,
+            validation=held_out,
+            augment=RandomShift(settings["shift"]) if settings["shift"] else None,
+            rng=settings["seed"],
+            resume=start.epoch,
+            on_batch=on_batch,
+        ):
+            on_epoch(epoch)
+            yield epoch
+
+
+@contextlib.contextmanager
+def _progress(epochs: int, done: int) -> Iterator[tuple[Any, Any]]:
+    """A bar for the running epoch and a line for each finished one, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"epoch {done + 1}/{epochs}")
+
+        def on_batch(step: int, steps: int) -> None:
+            progress.update(task, completed=step, total=steps)
+
+        def on_epoch(epoch: Epoch) -> None:
+            numbers = {"loss": epoch.loss, **epoch.metrics, **{f"test {k}": v for k, v in epoch.validation.items()}}
+            parts = [f"{k} {v:.2%}" if "accuracy" in k else f"{k} {v:.4f}" for k, v in numbers.items()]
+            console.print(f"epoch {epoch.number:>3}/{epochs}  {'  '.join(parts)}  {epoch.seconds:.1f} s", highlight=False, soft_wrap=True)
+            progress.reset(task, description=f"epoch {epoch.number + 1}/{epochs}")
+
+        yield on_batch, on_epoch

@@ -1,0 +1,76 @@
+"""Counts: published numbers, and numbers counted on the explicit matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from simulator import AveragePool, Catalog, Conv, Counts, Dense, Flatten, Network
+from simulator.describe import describe
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return Catalog()
+
+
+# Y. LeCun et al. 1998, section II.B: connections and trainable parameters of every layer.
+PUBLISHED = {
+    "c1": (122_304, 156),
+    "s2": (5_880, 12),
+    "c3": (151_600, 1_516),
+    "s4": (2_000, 32),
+    "c5": (48_120, 48_120),
+    "f6": (10_164, 10_164),
+    "output": (840, 0),
+}
+
+
+def test_lenet5_of_1998_layer_by_layer(catalog):
+    description = describe(catalog.build("lenet5-1998", rng=None))
+    rows = {row.name: row.counts for row in description.layers}
+    assert {name: (rows[name].connections, rows[name].params) for name in PUBLISHED} == PUBLISHED
+    assert description.totals.connections == 340_908
+    assert description.totals.params == 60_000
+    assert description.totals.nonzeros == 332_824
+    padded = describe(catalog.build("lenet5-1998", (1, 28, 28), rng=None)).totals
+    assert (padded.connections, padded.params) == (340_908, 60_000)
+
+
+@pytest.mark.parametrize(("shape", "nonzeros"), [((1, 28, 28), 406_656), ((1, 32, 32), 416_520)])
+def test_modern_lenet5(catalog, shape, nonzeros):
+    totals = describe(catalog.build("lenet5", shape, rng=None)).totals
+    assert totals.params == 61_706
+    assert totals.macs == 416_520
+    assert totals.nonzeros == nonzeros
+
+
+def test_against_the_explicit_matrix():
+    network = Network.sequential((2, 6, 5), [Conv(3, 3, padding=1), AveragePool(2, ceil=True), Flatten(), Dense(4)], rng=0)
+    description = describe(network)
+    conv, pool, flatten, dense = description.layers
+    csr = network.node("conv1").matrix.tocsr()
+    assert conv.counts.nonzeros == csr.nnz
+    assert conv.counts.connections == csr.nnz + csr.shape[0]
+    assert conv.counts.links == 90 * (2 * 9 + 1)
+    assert conv.counts.macs == 90 * 18
+    assert conv.density == csr.nnz / np.prod(csr.shape)
+    assert conv.csr_bytes == csr.data.nbytes + csr.indices.nbytes + csr.indptr.nbytes
+    assert conv.sharing == csr.nnz / 54
+    assert pool.counts == Counts(fixed_nonzeros=network.node("averagepool1").matrix.nnz)
+    assert flatten.counts == Counts()
+    assert flatten.density is None
+    assert dense.counts == Counts(112, 112, 112, 108, 0, 108)
+    assert description.totals == conv.counts + pool.counts + dense.counts
+
+
+def test_shared_weights_are_counted_once():
+    network = Network.input((4,)).add(Dense(4), name="a", rng=0).add(Dense(4), name="b", share="a")
+    assert describe(network).totals == Counts(20, 40, 40, 32, 0, 32)
+
+
+def test_as_dict_has_the_words_of_the_field(catalog):
+    found = describe(catalog.build("lenet5", rng=None)).as_dict()
+    words = {"params", "connections", "links", "nonzeros", "fixed_nonzeros", "macs"}
+    assert set(found["totals"]) == words
+    assert words | {"name", "output_shape", "density", "csr_bytes", "pattern_bytes", "sharing"} <= set(found["layers"][0])

@@ -1,0 +1,230 @@
+"""Files: what is saved comes back to the last bit; damaged, foreign and hostile files are refused in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+import pytest
+import scipy.sparse
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from simulator import (
+    AveragePool,
+    Catalog,
+    Conv,
+    Dataset,
+    Dense,
+    FileError,
+    FunctionLayer,
+    Network,
+    RandomShift,
+    ReLU,
+    Sparse,
+    TiedMatrix,
+    load,
+    save,
+    train,
+)
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return Catalog()
+
+
+@pytest.fixture
+def network():
+    return Network.sequential((1, 6, 6), [Conv(2, (3, 2), padding=((1, 0), (0, 1))), ReLU(), AveragePool(2), Dense(3)], rng=0)
+
+
+def same(a, b):
+    assert set(a) == set(b)
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+        assert a[name].dtype == b[name].dtype
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5-1998", "resnet8"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_round_trip_of_every_architecture(catalog, tmp_path, name, dtype):
+    network = catalog.build(name, rng=1, dtype=dtype)
+    save(tmp_path / "net.safetensors", network, catalog=catalog, info={"note": "ü", "list": [1, 2.5, None]})
+    saved = load(tmp_path / "net.safetensors", catalog=catalog)
+    same(saved.network.params, network.params)
+    assert saved.info == {"note": "ü", "list": [1, 2.5, None]}
+    assert saved.epoch is None
+    assert [repr(n.layer) for n in saved.network.nodes.values()] == [repr(n.layer) for n in network.nodes.values()]
+    x = np.random.default_rng(0).normal(size=(2, *network.input_shape))
+    np.testing.assert_array_equal(saved.network.predict(x), network.predict(x))
+
+
+def test_shared_weights_outputs_and_patterns_come_back(catalog, tmp_path):
+    tied = TiedMatrix.from_sparse(scipy.sparse.csr_array(np.tri(4)), ties=[0, 1, 0, 0, 1, 0, 0, 1, 1, 0])
+    network = Network.input((4,), "a", dtype="float64").add_input((4,), "b")
+    network = network.add(Sparse(tied.pattern), "a", name="first", rng=0).add(Sparse(tied.pattern), "b", name="second", share="first")
+    network = network.add(Dense(2), "first", name="head", rng=1).add(Dense(2), "second", name="aux", rng=2)
+    network = network.with_params({"first.weight": tied.weight})
+    save(tmp_path / "n.safetensors", network.subnetwork(["aux", "head"]), catalog=catalog)
+    back = load(tmp_path / "n.safetensors", catalog=catalog).network
+    assert back.outputs == ("aux", "head")
+    assert back.nodes["second"].share == "first"
+    np.testing.assert_array_equal(back.node("second").matrix.tocsr().toarray(), np.tri(4))
+
+
+def test_a_checkpoint_resumes_to_the_last_bit(catalog, tmp_path, network):
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.normal(size=(30, 1, 6, 6)), rng.integers(0, 3, 30))
+    options = {"epochs": 4, "batch_size": 8, "optimizer": catalog.optimizers["momentum"](0.05), "augment": RandomShift(1)}
+    whole = list(train(network, data, rng=7, **options))
+    save(tmp_path / "c.safetensors", whole[1].network, catalog=catalog, epoch=whole[1])
+    epoch = load(tmp_path / "c.safetensors", catalog=catalog).epoch
+    assert (epoch.number, epoch.loss, epoch.metrics) == (2, whole[1].loss, whole[1].metrics)
+    resumed = list(train(epoch.network, data, rng=0, resume=epoch, **options))
+    same(resumed[-1].network.params, whole[-1].network.params)
+    same(
+        {k: v for k, v in resumed[-1].optimizer_state.items() if k != "step"},
+        {k: v for k, v in whole[-1].optimizer_state.items() if k != "step"},
+    )
+
+
+def test_writing_is_atomic(catalog, tmp_path, network, monkeypatch):
+    path = tmp_path / "net.safetensors"
+    save(path, network, catalog=catalog)
+    before = path.read_bytes()
+
+    def half(tensors, file, metadata):
+        file.write_bytes(b"half a file")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("simulator.files.save_file", half)
+    with pytest.raises(FileError, match="save: expected to write .*no space left on device; free space"):
+        save(path, network, catalog=catalog)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["net.safetensors"]
+
+
+def test_places_that_cannot_be_written(catalog, tmp_path, network):
+    with pytest.raises(FileError, match="save: expected an existing folder, got .*nowhere; create it first"):
+        save(tmp_path / "nowhere" / "n.safetensors", network, catalog=catalog)
+    with pytest.raises(FileError, match="save: expected the name of a file, got the folder"):
+        save(tmp_path, network, catalog=catalog)
+
+
+def test_a_folder_without_permission(catalog, tmp_path, network, monkeypatch):
+    def denied(*args, **kwargs):
+        raise PermissionError("denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", denied)  # root may write anywhere
+    with pytest.raises(FileError, match=r"expected a folder that can be written to, got .*\(denied\); choose another"):
+        save(tmp_path / "n.safetensors", network, catalog=catalog)
+
+
+def test_a_layer_of_no_catalog_is_refused(catalog, tmp_path):
+    class Mine(FunctionLayer):
+        def output_shape(self, *shapes):
+            return shapes[0]
+
+        def forward(self, params, buffers, *xs, training=False, rng=None):
+            return xs[0], lambda dy: ((dy,), {}), {}
+
+    with pytest.raises(FileError, match="expected layers of the catalog, got Mine in 'mine1'; register it"):
+        save(tmp_path / "n.safetensors", Network.sequential((2,), [Mine()], rng=0), catalog=catalog)
+
+
+def test_values_that_are_not_plain_are_refused(catalog, tmp_path, network):
+    with pytest.raises(FileError, match="expected plain values, got object"):
+        save(tmp_path / "n.safetensors", _odd(), catalog=catalog)
+
+
+def _odd():
+    layer = Dense(2)
+    object.__setattr__(layer, "init", object())
+    return Network.sequential((2,), [layer]).with_params({"dense1.weight": np.zeros((2, 2)), "dense1.bias": np.zeros(2)})
+
+
+def test_a_missing_plugin_is_named(catalog, tmp_path):
+    network = catalog.build("lenet5-1998")
+    save(tmp_path / "n.safetensors", network, catalog=catalog)
+    with pytest.raises(FileError, match=r"expected layer 'rbf' of plugin 'lenet5-1998' for 'output', got a catalog without it; .*-p"):
+        load(tmp_path / "n.safetensors", catalog=Catalog(entry_points=False))
+
+
+def changed(path, catalog, network, change):
+    """Save, change the JSON of the description or the arrays, and write it back."""
+    save(path, network, catalog=catalog)
+    with safe_open(path, framework="np") as file:
+        content = json.loads(file.metadata()["simulator"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}
+    change(content, arrays)
+    save_file(arrays, path, {"simulator": json.dumps(content)})
+
+
+def _set(*keys, value):
+    def change(content, arrays):
+        place = content
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+
+    return change
+
+
+CONV = ("nodes", 1)
+HOSTILE = {
+    "huge kernel": _set(*CONV, "config", "kernel", value=10**15),
+    "huge layer": _set("nodes", 4, "config", "out", value=10**12),
+    "negative size": _set(*CONV, "config", "out_channels", value=-4),
+    "text for a number": _set(*CONV, "config", "pad_value", value="__import__('os')"),
+    "unknown field": _set(*CONV, "config", "evil", value=1),
+    "object for a number": _set(*CONV, "config", "stride", value={"pattern": "none"}),
+    "an input that comes later": _set(*CONV, "inputs", value=["dense1"]),
+    "a name twice": _set("nodes", 2, "name", value="conv1"),
+    "other dtype": _set("dtype", value="object"),
+    "outputs of no node": _set("outputs", value=["nobody"]),
+    "no nodes": _set("nodes", value=[]),
+    "no input": lambda content, arrays: content["nodes"].pop(0),
+    "nodes of another kind": _set("nodes", value="text"),
+    "huge input": _set("nodes", 0, "input", value=[10**12]),
+    "an array too few": lambda content, arrays: arrays.pop("param/conv1.weight"),
+    "an array of another shape": lambda content, arrays: arrays.update({"param/conv1.weight": np.zeros((2, 1, 1, 1), "f")}),
+    "an array too many": lambda content, arrays: arrays.update({"param/evil.weight": np.zeros(1, "f")}),
+    "epoch of another kind": _set("epoch", value={"number": "x"}),
+    "rng of another kind": _set(
+        "epoch",
+        value={"number": 1, "loss": 1, "metrics": {}, "validation": {}, "seconds": 1, "optimizer": {}, "rng": {"state": 1}},
+    ),
+}
+
+
+@pytest.mark.parametrize("change", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_description_is_refused_in_one_line(catalog, tmp_path, network, change):
+    path = tmp_path / "n.safetensors"
+    changed(path, catalog, network, change)
+    with pytest.raises(FileError, match=f"load .*n.safetensors: ") as error:
+        load(path, catalog=catalog)
+    assert "\n" not in str(error.value)
+
+
+def test_foreign_damaged_and_missing_files(catalog, tmp_path, network):
+    good = tmp_path / "good.safetensors"
+    save(good, network, catalog=catalog)
+    whole = good.read_bytes()
+    bad = tmp_path / "bad.safetensors"
+    for content in (b"", b"PK\x03\x04" + bytes(100), whole[:-1], whole[:100], b"\xff" * 200, whole[:8] + b"[" * 5000):
+        bad.write_bytes(content)
+        with pytest.raises(FileError, match="expected a safetensors file, got .*; it is damaged or of another kind"):
+            load(bad, catalog=catalog)
+    save_file({"weight": np.zeros(3)}, bad)
+    with pytest.raises(FileError, match="expected a network saved by the simulator, got another safetensors file"):
+        load(bad, catalog=catalog)
+    save_file({"weight": np.zeros(3)}, bad, {"simulator": "[" * 100_000})
+    with pytest.raises(FileError, match="expected a network saved by the simulator"):
+        load(bad, catalog=catalog)
+    changed(bad, catalog, network, _set("version", value=99))
+    with pytest.raises(FileError, match="expected a file of version 1, got version 99, .*; update the simulator"):
+        load(bad, catalog=catalog)
+    with pytest.raises(FileError, match="expected a file, got .*missing, which does not exist"):
+        load(tmp_path / "missing", catalog=catalog)

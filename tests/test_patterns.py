@@ -1,0 +1,289 @@
+"""Patterns against an enumeration by plain loops, and against published counts."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy import sparse
+
+from simulator import ChannelGroups, Conv, ConvTranspose, Dense, ExplicitPattern, ShapeError, Window, WindowPattern
+
+
+def enumerate_window_pattern(channel_inputs, sites, in_sites, tie_strides):
+    """Rows, columns and ties by definition: output channel, site, input channel, tap."""
+    rows, cols, ties = [], [], []
+    first_pair = 0
+    for o, inputs in enumerate(channel_inputs):
+        for s, window in enumerate(sites):
+            for (p, c), (t, site) in itertools.product(enumerate(inputs), enumerate(window)):
+                if site >= 0:
+                    rows.append(o * len(sites) + s)
+                    cols.append(c * in_sites + site)
+                    ties.append((first_pair + p) * tie_strides[0] + s * tie_strides[1] + t * tie_strides[2])
+        first_pair += len(inputs)
+    return rows, cols, ties
+
+
+@st.composite
+def window_patterns(draw):
+    """A window pattern of any sharing on a small table, with the definition of the same."""
+    in_channels = draw(st.integers(1, 3))
+    if draw(st.booleans()):
+        groups = draw(st.integers(1, in_channels).filter(lambda g: in_channels % g == 0))
+        each, outs = in_channels // groups, draw(st.integers(1, 2))
+        channels = ChannelGroups.full(groups * outs, in_channels, groups)
+        inputs = [list(range(g * each, (g + 1) * each)) for g in range(groups) for _ in range(outs)]
+    else:  # any table, rows of any length, a channel possibly twice
+        row = st.lists(st.integers(0, in_channels - 1), min_size=1, max_size=3)
+        inputs = draw(st.lists(row, min_size=1, max_size=4))
+        channels = ChannelGroups.table(inputs)
+    in_sites, out_sites, taps = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    sites = draw(hnp.arrays(np.int64, (out_sites, taps), elements=st.integers(-1, in_sites - 1)))
+    strides = draw(
+        st.sampled_from([(taps, 0, 1), (taps * out_sites, 1, out_sites), (1, 0, 0), (0, 1, 0), (0, 0, 0), (0, 0, 1)])
+    )
+    pattern = WindowPattern(channels, in_channels, sites, in_sites, strides)
+    return pattern, enumerate_window_pattern(inputs, sites.tolist(), in_sites, strides)
+
+
+def check_pattern(pattern, rows, cols, ties):
+    """All views of a pattern tell the same connections, in the same order."""
+    rows, cols, ties = (np.asarray(a, np.int64) for a in (rows, cols, ties))
+    assert pattern.nnz == len(rows)
+    for actual, expected in zip(pattern.triplets(), (rows, cols, ties), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+    indptr, indices, csr_ties = pattern.csr
+    np.testing.assert_array_equal(np.diff(indptr), np.bincount(rows, minlength=pattern.shape[0]))
+    np.testing.assert_array_equal(indices, cols)
+    np.testing.assert_array_equal(csr_ties, ties)
+    for i in range(pattern.shape[0]):
+        for actual, expected in zip(pattern.row(i), (cols[rows == i], ties[rows == i]), strict=True):
+            np.testing.assert_array_equal(actual, expected)
+    for j in range(pattern.shape[1]):
+        for actual, expected in zip(pattern.column(j), (rows[cols == j], ties[cols == j]), strict=True):
+            np.testing.assert_array_equal(actual, expected)
+
+
+@given(window_patterns())
+def test_window_patterns_are_what_the_loops_enumerate(case):
+    pattern, triplets = case
+    check_pattern(pattern, *triplets)
+    assert max(triplets[2], default=-1) < pattern.n_ties
+
+
+@given(window_patterns())
+def test_transposed_patterns_turn_rows_into_columns_and_keep_the_order_within_a_cell(case):
+    pattern, (rows, cols, ties) = case
+    order = np.argsort(cols, kind="stable")
+    check_pattern(pattern.T, *(np.asarray(a, np.int64)[order] for a in (cols, rows, ties)))
+    assert pattern.T.shape == pattern.shape[::-1]
+    assert pattern.T.T is pattern
+    assert (pattern.T.links, pattern.T.nbytes, pattern.T.n_ties) == (pattern.links, pattern.nbytes, pattern.n_ties)
+
+
+@given(window_patterns())
+def test_explicit_patterns_keep_any_connections_in_csr_row_order(case):
+    pattern, (rows, cols, ties) = case
+    shuffled = np.random.default_rng(0).permutation(len(rows))
+    rows, cols, ties = (np.asarray(a, np.int64)[shuffled] for a in (rows, cols, ties))
+    order = np.argsort(rows, kind="stable")
+    explicit = ExplicitPattern(rows, cols, ties, shape=pattern.shape)
+    check_pattern(explicit, rows[order], cols[order], ties[order])
+    by_column = np.argsort(cols[order], kind="stable")
+    check_pattern(explicit.T, *(a[order][by_column] for a in (cols, rows, ties)))
+
+
+@given(window_patterns())
+def test_missing_taps_and_nonzeros_make_up_the_links(case):
+    pattern, _ = case
+    missing = pattern.missing()
+    assert missing.shape == (pattern.shape[0], 1)
+    assert missing.n_ties == pattern.n_ties
+    assert missing.nnz + pattern.nnz == pattern.links
+
+
+def test_missing_taps_keep_their_ties():
+    pattern = Conv(1, 3, padding=1).pattern((1, 4))
+    rows, _, ties = pattern.missing().triplets()
+    assert (rows.tolist(), ties.tolist()) == ([0, 3], [0, 2])
+
+
+def test_links_count_taps_on_padding_and_nonzeros_do_not():
+    pattern = Conv(2, 3, padding=1).pattern((3, 4, 4))
+    assert pattern.links == 2 * 3 * 9 * 16
+    assert pattern.nnz == 2 * 3 * (3 * 4 - 2) ** 2  # per axis 4 windows of 3 taps, one missing at each end
+
+
+def test_goodfellow_figure_9_6():
+    """A picture of 320 x 280 and a kernel of two taps."""
+    pattern = Conv(1, kernel=(1, 2), bias=False).pattern((1, 280, 320))
+    assert math.prod(pattern.shape) == 8_003_072_000
+    assert pattern.nnz == 178_640
+    assert pattern.nnz + pattern.shape[0] == 267_960  # two multiplications and one addition for each output
+    assert pattern.n_ties == 2
+
+
+def test_dumoulin_and_visin_four_by_four_input_three_by_three_kernel():
+    pattern = Conv(1, 3).pattern((1, 4, 4))
+    assert (pattern.shape, pattern.nnz, pattern.n_ties) == ((4, 16), 36, 9)
+    transposed = ConvTranspose(1, 3).pattern((1, 2, 2))
+    for actual, expected in zip(transposed.triplets(), pattern.T.triplets(), strict=True):
+        np.testing.assert_array_equal(actual, expected)
+
+
+def test_the_second_layer_of_vgg16_is_described_without_being_built():
+    channels, size = 64, 224
+    pattern = Conv(channels, 3, padding=1).pattern((channels, size, size))
+    assert pattern.nnz == 1_838_694_400
+    assert pattern.links == 64 * 64 * 9 * 224 * 224
+    assert pattern.nbytes < 20e6
+    o, r, c = 5, 0, 17  # an output unit at the upper border
+    expected = [
+        (i * size**2 + (r + dr) * size + c + dc, (o * channels + i) * 9 + (dr + 1) * 3 + dc + 1)
+        for i, dr, dc in itertools.product(range(channels), (-1, 0, 1), (-1, 0, 1))
+        if 0 <= r + dr < size
+    ]
+    cols, ties = pattern.row((o * size + r) * size + c)
+    assert list(zip(cols.tolist(), ties.tolist(), strict=True)) == expected
+    i, r, c = 63, 100, 223  # an input unit at the right border
+    expected = sorted(
+        (o * size**2 + (r - dr) * size + c - dc, (o * channels + i) * 9 + (dr + 1) * 3 + dc + 1)
+        for o, dr, dc in itertools.product(range(channels), (-1, 0, 1), (-1, 0, 1))
+        if 0 <= c - dc < size
+    )
+    rows, ties = pattern.column((i * size + r) * size + c)
+    assert list(zip(rows.tolist(), ties.tolist(), strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "weights", "macs", "nonzeros"),
+    [
+        (Conv(96, 11, stride=4), (3, 227, 227), 34_848, 105_415_200, 105_415_200),
+        (Conv(256, 5, padding=2, groups=2), (96, 27, 27), 307_200, 223_948_800, 204_484_608),
+        (Conv(384, 3, padding=1), (256, 13, 13), 884_736, 149_520_384, 134_578_176),
+        (Conv(384, 3, padding=1, groups=2), (384, 13, 13), 663_552, 112_140_288, 100_933_632),
+        (Conv(256, 3, padding=1, groups=2), (384, 13, 13), 442_368, 74_760_192, 67_289_088),
+        (Dense(4096), (256, 6, 6), 37_748_736, 37_748_736, 37_748_736),
+    ],
+    ids=["conv1", "conv2", "conv3", "conv4", "conv5", "fc6"],
+)
+def test_alexnet_in_two_groups_layer_by_layer(layer, shape, weights, macs, nonzeros):
+    pattern = layer.pattern(shape)
+    assert (pattern.n_ties, pattern.links, pattern.nnz) == (weights, macs, nonzeros)
+
+
+def test_memory_does_not_grow_with_the_channels_squared():
+    small, large = (Conv(n, 3).pattern((n, 8, 8)) for n in (8, 512))
+    assert large.nnz == 64**2 * small.nnz
+    assert large.nbytes < small.nbytes + 8 * 512
+
+
+def test_csr_bytes_are_those_of_the_scipy_matrix():
+    for pattern in (Conv(2, 3, padding=1).pattern((2, 5, 5)), ExplicitPattern([0, 1], [1, 0], shape=(2, 2))):
+        for dtype in (np.float32, np.float64):
+            indptr, indices, ties = pattern.csr
+            csr = sparse.csr_array((np.ones(len(ties), dtype), indices, indptr), shape=pattern.shape)
+            assert pattern.csr_nbytes(dtype) == csr.data.nbytes + csr.indices.nbytes + csr.indptr.nbytes
+
+
+def test_index_arrays_are_built_once_and_read_only():
+    for pattern in (Conv(1, 3).pattern((1, 5, 5)), ExplicitPattern([0], [0], shape=(1, 1))):
+        assert pattern.csr is pattern.csr
+        for array in pattern.csr:
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 1
+        for array in pattern.triplets():  # copies
+            array[0] = 1
+
+
+def test_explicit_ties_default_to_one_weight_each_in_the_order_given():
+    pattern = ExplicitPattern([1, 0], [0, 2], shape=(2, 3))
+    assert [a.tolist() for a in pattern.triplets()] == [[0, 1], [2, 0], [1, 0]]
+    assert pattern.nbytes == sum(a.nbytes for a in pattern.csr)
+
+
+def test_explicit_patterns_may_be_empty():
+    pattern = ExplicitPattern([], [], shape=(2, 3))
+    check_pattern(pattern, [], [], [])
+    assert (pattern.n_ties, pattern.T.shape) == (0, (3, 2))
+
+
+def test_ties_too_large_for_32_bits_stay_what_they_are():
+    pattern = ExplicitPattern([0], [0], [2**33], shape=(1, 1))
+    assert pattern.n_ties == 2**33 + 1
+    assert pattern.row(0)[1].tolist() == [2**33]
+
+
+def test_units_may_be_counted_from_the_end():
+    pattern = Conv(1, 3).pattern((1, 5))
+    assert pattern.row(-1)[0].tolist() == pattern.row(2)[0].tolist() == [2, 3, 4]
+    assert pattern.column(-5)[0].tolist() == pattern.column(0)[0].tolist() == [0]
+
+
+def test_reprs_count():
+    assert repr(Conv(6, 5, padding=2).pattern((1, 28, 28))) == (
+        "WindowPattern 4704 x 784: 107736 nonzeros share 150 weights"
+    )
+    assert repr(ExplicitPattern([0], [1], shape=(2, 3))) == "ExplicitPattern 2 x 3: 1 nonzeros share 1 weights"
+    assert repr(ExplicitPattern([0], [1], shape=(2, 3)).T) == "TransposedPattern 3 x 2: 1 nonzeros share 1 weights"
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1, max_size=6))
+def test_channel_tables_look_up_both_ways(rows):
+    channels = ChannelGroups.table(rows)
+    assert (channels.out_channels, channels.pairs) == (len(rows), sum(map(len, rows)))
+    pairs = [(o, c) for o, row in enumerate(rows) for c in row]  # by number
+    for o, row in enumerate(rows):
+        inputs, first = channels.of(o)
+        assert inputs.tolist() == row
+        assert pairs[first : first + len(row)] == [(o, c) for c in row]
+    for c in range(5):
+        outs, numbers = channels.using(c)
+        assert sorted(numbers.tolist()) == [n for n, pair in enumerate(pairs) if pair[1] == c]
+        assert [pairs[n] for n in numbers] == [(o, c) for o in outs]
+
+
+def test_neighbouring_groups_of_one_size_are_walked_together():
+    channels = ChannelGroups.table([[0, 1], [1, 2], [0], [2]])
+    assert list(channels.runs()) == [(slice(0, 2), 1, 2), (slice(2, 4), 1, 1)]
+    assert list(ChannelGroups.full(6, 4, 2).runs()) == [(slice(0, 2), 3, 2)]
+
+
+@pytest.mark.parametrize("unit", [3, -4])
+def test_a_row_and_a_column_exist(unit):
+    square = ExplicitPattern([0], [0], shape=(3, 3))
+    with pytest.raises(ShapeError, match=rf"ExplicitPattern\.row: expected a row from 0 to 2, got {unit}; use one"):
+        square.row(unit)
+    with pytest.raises(ShapeError, match=rf"ExplicitPattern\.column: expected a column from 0 to 2, got {unit}"):
+        square.column(unit)
+    window = WindowPattern(ChannelGroups.full(1, 1), 1, Window(1).sites((3,)), 3, (1, 0, 1))
+    with pytest.raises(ShapeError, match=r"WindowPattern\.row: expected"):
+        window.row(unit)
+    with pytest.raises(ShapeError, match=r"WindowPattern\.column: expected"):
+        window.T.row(unit)
+
+
+def test_an_explicit_pattern_has_two_sizes():
+    with pytest.raises(ShapeError, match=r"ExplicitPattern: expected a shape \(n_out, n_in\), got \(2, 3, 4\)"):
+        ExplicitPattern([0], [0], shape=(2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("rows", "cols", "ties", "wrong"),
+    [
+        ([0.5], [0], None, r"rows: expected a vector of 1 integers, got float64 of shape \(1,\)"),
+        ([[0]], [0], None, r"rows: expected a vector of 1 integers, got int64 of shape \(1, 1\)"),
+        ([0], [0, 1], None, r"cols: expected a vector of 1 integers, got int64 of shape \(2,\)"),
+        ([0, 1], [0, 1], [0], r"ties: expected a vector of 2 integers, got int64 of shape \(1,\); give one"),
+        ([2], [0], None, r"rows: expected numbers from 0 to 1, got 2 to 2; correct them"),
+        ([0], [-1], None, r"cols: expected numbers from 0 to 2, got -1 to -1; correct them, or the shape \(2, 3\)"),
+        ([0], [0], [-1], r"ties: expected numbers from 0 to"),
+    ],
+)
+def test_explicit_connections_are_integers_in_range(rows, cols, ties, wrong):
+    with pytest.raises(ShapeError, match=f"ExplicitPattern {wrong}"):
+        ExplicitPattern(rows, cols, ties, shape=(2, 3))

@@ -1,0 +1,166 @@
+"""Training: one seed one result, every option, every error; gradients against explicit descent."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from simulator import SGD, Conv, CrossEntropy, Dataset, Dense, Network, RandomShift, ReLU, ShapeError, SimulatorError
+from simulator import SquaredError, UnknownNameError, evaluate, train
+from simulator.training import generator_at
+
+
+@pytest.fixture(scope="module")
+def data():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 60)
+    pictures = rng.normal(0, 0.1, (60, 1, 6, 6))
+    for picture, label in zip(pictures, labels, strict=True):
+        picture[0, :, 2 * label] += 1
+    return Dataset(pictures, labels)
+
+
+@pytest.fixture
+def network():
+    return Network.sequential((1, 6, 6), [Conv(2, 3), ReLU(), Dense(3)], rng=0, dtype="float64")
+
+
+def last(epochs):
+    return list(epochs)[-1]
+
+
+def test_learns_and_leaves_the_network_as_it_was(network, data):
+    before = {name: array.copy() for name, array in network.params.items()}
+    epoch = last(train(network, data, epochs=15, batch_size=10, optimizer=SGD(0.1)))
+    assert epoch.number == 15
+    assert epoch.metrics["accuracy"] == 1
+    assert epoch.loss < 0.2
+    assert evaluate(epoch.network, data)["accuracy"] == 1
+    for name, array in network.params.items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_one_full_batch_step_is_the_step_of_the_formula(network, data):
+    trace = network.run(data.inputs)
+    output = network.outputs[0]
+    gradients = trace.backward(CrossEntropy().grad(trace[output], data.targets)).params
+    epoch = last(train(network, data, epochs=1, batch_size=len(data), optimizer=SGD(0.3)))
+    for name, array in epoch.network.params.items():
+        np.testing.assert_allclose(array, network.params[name] - 0.3 * gradients[name], rtol=1e-12, atol=1e-14)
+    assert epoch.loss == pytest.approx(CrossEntropy().value(trace[output], data.targets), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_one_seed_gives_one_result_to_the_last_bit(network, data, dtype):
+    def run(seed):
+        start = network.with_dtype(dtype)
+        return last(train(start, data, epochs=3, augment=RandomShift(1), rng=seed)).network.params
+
+    first, second, other = run(5), run(5), run(6)
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name])
+    assert any(not np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_resuming_gives_the_uninterrupted_run(network, data):
+    options = {"epochs": 4, "batch_size": 7, "augment": RandomShift(1)}
+    whole = list(train(network, data, rng=3, **options))
+    resumed = list(train(network, data, rng=99, resume=whole[1], **options))
+    assert [e.number for e in resumed] == [3, 4]
+    for name, array in whole[-1].network.params.items():
+        np.testing.assert_array_equal(resumed[-1].network.params[name], array)
+
+
+def test_the_last_batch_may_be_smaller_and_every_step_is_announced(network, data):
+    seen = []
+    list(train(network, data, epochs=1, batch_size=25, on_batch=lambda done, total: seen.append((done, total))))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_it_is_a_generator_that_can_be_stopped(network, data):
+    taken = list(itertools.islice(train(network, data, epochs=1000), 2))
+    assert [e.number for e in taken] == [1, 2]
+
+
+def test_validation_and_metrics(network, data):
+    rest, held_out = data.split(0.25)
+    metrics = {"first": lambda prediction, target: float(prediction[0, 0])}
+    epoch = last(train(network, rest, epochs=1, validation=held_out, metrics=metrics))
+    assert set(epoch.metrics) == {"first"}
+    assert set(epoch.validation) == {"loss", "first"}
+    assert epoch.validation["loss"] == pytest.approx(evaluate(epoch.network, held_out)["loss"])
+
+
+def test_only_what_is_trainable_changes(network, data):
+    trained = last(train(network, data, epochs=1, trainable=["dense*", "conv1.bias"])).network.params
+    changed = {name for name, array in network.params.items() if not np.array_equal(array, trained[name])}
+    assert changed == {"dense1.weight", "dense1.bias", "conv1.bias"}
+
+
+def test_several_outputs_with_a_loss_each(data):
+    network = Network.input((1, 6, 6), dtype="float64").add(Conv(2, 3), name="conv", rng=0)
+    network = network.add(Dense(3), "conv", name="main", rng=1).add(Dense(3), "conv", name="aux", rng=2)
+    losses = {"main": CrossEntropy(), "aux": SquaredError()}
+    weights = {"aux": 0.3}
+    values = evaluate(network, data, losses=losses, loss_weights=weights)
+    predictions = network.predict(data.inputs)
+    main = CrossEntropy().value(predictions["main"], data.targets)
+    aux = SquaredError().value(predictions["aux"], data.targets)
+    assert values["loss"] == pytest.approx(main + 0.3 * aux, rel=1e-12)
+    assert {"main.accuracy", "aux.accuracy"} <= set(values)
+    epoch = last(train(network, data, losses=losses, loss_weights=weights, epochs=5))
+    assert evaluate(epoch.network, data, losses=losses, loss_weights=weights)["loss"] < values["loss"]
+
+
+def test_targets_by_output_and_inputs_by_name():
+    rng = np.random.default_rng(0)
+    inputs = {"left": rng.normal(size=(8, 2)), "right": rng.normal(size=(8, 2))}
+    targets = {"y": rng.normal(size=(8, 1)), "z": rng.normal(size=(8, 2))}
+    network = Network.input((2,), "left").add_input((2,), "right")
+    network = network.add(Dense(1), "left", name="y", rng=0).add(Dense(2), "right", name="z", rng=0)
+    data = Dataset(inputs, targets)
+    losses = {"y": SquaredError(), "z": SquaredError()}
+    first, *_, final = train(network, data, losses=losses, epochs=20, augment=lambda x, rng: x)
+    assert final.loss < first.loss
+    assert final.metrics == {}
+    with pytest.raises(UnknownNameError, match="expected targets for output 'y', got none; choose one of: z"):
+        list(train(network, Dataset(inputs, {"z": targets["z"]}), losses=losses))
+
+
+def test_errors(network, data):
+    with pytest.raises(ShapeError, match="train epochs: expected a positive integer, got 0"):
+        train(network, data, epochs=0)
+    with pytest.raises(ShapeError, match="train batch_size: expected a positive integer, got 1.5"):
+        train(network, data, batch_size=1.5)
+    with pytest.raises(UnknownNameError, match="train trainable: expected a param, got 'convo'"):
+        train(network, data, trainable=["convo"])
+    with pytest.raises(UnknownNameError, match="did you mean 'dense1'"):
+        train(network, data, losses={"dense": CrossEntropy()})
+    with pytest.raises(SimulatorError, match="expected weights, got a network built without rng"):
+        train(Network.sequential((1, 6, 6), [Dense(3)]), data)
+    linear = Network.sequential((1, 6, 6), [Dense(3)], rng=0)
+    with pytest.raises(SimulatorError, match="expected a finite loss, got .* use a smaller learning rate"):
+        list(train(linear, data, epochs=50, losses=SquaredError(), optimizer=SGD(1e9)))
+    with pytest.raises(ShapeError, match=r"expected \(batch, 1, 6, 6\), got"):
+        list(train(network, Dataset(np.zeros((2, 1, 5, 5)), np.zeros(2, int))))
+    with pytest.raises(ShapeError, match="expected labels from 0 to 2, got 0 to 7"):
+        list(train(network, Dataset(np.zeros((2, 1, 6, 6)), np.array([0, 7]))))
+
+
+def test_a_state_of_another_optimizer_is_refused(network, data):
+    class Other(SGD):
+        def init(self, params):
+            return {"step": 0, "other": 0}
+
+    epoch = last(train(network, data, epochs=1))
+    with pytest.raises(ShapeError, match="train resume: expected a state with other, step"):
+        list(train(network, data, epochs=2, optimizer=Other(), resume=epoch))
+
+
+def test_generator_at_goes_on_where_the_state_was_taken():
+    rng = np.random.default_rng(4)
+    rng.random(3)
+    copy = generator_at(rng.bit_generator.state)
+    np.testing.assert_array_equal(copy.random(5), rng.random(5))
