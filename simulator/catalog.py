@@ -21,7 +21,7 @@ import pluggy
 from simulator import builtin, hookspecs
 from simulator.data import Dataset
 from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError, nearest
-from simulator.network import Network, Rng
+from simulator.network import Network, Rng, as_rng
 
 __all__ = ["Catalog", "Entry", "Plugin", "Shelf"]
 
@@ -59,12 +59,15 @@ class Entry:
         Who offers it.
     accepts : callable, optional
         For data sets: whether a path looks like this kind of data.
+    lr : float, optional
+        For architectures: a learning rate that suits momentum.
     """
 
     name: str
     object: Any
     plugin: Plugin
     accepts: Callable[[Path], bool] | None = None
+    lr: float | None = None
 
     @property
     def summary(self) -> str:
@@ -207,14 +210,18 @@ class Catalog:
             others = [module for name, module in self._manager.list_name_plugin() if name != plugin.name]
 
             def register(
-                name: str, obj: Any, accepts: Callable[[Path], bool] | None = None, plugin: Plugin = plugin
+                name: str,
+                obj: Any,
+                accepts: Callable[[Path], bool] | None = None,
+                lr: float | None = None,
+                plugin: Plugin = plugin,
             ) -> None:
                 if not isinstance(name, str) or not callable(obj):
                     raise PluginError(
                         f"plugin {plugin.name}, {hook}: expected register(name, class or function), got "
                         f"register({name!r}, {obj!r}); pass a string and the class itself"
                     )
-                offers.setdefault(name, []).append(Entry(name, obj, plugin, accepts))
+                offers.setdefault(name, []).append(Entry(name, obj, plugin, accepts, lr))
 
             try:
                 self._manager.subset_hook_caller(hook, others)(register=register)
@@ -310,7 +317,10 @@ class Catalog:
                 raise ShapeError(f"{name}: expected an input shape, got none; give one, for example --input 1x28x28")
         if classes < 1:
             raise ShapeError(f"{name}: expected at least one class, got {classes}; give a positive number")
-        network = self._call(entry, self.make, input_shape=tuple(input_shape), classes=classes, rng=rng, **options)
+        generator = None if rng is None else as_rng(rng)
+        network = self._call(
+            entry, self.make, input_shape=tuple(input_shape), classes=classes, rng=generator, **options
+        )
         if not isinstance(network, Network):
             raise PluginError(
                 f"plugin {entry.plugin.name}, architecture {name}: expected a Network, got {type(network).__name__}; return "

@@ -48,12 +48,14 @@ def _figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError:
         raise SimulatorError("draw: expected matplotlib, got none; pip install 'cnn-matrix-simulator[plot]'") from None
-    return Figure(figsize=(width, height), layout="constrained")
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08))
 
 
 def _caption(figure: Figure, notes: Iterable[str]) -> None:
     """What the reader should know, below everything."""
-    width = int(figure.get_figwidth() * 13)  # letters of this size per inch
+    width = int(figure.get_figwidth() * 14)  # letters of this size per inch
     figure.supxlabel(textwrap.fill(" · ".join(notes), width), fontsize=9, color=_GREY)
 
 
@@ -164,7 +166,6 @@ def _view(network: Network, layer: str, x: Any, order: str = "C") -> _View:
             f"draw {layer}: expected a layer that is piecewise linear, got {bound.layer!r}; choose another layer"
         )
     joined = sparse.hstack(affine[0], format="csr")
-    joined.eliminate_zeros()
     matrix = TiedMatrix.from_sparse(joined, np.unique(joined.data, return_inverse=True)[1])
     in_shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
     return _View(matrix.pattern, f"{layer}: {matrix!r}, at this sample", bound.shape, in_shape, order)
@@ -271,6 +272,10 @@ def _draw_cells(ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[int
     cells, counts = np.unique(r * n_columns + c, return_counts=True)
     if max(n_rows, n_columns) <= _NUMBERED:
         ax.set(xticks=range(*columns), yticks=range(*rows))
+        ax.set_xticks(np.arange(*columns) + 0.5, minor=True)
+        ax.set_yticks(np.arange(*rows) + 0.5, minor=True)
+        ax.tick_params(which="minor", length=0)
+        ax.grid(which="minor", color="0.9", linewidth=0.5)
         for i, j in zip(*divmod(cells, n_columns), strict=True):
             number = "+".join(str(tie) for tie in ties[(r == i) & (c == j)])
             ink = "w" if image[i, j] @ (0.3, 0.59, 0.11) < 0.6 else "k"
@@ -294,8 +299,8 @@ def _draw_grid(ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[int,
     drawn = {}
     for line, shape, limits in ((ax.axhline, view.out_shape, rows), (ax.axvline, view.in_shape, columns)):
         run, name = (shape[-1], "rows") if view.order == "C" else (shape[min(1, len(shape) - 1)], "columns")
-        inner = (run if len(shape) > 2 else 1, "0.75", f"grey lines between the {name} of a map")
-        outer = (math.prod(shape[1:]), "k", "black lines between channels")
+        inner = (run if len(shape) > 2 else 1, "0.75", f"grey lines: {name} of a map")
+        outer = (math.prod(shape[1:]), "k", "black lines: channels")
         for step, color, note in (inner, outer):
             for at in range(limits[0] // step * step + step, limits[1], step) if step > 1 else ():
                 line(at - 0.5, color=color, linewidth=0.8)

@@ -40,12 +40,13 @@ def register_optimizers(register: Callable[[str, type], None]) -> None:
 
 
 @hookspec
-def register_architectures(register: Callable[[str, Callable[..., Any]], None]) -> None:
-    """Offer architectures: ``register(name, build)``.
+def register_architectures(register: Callable[..., None]) -> None:
+    """Offer architectures: ``register(name, build, lr=None)``.
 
     ``build(make, input_shape=(1, 28, 28), classes=10, rng=None, **options)`` returns a `Network` that ends in logits;
-    ``make("conv", ...)`` asks the catalog for a layer. The defaults in the signature are what `simulator describe`
-    uses, further named arguments are the architecture's options.
+    ``make("conv", ...)`` asks the catalog for a layer, ``rng`` is a generator, or None for no weights. The defaults in
+    the signature are what `simulator describe` uses, further named arguments are the architecture's options. ``lr`` is
+    the learning rate of `simulator train` with momentum where none is given, 0.05 if left out.
     """
 
 

@@ -82,7 +82,7 @@ class SquaredError:
                 f"squared-error: expected targets of the prediction's shape {prediction.shape}, got {target.shape}; "
                 "give one value per output unit, or integer labels"
             )
-        return prediction - target
+        return prediction - target.astype(prediction.dtype, copy=False)
 
     def value(self, prediction: np.ndarray, target: np.ndarray) -> float:
         """Mean over the batch of ½ Σ (prediction − target)²."""

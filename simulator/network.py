@@ -90,10 +90,15 @@ class Node:
     @cached_property
     def padding(self) -> WindowPattern | None:
         """The taps that read a pad value other than 0, as connections to one constant unit."""
-        if getattr(self.layer, "pad_value", 0) and isinstance(self.pattern, WindowPattern):
-            missing = self.pattern.missing()
-            return missing if missing.nnz else None
-        return None
+        if not getattr(self.layer, "pad_value", 0):
+            return None
+        if not isinstance(self.pattern, WindowPattern):
+            raise ShapeError(
+                f"{self.name}: expected a WindowPattern for a pad value other than 0, got {self.pattern!r}; pad first, with "
+                "a layer of its own"
+            )
+        missing = self.pattern.missing()
+        return missing if missing.nnz else None
 
     @cached_property
     def fixed_weight(self) -> np.ndarray | None:
@@ -574,7 +579,7 @@ class Network:
         (x,) = xs
         batch = x.shape[-1]
         matrix, engine = self._matrix(node), self.engine
-        flat = x.reshape(-1, batch)
+        flat = x.reshape(matrix.shape[1], batch)
         y = engine.apply(matrix, flat).reshape(*node.shape, batch)
         padding = None if node.padding is None else TiedMatrix(node.padding, matrix.weight)
         constant = np.full((1, 1), getattr(node.layer, "pad_value", 0), self.dtype)
@@ -585,7 +590,7 @@ class Network:
             y += bias.reshape(*bias.shape, *(1,) * (y.ndim - bias.ndim))
 
         def pullback(dy: np.ndarray, input_needed: bool = True) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
-            flat_dy = np.ascontiguousarray(dy).reshape(-1, batch)
+            flat_dy = np.ascontiguousarray(dy).reshape(matrix.shape[0], batch)
             grads = {}
             if "weight" in params:
                 grads["weight"] = engine.grad(matrix, flat, flat_dy)

@@ -251,6 +251,7 @@ def test_neighbouring_groups_of_one_size_are_walked_together():
     channels = ChannelGroups.table([[0, 1], [1, 2], [0], [2]])
     assert list(channels.runs()) == [(slice(0, 2), 1, 2), (slice(2, 4), 1, 1)]
     assert list(ChannelGroups.full(6, 4, 2).runs()) == [(slice(0, 2), 3, 2)]
+    assert list(ChannelGroups.table([]).runs()) == []
 
 
 @pytest.mark.parametrize("unit", [3, -4])

@@ -17,7 +17,7 @@ def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width=1.0):
         padded by 2, so that 28 x 28 and 32 x 32 give the published counts.
     classes : int, default 10
         Number of logits.
-    rng : numpy.random.Generator, int or None
+    rng : numpy.random.Generator or None
         Draws the first weights.
     width : float, default 1
         Factor on the number of feature maps and hidden units.

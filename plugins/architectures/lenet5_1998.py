@@ -93,7 +93,7 @@ def lenet5_1998(make, input_shape=(1, 32, 32), classes=10, rng=None):
         32 x 32, or 28 x 28, which is padded by 2 first.
     classes : int, default 10
         At most ten: the output codes are stylised digits.
-    rng : numpy.random.Generator, int or None
+    rng : numpy.random.Generator or None
         Draws the first weights.
 
     References
@@ -138,4 +138,4 @@ def register_layers(register):
 
 @hookimpl
 def register_architectures(register):
-    register("lenet5-1998", lenet5_1998)
+    register("lenet5-1998", lenet5_1998, lr=0.0005)

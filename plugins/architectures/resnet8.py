@@ -18,16 +18,16 @@ def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width=16):
         Channels, height, width; at least 4 x 4.
     classes : int, default 10
         Number of logits.
-    rng : numpy.random.Generator, int or None
-        Draws the first weights. The last convolution of each branch starts at zero, so that training starts from the
-        skips alone and needs no normalisation.
+    rng : numpy.random.Generator or None
+        Draws the first weights. The last convolution of each branch starts smaller than He's, because there is no
+        normalisation.
     width : int, default 16
         Feature maps of the first stage; each later stage has twice as many.
 
     References
     ----------
-    K. He et al., "Deep residual learning for image recognition", 2016 (the CIFAR nets, n = 1, option B); zero start:
-    H. Zhang et al., "Fixup initialization: residual learning without normalization", 2019.
+    K. He et al., "Deep residual learning for image recognition", 2016 (the CIFAR nets with n = 1 and option B, here
+    without batch normalisation).
     """
     if len(input_shape) != 3 or min(input_shape[1:]) < 4:
         raise ShapeError(
@@ -48,7 +48,7 @@ def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width=16):
         for layer, name in (
             (make("conv", maps, kernel=3, stride=stride, padding=1), "conv1"),
             (make("relu"), "relu1"),
-            (make("conv", maps, kernel=3, padding=1, init="zeros"), "conv2"),
+            (make("conv", maps, kernel=3, padding=1, init="lecun"), "conv2"),
         ):
             reads = source if name == "conv1" else next(reversed(network.nodes))
             network = network.add(layer, reads, name=f"{block}-{name}", rng=rng)
@@ -66,4 +66,4 @@ def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width=16):
 
 @hookimpl
 def register_architectures(register):
-    register("resnet8", resnet8)
+    register("resnet8", resnet8, lr=0.02)

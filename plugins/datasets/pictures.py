@@ -10,7 +10,6 @@ from simulator import Dataset, FileError, ShapeError, SimulatorError, hookimpl
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
-_GREY = ("1", "L", "LA")  # Pillow's modes without colours
 
 
 def pictures(path, shape=None):
@@ -23,7 +22,7 @@ def pictures(path, shape=None):
         .webp) and nothing else. Names that begin with a dot and files beside the subfolders are not read.
     shape : (1 or 3, height, width), optional
         Turn all pictures grey (1) or coloured (3) and bring them to one size by linear interpolation, whatever their
-        proportions. Default: the size of the first picture, which all must have, and colour if any file has colours.
+        proportions. Default: the size of the first picture, which all must have, and colour if any pixel has colour.
 
     Returns
     -------
@@ -112,8 +111,7 @@ def _picture(file, shape):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=_FORMATS) as opened:
                 mode = opened.mode
-                channels = shape[0] if shape is not None else 1 if mode in _GREY else 3
-                image = ImageOps.exif_transpose(opened).convert("L" if channels == 1 else "RGB")
+                image = ImageOps.exif_transpose(opened).convert("L" if shape and shape[0] == 1 else "RGB")
     except Exception as error:  # the readers of damaged files raise errors of many kinds
         raise FileError(
             f"data pictures {file}: expected a picture that Pillow can read, got {type(error).__name__}: {error}; mend "
@@ -125,7 +123,8 @@ def _picture(file, shape):
         )
     if shape is not None:
         image = image.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
-    return np.asarray(image).reshape(image.height, image.width, channels).transpose(2, 0, 1)
+    array = np.asarray(image).reshape(image.height, image.width, -1).transpose(2, 0, 1)
+    return array[:1] if shape is None and (array == array[:1]).all() else array
 
 
 def _accepts(path):

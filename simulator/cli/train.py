@@ -38,7 +38,7 @@ _SETTINGS = ("net", "data", "epochs", "batch_size", "optimizer", "lr", "weight_d
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the data.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Samples per step.")
 @click.option("--optimizer", default="momentum", show_default=True, help="How gradients change the weights.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), default=0.05, show_default=True, help="Learning rate.")
+@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.  [default: the architecture's, else 0.05]")
 @click.option("--schedule", type=click.Choice(["cosine", "constant"]), default="cosine", show_default=True)
 @click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True, help="Pull towards zero.")
 @click.option("--shift", type=click.IntRange(0), default=2, show_default=True, help="Move samples by up to so many sites.")
@@ -70,6 +70,9 @@ def train(save_path: Path | None, resume_path: Path | None, engine: str, proof: 
         resumed = load(resume_path, catalog=catalog)
         settings = _resumed_settings(resumed, resume_path)
         save_path = save_path or resume_path
+    if settings["lr"] is None:
+        named = settings["net"] in catalog.architectures
+        settings["lr"] = (named and catalog.architectures.entry(settings["net"]).lr) or 0.05
     data, held_out, start = _prepared(catalog, settings, engine, resumed)
     network = start.network
     if not as_json:

@@ -1,6 +1,7 @@
 """What every layer promises, and the counts and first weights that matrix layers get from the core."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -87,6 +88,25 @@ def test_a_layer_has_no_params_no_buffers_and_no_matrix_unless_it_says_so():
     assert bare.counts((3,)) == Counts()
     assert bare.affine_at({}, {}, np.zeros(3)) is None
     assert bare.inputs == 1
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
+def test_a_matrix_layer_has_one_weight_per_tie(layer):
+    shape = (2, 6, 7)
+    if isinstance(layer, MatrixLayer):
+        assert layer.pattern(shape).n_ties == math.prod(layer.weight_shape(shape))
+        assert layer.pattern(shape).shape == (math.prod(layer.output_shape(shape)), math.prod(shape))
+        assert ("weight" in layer.param_shapes(shape)) == layer.trained
+        if not layer.trained:
+            assert layer.fixed_weight(shape).shape == layer.weight_shape(shape)
+
+
+def test_a_layer_that_does_not_train_its_weight_must_give_it():
+    class Fixed(Conv):
+        trained = False
+
+    with pytest.raises(NotImplementedError, match="Fixed has no fixed weight"):
+        Fixed(1, 3).fixed_weight((1, 5))
 
 
 def test_counts_add_up():

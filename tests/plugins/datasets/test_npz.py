@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import struct
-import warnings
 import zipfile
 
 import numpy as np
 import pytest
+from simulator_plugins.datasets import npz
 
 from simulator import SGD, Catalog, Conv, Dense, FileError, Network, ReLU, ShapeError, SimulatorError, train
-from simulator_plugins.datasets import npz
 
 LABELS = np.array([0, 1, 2, 1])
 PICTURES = np.random.default_rng(0).random((4, 2, 3, 5)).astype(np.float32)
@@ -119,7 +118,9 @@ def test_a_network_learns_from_it(loaded):
 )
 def test_names_that_do_not_say_what_is_what(loaded, names):
     got = ", ".join(sorted(names)) or "an empty file"
-    with pytest.raises(FileError, match=f"data npz .*: expected one of the pairs inputs and targets, .*, got {got}; save"):
+    with pytest.raises(
+        FileError, match=f"data npz .*: expected one of the pairs inputs and targets, .*, got {got}; save"
+    ):
         loaded(**dict.fromkeys(names, LABELS))
 
 
@@ -134,7 +135,9 @@ def test_names_that_do_not_say_what_is_what(loaded, names):
     ],
 )
 def test_inputs_that_are_no_samples(loaded, inputs, got):
-    with pytest.raises(ShapeError, match=rf"data npz .*, inputs: expected numbers \(n, features\), .*, got {got}; reshape"):
+    with pytest.raises(
+        ShapeError, match=rf"data npz .*, inputs: expected numbers \(n, features\), .*, got {got}; reshape"
+    ):
         loaded(inputs=inputs, targets=LABELS)
 
 
@@ -148,13 +151,17 @@ def test_inputs_that_are_no_samples(loaded, inputs, got):
     ],
 )
 def test_targets_that_are_neither_labels_nor_values(loaded, targets, got):
-    with pytest.raises(ShapeError, match=rf"data npz .*, y: expected integer labels \(n,\) or .*, got {got}; convert them"):
+    with pytest.raises(
+        ShapeError, match=rf"data npz .*, y: expected integer labels \(n,\) or .*, got {got}; convert them"
+    ):
         loaded(x=PICTURES, y=targets)
 
 
 @pytest.mark.parametrize("test", [PICTURES[:, :1], PICTURES.astype(np.float64)], ids=["shape", "dtype"])
 def test_training_and_test_inputs_are_alike(loaded, test):
-    message = r"expected test inputs like those to train on, float32 \(2, 3, 5\), got float(32|64) \([12], 3, 5\); save both"
+    message = (
+        r"expected test inputs like those to train on, float32 \(2, 3, 5\), got float(32|64) \([12], 3, 5\); save both"
+    )
     with pytest.raises(ShapeError, match=message):
         loaded(inputs=PICTURES, targets=LABELS, x_test=test, y_test=LABELS)
 
@@ -187,7 +194,9 @@ def test_pickled_objects_are_never_opened(loaded, monkeypatch):
     monkeypatch.setattr("pickle.load", lambda *_, **__: pytest.fail("a pickle was opened"))
     ragged = np.empty(4, object)
     ragged[:] = [np.zeros(i) for i in range(4)]
-    with pytest.raises(FileError, match="data npz .*, inputs: expected plain numbers, got pickled objects, .*; save one"):
+    with pytest.raises(
+        FileError, match=r"data npz .*, inputs: expected plain numbers, got pickled objects, .*; save one"
+    ):
         loaded(inputs=ragged, targets=LABELS)
 
 
@@ -202,12 +211,16 @@ def test_pickled_objects_are_never_opened(loaded, monkeypatch):
 )
 def test_other_files_are_refused(catalog, tmp_path, content, got):
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(FileError, match=f"data npz .*a.npz: expected a whole file from numpy.savez, got {got}.*; save it"):
+    with pytest.raises(
+        FileError, match=f"data npz .*a.npz: expected a whole file from numpy.savez, got {got}.*; save it"
+    ):
         catalog.load_data(str(tmp_path / "a.npz"))
 
 
 def test_a_folder_is_refused(catalog, tmp_path):
-    with pytest.raises(FileError, match="expected a whole file from numpy.savez, got IsADirectoryError|PermissionError"):
+    with pytest.raises(
+        FileError, match=r"expected a whole file from numpy.savez, got (IsADirectoryError|PermissionError)"
+    ):
         catalog.load_data(f"npz:{tmp_path}")
 
 
@@ -224,11 +237,19 @@ def header(shape, dtype="|u1"):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("shape", [(5, 2), (3, 2), (10**12, 2), (-4, -2)])
-def test_an_array_is_as_long_as_its_header_says(catalog, tmp_path, shape):
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((5, 2), r", inputs: expected 138 bytes for uint8 \(5, 2\), got 136; save the file again"),
+        ((3, 2), r", inputs: expected 134 bytes for uint8 \(3, 2\), got 136; save the file again"),
+        ((10**12, 2), r", inputs: expected 2000000000128 bytes for uint8 \(1000000000000, 2\), got 136; save"),
+        ((-4, -2), ": expected a whole file from numpy.savez, got ValueError: .*; save it again"),
+    ],
+)
+def test_an_array_is_as_long_as_its_header_says(catalog, tmp_path, shape, message):
     file = tmp_path / "a.npz"
     zipped(file, inputs=header(shape) + bytes(8), targets=header((4,)) + bytes(4))
-    with pytest.raises(FileError, match=r"a.npz(, inputs)?: expected .*; save (it|the file) again"):
+    with pytest.raises(FileError, match=f"data npz .*a.npz{message}"):
         catalog.load_data(str(file))
 
 
@@ -237,7 +258,9 @@ def test_a_small_file_does_not_unpack_to_a_huge_one(catalog, tmp_path, monkeypat
     np.savez_compressed(file, inputs=np.zeros((100_000, 2)), targets=np.zeros(100_000, int))
     assert len(catalog.load_data(str(file))) == 100_000  # below the limit any packing is fine
     monkeypatch.setattr(npz, "_ALWAYS_FINE", 10_000)
-    with pytest.raises(FileError, match="inputs: expected at most 100 times the size of the file, got 1600128 bytes when"):
+    with pytest.raises(
+        FileError, match="inputs: expected at most 100 times the size of the file, got 1600128 bytes when"
+    ):
         catalog.load_data(str(file))
     np.savez(file, inputs=np.zeros((100_000, 2)), targets=np.zeros(100_000, int))
     assert len(catalog.load_data(str(file))) == 100_000
@@ -252,14 +275,18 @@ def test_sizes_are_compared_with_the_real_file(catalog, tmp_path):
     sizes = struct.pack("<II", len(start), len(start))
     assert content.count(sizes) == 2  # before the member, and in the directory
     file.write_bytes(content.replace(sizes, struct.pack("<II", huge + len(start), huge + len(start))))
-    with pytest.raises(FileError, match=f"expected at most 100 times the size of the file, got {huge + len(start)} bytes"):
+    with pytest.raises(
+        FileError, match=f"expected at most 100 times the size of the file, got {huge + len(start)} bytes"
+    ):
         catalog.load_data(str(file))
 
 
 def test_only_the_packing_of_numpy(catalog, tmp_path):
     file = tmp_path / "a.npz"
     zipped(file, zipfile.ZIP_BZIP2, inputs=header((4, 2)) + bytes(8), targets=header((4,)) + bytes(4))
-    with pytest.raises(FileError, match="inputs: expected an array as numpy.savez packs it, got another kind of zip; save"):
+    with pytest.raises(
+        FileError, match=r"inputs: expected an array as numpy.savez packs it, got another kind of zip; save"
+    ):
         catalog.load_data(str(file))
 
 
@@ -269,12 +296,12 @@ def test_no_damage_escapes_the_family_of_errors(catalog, tmp_path, save):
     save(file, inputs=PICTURES[:2, :1, :2, :2], targets=LABELS[:2])
     whole = file.read_bytes()
     source = str(file)
-    for end in range(len(whole)):
+    for end in range(0, len(whole), 3):
         file.write_bytes(whole[:end])
         with pytest.raises(FileError, match=r"a.npz"):
             catalog.load_data(source)
     refused = 0
-    for i in range(len(whole)):
+    for i in range(0, len(whole), 3):
         damaged = bytearray(whole)
         damaged[i] ^= 255
         file.write_bytes(damaged)
@@ -282,4 +309,4 @@ def test_no_damage_escapes_the_family_of_errors(catalog, tmp_path, save):
             catalog.load_data(source)  # not every byte matters: dates, for example
         except SimulatorError:
             refused += 1
-    assert refused > len(whole) / 2
+    assert refused > len(whole) / 6

@@ -1,0 +1,138 @@
+"""Losses against their formulas, PyTorch and central differences."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from simulator import CrossEntropy, ShapeError, SquaredError, accuracy
+from simulator.losses import Loss
+
+
+@st.composite
+def classifications(draw):
+    """Logits (batch, classes) and labels (batch,)."""
+    batch, classes = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    logits = draw(hnp.arrays(np.float64, (batch, classes), elements=st.floats(-30, 30, width=32)))
+    labels = draw(hnp.arrays(np.int64, batch, elements=st.integers(0, classes - 1)))
+    return logits, labels
+
+
+@given(classifications())
+def test_cross_entropy_is_the_mean_of_minus_log_softmax(case):
+    logits, labels = case
+    losses = [np.log(np.sum(np.exp(z - z[label]))) for z, label in zip(logits, labels, strict=True)]
+    assert CrossEntropy().value(logits, labels) == pytest.approx(np.mean(losses), rel=1e-12, abs=1e-12)
+
+
+@given(case=classifications())
+def test_cross_entropy_is_what_torch_computes(case, torch, agree):
+    logits, labels = case
+    leaf = torch.tensor(logits, requires_grad=True)
+    loss = torch.nn.functional.cross_entropy(leaf, torch.tensor(labels))
+    loss.backward()
+    assert CrossEntropy().value(logits, labels) == pytest.approx(loss.item(), rel=1e-12, abs=1e-14)
+    np.testing.assert_allclose(CrossEntropy().grad(logits, labels), leaf.grad.numpy(), rtol=0, atol=1e-15)
+
+
+@given(case=classifications())
+def test_squared_error_is_what_torch_computes(case, torch):
+    prediction, labels = case
+    leaf = torch.tensor(prediction, requires_grad=True)
+    one_hot = torch.nn.functional.one_hot(torch.tensor(labels), prediction.shape[1]).double()
+    loss = 0.5 * torch.nn.functional.mse_loss(leaf, one_hot, reduction="sum") / len(prediction)
+    loss.backward()
+    for target in (labels, one_hot.numpy()):
+        assert SquaredError().value(prediction, target) == pytest.approx(loss.item(), rel=1e-12)
+        np.testing.assert_allclose(SquaredError().grad(prediction, target), leaf.grad.numpy(), rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("loss", "target"),
+    [
+        (CrossEntropy(), np.array([2, 0])),
+        (SquaredError(), np.array([2, 0])),
+        (SquaredError(), np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 2.0]])),
+    ],
+)
+def test_gradients_agree_with_central_differences(loss, target, central_difference):
+    prediction = np.random.default_rng(0).standard_normal((2, 3))
+    slope = central_difference(lambda z: loss.value(z, target), prediction)
+    np.testing.assert_allclose(loss.grad(prediction, target), slope, rtol=0, atol=1e-9)
+
+
+def test_squared_error_takes_maps():
+    prediction, target = np.ones((2, 3, 4, 4)), np.zeros((2, 3, 4, 4))
+    assert SquaredError().value(prediction, target) == 24
+    assert SquaredError().grad(prediction, target).shape == (2, 3, 4, 4)
+
+
+def test_huge_logits_do_not_overflow():
+    logits = np.array([[1e4, -1e4, 0.0]])
+    assert CrossEntropy().value(logits, np.array([0])) == 0
+    assert CrossEntropy().value(logits, np.array([1])) == 2e4
+    assert CrossEntropy().grad(logits, np.array([1])).tolist() == [[1, -1, 0]]
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError()])
+def test_single_precision_stays_single_and_labels_may_be_of_any_integer_type(loss):
+    logits = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)
+    expected = loss.value(logits.astype(np.float64), np.array([1, 0]))
+    if isinstance(loss, SquaredError):
+        assert loss.grad(logits, np.zeros((2, 2))).dtype == np.float32
+    for dtype in (np.uint8, np.int32, np.int64):
+        labels = np.array([1, 0], dtype)
+        assert loss.grad(logits, labels).dtype == np.float32
+        assert loss.value(logits, labels) == pytest.approx(expected, rel=1e-6)
+    assert loss.value(logits, [1, 0]) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError()])
+def test_an_empty_batch_loses_nothing(loss):
+    logits, labels = np.zeros((0, 3)), np.zeros(0, int)
+    assert loss.value(logits, labels) == 0
+    assert loss.grad(logits, labels).shape == (0, 3)
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError()])
+def test_predictions_are_left_alone(loss):
+    logits = np.ones((1, 2))
+    logits.flags.writeable = False
+    loss.value(logits, np.array([0]))
+    assert loss.grad(logits, np.array([0])).flags.writeable
+    assert isinstance(loss, Loss)
+
+
+def test_accuracy_is_the_share_of_right_guesses():
+    logits = np.array([[0.1, 0.9], [0.8, 0.2], [0.5, 0.5], [0.0, 1.0]])
+    assert accuracy(logits, np.array([1, 1, 0, 1])) == 0.75
+    assert accuracy(np.zeros((0, 2)), np.zeros(0, int)) == 0
+
+
+@pytest.mark.parametrize("function", [CrossEntropy().value, CrossEntropy().grad, accuracy])
+def test_logits_and_labels_fit_together(function):
+    who = "accuracy" if function is accuracy else "cross-entropy"
+    for logits, target in [
+        (np.zeros((2, 3)), np.array([0])),
+        (np.zeros((2, 3)), np.array([[0, 0, 1], [1, 0, 0]])),
+        (np.zeros((2, 3)), np.array([0.0, 1.0])),
+        (np.zeros((2, 3, 1)), np.array([0, 1])),
+    ]:
+        with pytest.raises(ShapeError, match=rf"{who}: expected logits \(batch, classes\) and as many integer labels"):
+            function(logits, target)
+    for label in (3, -1):
+        message = rf"{who}: expected labels from 0 to 2, got {min(label, 0)} to {max(label, 0)}; build the network with"
+        with pytest.raises(ShapeError, match=message):
+            function(np.zeros((2, 3)), np.array([0, label]))
+
+
+@pytest.mark.parametrize("function", [SquaredError().value, SquaredError().grad])
+def test_targets_have_the_shape_of_the_prediction(function):
+    message = r"squared-error: expected targets of the prediction's shape \(2, 3\), got \(2, 2\); give one value"
+    with pytest.raises(ShapeError, match=message):
+        function(np.zeros((2, 3)), np.zeros((2, 2)))
+    with pytest.raises(ShapeError, match=r"squared-error: expected labels from 0 to 2, got 0 to 3"):
+        function(np.zeros((2, 3)), np.array([0, 3]))
+    with pytest.raises(ShapeError, match=r"squared-error: expected logits \(batch, classes\) and as many integer"):
+        function(np.zeros((2, 3)), np.array([0]))
