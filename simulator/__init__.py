@@ -17,8 +17,8 @@ _WHERE = {
     "hookspecs": ["hookimpl"],
     "layers": [
         "Add", "AveragePool", "Concatenate", "Conv", "ConvTranspose", "Counts", "Dense", "Elementwise", "Flatten",
-        "FunctionLayer", "Layer", "LeakyReLU", "LocallyConnected", "LogSoftmax", "MatrixLayer", "MaxPool", "Pad", "ReLU",
-        "Reshape", "ScaledTanh", "Sigmoid", "Softmax", "Sparse", "Subsample", "Tanh",
+        "FunctionLayer", "Layer", "LeakyReLU", "LocallyConnected", "LogSoftmax", "MatrixLayer", "MaxPool", "Pad",
+        "ReLU", "Reshape", "ScaledTanh", "Sigmoid", "Softmax", "Sparse", "Subsample", "Tanh",
     ],
     "losses": ["CrossEntropy", "SquaredError", "accuracy"],
     "matrix": ["TiedMatrix", "identity"],
@@ -30,7 +30,7 @@ _WHERE = {
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)  # noqa: PLE0605
+__all__ = sorted(_MODULE_OF)
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError
     from simulator.files import load, save
     from simulator.hookspecs import hookimpl
-    from simulator.layers import *  # noqa: F403
+    from simulator.layers import *
     from simulator.losses import CrossEntropy, SquaredError, accuracy
     from simulator.matrix import TiedMatrix, identity
     from simulator.network import Gradients, Network, Trace

@@ -89,8 +89,8 @@ class Shelf(Mapping[str, Any]):
         """The entry of this name, or an `UnknownNameError` with the nearest ones."""
         if name not in self.entries:
             raise UnknownNameError(
-                f"catalog: expected one of the {self.kind}, got {name!r}; {nearest(name, self.entries)} (see 'simulator "
-                "plugins')"
+                f"catalog: expected one of the {self.kind}, got {name!r}; {nearest(name, self.entries)} (see "
+                "'simulator plugins')"
             )
         return self.entries[name]
 
@@ -181,8 +181,8 @@ class Catalog:
             kind, _, name = wish.partition(".")
             if kind not in hookspecs.SHELVES or plugin != _provider(getattr(self, kind), name):
                 raise UnknownNameError(
-                    f"prefer: expected KIND.NAME of something that plugin {plugin!r} offers, got {wish!r}; see 'simulator "
-                    "plugins' for what there is"
+                    f"prefer: expected KIND.NAME of something that plugin {plugin!r} offers, got {wish!r}; see "
+                    "'simulator plugins' for what there is"
                 )
 
     def _load(self, module: Any, plugin: Plugin) -> None:
@@ -191,13 +191,13 @@ class Catalog:
         except pluggy.PluginValidationError as error:
             reason = " ".join(str(error).split())
             raise PluginError(
-                f"plugin {plugin.name} ({plugin.origin}): expected hooks with the arguments of their specification, got: "
-                f"{reason}; each takes the one argument 'register'"
+                f"plugin {plugin.name} ({plugin.origin}): expected hooks with the arguments of their specification, "
+                f"got: {reason}; each takes the one argument 'register'"
             ) from None
         except ValueError:
             raise PluginError(
-                f"plugin {plugin.name} ({plugin.origin}): expected a new name and module, got one that is loaded already; "
-                "load it once, or rename its entry point"
+                f"plugin {plugin.name} ({plugin.origin}): expected a new name and module, got one that is loaded "
+                "already; load it once, or rename its entry point"
             ) from None
         if name is not None:
             self.plugins.append(plugin)
@@ -310,7 +310,9 @@ class Catalog:
         declared = [p for p in parameters if p not in ("make", "input_shape", "classes", "rng")]
         for option in options:
             if option not in declared:
-                raise UnknownNameError(f"{name}: expected one of its options, got {option!r}; {nearest(option, declared)}")
+                raise UnknownNameError(
+                    f"{name}: expected one of its options, got {option!r}; {nearest(option, declared)}"
+                )
         if input_shape is None:
             input_shape = self.default_shape(name)
             if input_shape is None:
@@ -323,8 +325,8 @@ class Catalog:
         )
         if not isinstance(network, Network):
             raise PluginError(
-                f"plugin {entry.plugin.name}, architecture {name}: expected a Network, got {type(network).__name__}; return "
-                "one from the function"
+                f"plugin {entry.plugin.name}, architecture {name}: expected a Network, got {type(network).__name__}; "
+                "return one from the function"
             )
         return network.with_dtype(dtype).with_engine(self.create("engines", engine))
 
@@ -367,7 +369,9 @@ class Catalog:
             if not path:
                 raise FileError(f"data {name}: expected a path, got none; write {name}:PATH")
             if not Path(path).exists():
-                raise FileError(f"data {name}: expected a file or folder, got {path}, which does not exist; check the path")
+                raise FileError(
+                    f"data {name}: expected a file or folder, got {path}, which does not exist; check the path"
+                )
             given["path"] = Path(path)
         elif path:
             raise FileError(f"data {name}: expected no path, got {path}; write just {name}")
@@ -376,8 +380,8 @@ class Catalog:
         data = self._call(entry, **given)
         if not isinstance(data, Dataset):
             raise PluginError(
-                f"plugin {entry.plugin.name}, data set {name}: expected a Dataset, got {type(data).__name__}; return one "
-                "from the function"
+                f"plugin {entry.plugin.name}, data set {name}: expected a Dataset, got {type(data).__name__}; return "
+                "one from the function"
             )
         return data
 
@@ -432,8 +436,8 @@ def _found(plugin: Any) -> tuple[Any, Plugin]:
         raise
     except Exception as error:
         raise PluginError(
-            f"plugin {plugin}: expected a module that can be imported, got {type(error).__name__}: {error}; mend it, or "
-            "install what it needs"
+            f"plugin {plugin}: expected a module that can be imported, got {type(error).__name__}: {error}; mend it, "
+            "or install what it needs"
         ) from error
 
 

@@ -70,10 +70,10 @@ class Dataset:
                     f"sample {first}; clean the data, for example with numpy.nan_to_num"
                 )
         labels = self.labels
-        if labels is not None and self.classes and not (0 <= labels.min() and labels.max() < len(self.classes)):
+        if labels is not None and self.classes and not (labels.min() >= 0 and labels.max() < len(self.classes)):
             raise ShapeError(
-                f"data: expected labels from 0 to {len(self.classes) - 1}, got {labels.min()} to {labels.max()}; correct "
-                "the labels or name more classes"
+                f"data: expected labels from 0 to {len(self.classes) - 1}, got {labels.min()} to {labels.max()}; "
+                "correct the labels or name more classes"
             )
 
     def __len__(self) -> int:
@@ -133,8 +133,8 @@ class Dataset:
         rest = np.setdiff1d(np.arange(len(self)), apart)
         if not (len(apart) and len(rest)):
             raise ShapeError(
-                f"data split: expected samples on both sides, got {len(rest)} and {len(apart)} of {len(self)}; use a share "
-                "between 0 and 1 and more samples"
+                f"data split: expected samples on both sides, got {len(rest)} and {len(apart)} of {len(self)}; use a "
+                "share between 0 and 1 and more samples"
             )
         return self.take(rest), self.take(apart)
 
@@ -192,8 +192,8 @@ def resized(inputs: np.ndarray, space: Sequence[int]) -> np.ndarray:
     """
     if len(space) != inputs.ndim - 2:
         raise ShapeError(
-            f"resized: expected {inputs.ndim - 2} sizes for samples of shape {inputs.shape[1:]}, got {tuple(space)}; give "
-            "one per axis of space"
+            f"resized: expected {inputs.ndim - 2} sizes for samples of shape {inputs.shape[1:]}, got {tuple(space)}; "
+            "give one per axis of space"
         )
     if tuple(space) == inputs.shape[2:]:
         return inputs

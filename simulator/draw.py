@@ -6,7 +6,6 @@ equal colours are equal weights.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import textwrap
@@ -24,6 +23,7 @@ from simulator.layers.base import Shape
 from simulator.matrix import TiedMatrix
 from simulator.network import BoundNode, Network, Trace
 from simulator.patterns import Pattern, TransposedPattern, WindowPattern
+from simulator.writing import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -684,11 +684,4 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("png", "svg"):
         raise FileError(f"save: expected a file that ends in .png or .svg, got {path.name!r}; choose one of them")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        figure.savefig(part, format=kind, dpi=150)
-        os.replace(part, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise FileError(f"save: expected to write {path}, got {error.strerror}; choose another place") from error
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=150))

@@ -136,7 +136,9 @@ def _matrix_proof(network: Network, node: Node, x: np.ndarray, dy: np.ndarray, r
     layer = node.layer
     who = (node.name, type(layer).__name__)
     if direct.dispatch(type(layer)) is direct.dispatch(object):
-        return Proof(*who, skipped=f"{who[1]} has no direct computation to compare with; register one with direct.register")
+        return Proof(
+            *who, skipped=f"{who[1]} has no direct computation to compare with; register one with direct.register"
+        )
     matrix = network.node(node.name).matrix
     if not matrix.weight.any():
         matrix = matrix.with_weight(rng.standard_normal(matrix.weight.shape).astype(network.dtype))
@@ -162,7 +164,9 @@ def _sample_proof(network: Network, node: Node, xs: Sequence[np.ndarray], dy: np
     bound = network.node(node.name)
     affine = layer.affine_at(bound.params, bound.buffers, *(x[..., 0] for x in xs))
     if affine is None:
-        return Proof(node.name, type(layer).__name__, skipped=f"{type(layer).__name__} is not piecewise linear: no matrix")
+        return Proof(
+            node.name, type(layer).__name__, skipped=f"{type(layer).__name__} is not piecewise linear: no matrix"
+        )
     matrices, offset = affine
     y, pullback, _ = layer.forward(bound.params, bound.buffers, *(x[..., :1] for x in xs))
     dxs, _ = pullback(dy[..., :1])
@@ -206,7 +210,7 @@ def direct(layer: Any, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Tri
 
 
 def _per_axis(value: Any, ndim: int) -> tuple[int, ...]:
-    return (value,) * ndim if isinstance(value, (int, np.integer)) else tuple(value)
+    return (int(value),) * ndim if isinstance(value, (int, np.integer)) else tuple(value)
 
 
 @dataclass(frozen=True)
@@ -228,8 +232,13 @@ class _Slide:
         k, s, d = (_per_axis(v, ndim) for v in (kernel, stride, layer.dilation))
         padding = layer.padding
         if isinstance(padding, str):
-            total = [max(0, (o - 1) * b + (a - 1) * c + 1 - n) for n, o, a, b, c in zip(space, out_space, k, s, d, strict=True)]
-            begin = {"valid": [0] * ndim, "same_lower": [(t + 1) // 2 for t in total]}.get(padding, [t // 2 for t in total])
+            total = [
+                max(0, (o - 1) * b + (a - 1) * c + 1 - n)
+                for n, o, a, b, c in zip(space, out_space, k, s, d, strict=True)
+            ]
+            begin = {"valid": [0] * ndim, "same_lower": [(t + 1) // 2 for t in total]}.get(
+                padding, [t // 2 for t in total]
+            )
         else:
             begin = [p if isinstance(p, (int, np.integer)) else p[0] for p in _per_axis(padding, ndim)]
         mode = getattr(layer, "padding_mode", "constant")
@@ -238,14 +247,20 @@ class _Slide:
     @property
     def widths(self) -> list[tuple[int, int]]:
         """How far the picture is extended: as far as the last tap of the last window reaches."""
-        reach = [(o - 1) * s + (k - 1) * d + 1 for o, s, k, d in zip(self.out_space, self.stride, self.kernel, self.dilation, strict=True)]
+        reach = [
+            (o - 1) * s + (k - 1) * d + 1
+            for o, s, k, d in zip(self.out_space, self.stride, self.kernel, self.dilation, strict=True)
+        ]
         return [(b, max(0, r - n - b)) for b, r, n in zip(self.begin, reach, self.space, strict=True)]
 
     def taps(self) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
         for tap in np.ndindex(*self.kernel):
-            yield tap, tuple(
-                slice(t * d, t * d + (o - 1) * s + 1, s)
-                for t, d, o, s in zip(tap, self.dilation, self.out_space, self.stride, strict=True)
+            yield (
+                tap,
+                tuple(
+                    slice(t * d, t * d + (o - 1) * s + 1, s)
+                    for t, d, o, s in zip(tap, self.dilation, self.out_space, self.stride, strict=True)
+                ),
             )
 
     def pad(self, x: np.ndarray) -> np.ndarray:
@@ -287,7 +302,9 @@ def _pairs(layer: Any, out_channels: int, in_channels: int) -> tuple[np.ndarray,
     return outs, ins
 
 
-def _correlate(slide: _Slide, x: np.ndarray, kernels: np.ndarray, dy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _correlate(
+    slide: _Slide, x: np.ndarray, kernels: np.ndarray, dy: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slide full kernels (out, in, *kernel) or, not shared, (out, in, *kernel, *out_space) over a picture."""
     local = kernels.ndim > 2 + len(slide.kernel)
     forward, to_weight, to_input = ("oi...,i...b->o...b", "o...b,i...b->oi...", "oi...,o...b->i...b")
@@ -296,7 +313,8 @@ def _correlate(slide: _Slide, x: np.ndarray, kernels: np.ndarray, dy: np.ndarray
     padded = slide.pad(x)
     y, dpadded, dkernels = np.zeros_like(dy), np.zeros_like(padded), np.zeros_like(kernels)
     for tap, view in slide.taps():
-        seen, at = padded[:, *view], (slice(None), slice(None), *tap)
+        seen = padded[:, *view]
+        at: Any = (slice(None), slice(None), *tap)
         y += np.einsum(forward, kernels[at], seen, optimize=True)
         dpadded[:, *view] += np.einsum(to_input, kernels[at], dy, optimize=True)
         a, b = (dy, seen) if local else (dy.reshape(len(dy), -1), seen.reshape(len(seen), -1))
@@ -304,7 +322,9 @@ def _correlate(slide: _Slide, x: np.ndarray, kernels: np.ndarray, dy: np.ndarray
     return y, slide.unpad(dpadded), dkernels
 
 
-def _full(weight: np.ndarray, outs: np.ndarray, ins: np.ndarray, shape: tuple[int, int], tail: tuple[int, ...]) -> np.ndarray:
+def _full(
+    weight: np.ndarray, outs: np.ndarray, ins: np.ndarray, shape: tuple[int, int], tail: tuple[int, ...]
+) -> np.ndarray:
     """Kernels for every pair of channels, zero where a pair is not connected."""
     full = np.zeros((*shape, *tail), weight.dtype)
     np.add.at(full, (outs, ins), weight.reshape(len(outs), *tail))

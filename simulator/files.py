@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,8 +23,9 @@ from simulator.layers import Layer
 from simulator.network import Input, Network
 from simulator.patterns import ExplicitPattern, Pattern
 from simulator.training import Epoch, generator_at
+from simulator.writing import write_atomically
 
-__all__ = ["Saved", "check_writable", "load", "save", "write_atomically"]
+__all__ = ["Saved", "load", "save"]
 
 _FORMAT = "cnn-matrix-simulator"
 _VERSION = 1
@@ -50,44 +49,6 @@ class Saved:
     network: Network
     info: dict[str, Any] = field(default_factory=dict)
     epoch: Epoch | None = None
-
-
-def check_writable(path: str | Path) -> None:
-    """Raise a `FileError` now if a file could not be written to `path` later."""
-    folder = Path(path).absolute().parent
-    if not folder.is_dir():
-        raise FileError(f"save: expected an existing folder, got {folder}; create it first")
-    if Path(path).is_dir():
-        raise FileError(f"save: expected the name of a file, got the folder {path}; add a name such as net.safetensors")
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise FileError(f"save: expected a folder that can be written to, got {folder} ({error}); choose another") from None
-
-
-def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place: complete, or not at all.
-
-    Raises
-    ------
-    FileError
-        If the file cannot be written.
-    """
-    check_writable(path)
-    handle, name = tempfile.mkstemp(dir=Path(path).absolute().parent, prefix=f".{Path(path).name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
-    except OSError as error:
-        raise FileError(f"save: expected to write {path}, got {error}; free space or choose another place") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save(
@@ -153,8 +114,8 @@ def _described(node: Any, catalog: Catalog, arrays: dict[str, np.ndarray]) -> di
     entry = catalog.layers.named(type(node.layer))
     if entry is None:
         raise FileError(
-            f"save: expected layers of the catalog, got {type(node.layer).__name__} in {node.name!r}; register it in a plugin "
-            "and give its catalog to save()"
+            f"save: expected layers of the catalog, got {type(node.layer).__name__} in {node.name!r}; register it in a "
+            "plugin and give its catalog to save()"
         )
     config: dict[str, Any] = {}
     for f in dataclasses.fields(node.layer):
@@ -184,7 +145,9 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise FileError(f"save: expected plain values, got {type(value).__name__}; a layer's fields must be numbers, text or tuples")
+    raise FileError(
+        f"save: expected plain values, got {type(value).__name__}; a layer's fields must be numbers, text or tuples"
+    )
 
 
 def load(path: str | Path, *, catalog: Catalog | None = None) -> Saved:
@@ -214,7 +177,9 @@ def load(path: str | Path, *, catalog: Catalog | None = None) -> Saved:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise FileError(f"load: expected a safetensors file, got {path} ({error}); it is damaged or of another kind") from None
+        raise FileError(
+            f"load: expected a safetensors file, got {path} ({error}); it is damaged or of another kind"
+        ) from None
     try:
         content = json.loads(metadata["simulator"])
         if content["format"] != _FORMAT:
@@ -226,12 +191,23 @@ def load(path: str | Path, *, catalog: Catalog | None = None) -> Saved:
             "safetensors and use network.with_params"
         ) from None
     if version > _VERSION:
-        raise FileError(f"load: expected a file of version {_VERSION}, got version {version}, {path}; update the simulator")
+        raise FileError(
+            f"load: expected a file of version {_VERSION}, got version {version}, {path}; update the simulator"
+        )
     try:
         return _rebuilt(content, arrays, catalog)
     except FileError as error:
         raise FileError(f"load {path}: {error}") from None
-    except (SimulatorError, KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError, MemoryError) as error:
+    except (
+        SimulatorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+        MemoryError,
+    ) as error:
         raise FileError(
             f"load {path}: expected a consistent description, got {type(error).__name__}: {error}; the file is damaged"
         ) from None
@@ -251,8 +227,8 @@ def _rebuilt(content: dict[str, Any], arrays: dict[str, np.ndarray], catalog: Ca
             raise ValueError("the first node is no input")
         if node["layer"] not in catalog.layers:
             raise FileError(
-                f"expected layer {node['layer']!r} of plugin {node['plugin']!r} for {node['name']!r}, got a catalog without "
-                "it; install that plugin or load it with -p"
+                f"expected layer {node['layer']!r} of plugin {node['plugin']!r} for {node['name']!r}, got a catalog "
+                "without it; install that plugin or load it with -p"
             )
         layer = _layer(catalog.layers[node["layer"]], node["config"], arrays)
         network = network.add(layer, *node["inputs"], name=node["name"], share=node["share"])

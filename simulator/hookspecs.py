@@ -12,7 +12,6 @@ A hookimpl is a function of the hook's name, marked with `hookimpl`::
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pluggy
 

@@ -31,7 +31,7 @@ def _labels(who: str, logits: np.ndarray, target: np.ndarray) -> np.ndarray:
             f"{who}: expected logits (batch, classes) and as many integer labels, got {logits.shape} and "
             f"{target.dtype} labels {target.shape}; flatten the output or choose another loss"
         )
-    if target.size and not (0 <= target.min() and target.max() < logits.shape[1]):
+    if target.size and not (target.min() >= 0 and target.max() < logits.shape[1]):
         raise ShapeError(
             f"{who}: expected labels from 0 to {logits.shape[1] - 1}, got {target.min()} to {target.max()}; build the "
             "network with more classes or correct the labels"

@@ -100,8 +100,9 @@ class TiedMatrix:
                 "wrap a dense one as scipy.sparse.csr_array(matrix)"
             )
         coo = matrix.tocoo()
-        pattern = ExplicitPattern(*coo.coords, ties, shape=coo.shape)
-        data = coo.data[np.argsort(coo.coords[0], kind="stable")]
+        rows, cols = coo.coords
+        pattern = ExplicitPattern(rows, cols, ties, shape=coo.shape)
+        data = coo.data[np.argsort(rows, kind="stable")]
         _, _, tie = pattern.csr
         weight = np.zeros(pattern.n_ties, coo.dtype)
         weight[tie] = data
@@ -225,8 +226,8 @@ class TiedMatrix:
         x, dy = self._operand(x, self.shape[1], "grad x"), self._operand(dy, self.shape[0], "grad dy")
         if x.shape[1:] != dy.shape[1:]:
             raise ShapeError(
-                f"TiedMatrix grad: expected x and dy of one batch, got {x.shape} and {dy.shape}; give both for the same "
-                "samples"
+                f"TiedMatrix grad: expected x and dy of one batch, got {x.shape} and {dy.shape}; give both for the "
+                "same samples"
             )
         dtype = np.result_type(x, dy, self.dtype)
         total = np.zeros(self.pattern.n_ties, np.float64)

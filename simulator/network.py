@@ -94,8 +94,8 @@ class Node:
             return None
         if not isinstance(self.pattern, WindowPattern):
             raise ShapeError(
-                f"{self.name}: expected a WindowPattern for a pad value other than 0, got {self.pattern!r}; pad first, with "
-                "a layer of its own"
+                f"{self.name}: expected a WindowPattern for a pad value other than 0, got {self.pattern!r}; pad first, "
+                "with a layer of its own"
             )
         missing = self.pattern.missing()
         return missing if missing.nnz else None
@@ -338,8 +338,8 @@ class Network:
     def _only(self, names: tuple[str, ...], what: str) -> str:
         if len(names) != 1:
             raise ShapeError(
-                f"network: expected one {what}, got {len(names)} ({', '.join(names)}); give a dict by node name, or cut a "
-                "subnetwork"
+                f"network: expected one {what}, got {len(names)} ({', '.join(names)}); give a dict by node name, or "
+                "cut a subnetwork"
             )
         return names[0]
 
@@ -388,11 +388,19 @@ class Network:
                 kept[name] = replace(node, share=None if owner == name else owner)
 
         def cut(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-            split = ((*key.split(".", 1), array) for key, array in arrays.items())
-            return {f"{owners.get(n, n)}.{part}": array for n, part, array in split if owners.get(n, n) in kept}
+            left = {}
+            for key, array in arrays.items():
+                name, _, part = key.partition(".")
+                name = owners.get(name, name)
+                if name in kept:
+                    left[f"{name}.{part}"] = array
+            return left
 
         return self._replace(
-            nodes=kept, params=None if self._params is None else cut(self._params), buffers=cut(self._buffers), outputs=names
+            nodes=kept,
+            params=None if self._params is None else cut(self._params),
+            buffers=cut(self._buffers),
+            outputs=names,
         )
 
     # ------------------------------------------------------------------ weights
@@ -478,6 +486,7 @@ class Network:
     def _matrix(self, node: Node) -> TiedMatrix:
         """The matrix of a matrix layer; made once per network, so that its values are filled once per step."""
         if node.name not in self._matrices:
+            assert node.pattern is not None
             weight = node.fixed_weight
             if weight is None:
                 weight = self.params[f"{node.owner}.weight"]
@@ -486,6 +495,10 @@ class Network:
 
     def _own(self, arrays: Mapping[str, np.ndarray], owner: str, names: Iterable[str]) -> dict[str, np.ndarray]:
         return {name: arrays[f"{owner}.{name}"] for name in names}
+
+    def _node_buffers(self, name: str) -> dict[str, np.ndarray]:
+        prefix = f"{name}."
+        return {k.removeprefix(prefix): array for k, array in self._buffers.items() if k.startswith(prefix)}
 
     # ------------------------------------------------------------------ running
 
@@ -573,9 +586,7 @@ class Network:
     ) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
         params = self._own(self.params if node.param_shapes else {}, node.owner, node.param_shapes)
         if isinstance(node.layer, FunctionLayer):
-            names = [key.split(".", 1)[1] for key in self._buffers if key.split(".", 1)[0] == node.name]
-            buffers = self._own(self._buffers, node.name, names)
-            return node.layer.forward(params, buffers, *xs, training=training, rng=rng)
+            return node.layer.forward(params, self._node_buffers(node.name), *xs, training=training, rng=rng)
         (x,) = xs
         batch = x.shape[-1]
         matrix, engine = self._matrix(node), self.engine
@@ -605,9 +616,7 @@ class Network:
 
     def __repr__(self) -> str:
         params = sum(math.prod(s) for s in self.param_shapes.values())
-        ends = " -> ".join(
-            ", ".join(str(self._nodes[n].shape) for n in names) for names in (self.inputs, self.outputs)
-        )
+        ends = " -> ".join(", ".join(str(self._nodes[n].shape) for n in names) for names in (self.inputs, self.outputs))
         return f"Network {len(self._nodes) - len(self.inputs)} layers, {params} params: {ends}"
 
 
@@ -651,8 +660,8 @@ class BoundNode:
         """
         if self.node.pattern is None:
             raise ShapeError(
-                f"{self.name}: expected a layer that is a matrix, got {self.layer!r}, which depends on the input; choose "
-                "another layer, or use affine_at for one sample"
+                f"{self.name}: expected a layer that is a matrix, got {self.layer!r}, which depends on the input; "
+                "choose another layer, or use affine_at for one sample"
             )
         return self.node.pattern
 
@@ -678,8 +687,7 @@ class BoundNode:
     @property
     def buffers(self) -> dict[str, np.ndarray]:
         """The layer's buffers by their own names."""
-        split = ((*key.split(".", 1), array) for key, array in self.network.buffers.items())
-        return {part: array for name, part, array in split if name == self.name}
+        return self.network._node_buffers(self.name)
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.layer!r} -> {self.shape}"
@@ -803,7 +811,9 @@ def _frozen(array: Any) -> np.ndarray:
     return view
 
 
-def _fitting(given: Mapping[str, Any], shapes: Mapping[str, Shape], dtype: np.dtype, who: str, copy: bool = True) -> dict[str, np.ndarray]:
+def _fitting(
+    given: Mapping[str, Any], shapes: Mapping[str, Shape], dtype: np.dtype, who: str, copy: bool = True
+) -> dict[str, np.ndarray]:
     """Arrays cast to `dtype` and frozen, after names and shapes have been checked."""
     fitting = {}
     for name, value in given.items():

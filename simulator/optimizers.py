@@ -26,7 +26,9 @@ class Optimizer(Protocol):
     def init(self, params: Params) -> dict[str, Any]:
         """The state before the first step."""
 
-    def step(self, params: Params, grads: Params, state: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def step(
+        self, params: Params, grads: Params, state: dict[str, Any]
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The params and the state after one step."""
 
 
@@ -93,7 +95,9 @@ class SGD:
     def init(self, params: Params) -> dict[str, Any]:
         return {"step": 0}
 
-    def step(self, params: Params, grads: Params, state: dict[str, Any]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    def step(
+        self, params: Params, grads: Params, state: dict[str, Any]
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         lr = learning_rate(self.lr, state["step"])
         new = {name: p - p.dtype.type(lr) * decayed(p, grads[name], self.weight_decay) for name, p in params.items()}
         return new, {"step": state["step"] + 1}

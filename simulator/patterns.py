@@ -10,6 +10,7 @@ shared weight) each one uses, and holds no values. With this module one can
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -179,7 +180,7 @@ class ExplicitPattern(Pattern):
                     f"ExplicitPattern {name}: expected a vector of {rows.size} integers, got {array.dtype} of shape "
                     f"{array.shape}; give one integer per connection"
                 )
-            if array.size and not (0 <= array.min() and array.max() < limit):
+            if array.size and not (array.min() >= 0 and array.max() < limit):
                 raise ShapeError(
                     f"ExplicitPattern {name}: expected numbers from 0 to {limit - 1}, got {array.min()} to "
                     f"{array.max()}; correct them, or the shape {shape}"
@@ -291,7 +292,7 @@ class ChannelGroups:
         sizes = np.stack([np.diff(self.out_starts), np.diff(self.in_starts)], axis=1)  # (groups, 2)
         breaks = np.flatnonzero(np.any(sizes[1:] != sizes[:-1], axis=1)) + 1
         edges = [0, *breaks.tolist(), len(sizes)]
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in itertools.pairwise(edges):
             if b > a:
                 yield slice(a, b), int(sizes[a, 0]), int(sizes[a, 1])
 
@@ -369,12 +370,14 @@ class WindowPattern(Pattern):
         valid = self.sites >= 0
         per_site = np.count_nonzero(valid, axis=1)
         row_lengths = np.empty((self.channels.out_channels, len(per_site)), index)
-        pair_stride, site_stride, tap_stride = self.tie_strides
         filled = 0
         for groups, n_outs, fan in self.channels.runs():
             # One row block per output channel; all of a run have the same layout (site, input, tap).
             shape = (len(self.sites), fan, self.sites.shape[1])
-            steps = [(np.arange(n) * s).astype(index) for n, s in zip((fan, *self.sites.shape), self.tie_strides, strict=True)]
+            steps = [
+                (np.arange(n) * s).astype(index)
+                for n, s in zip((fan, *self.sites.shape), self.tie_strides, strict=True)
+            ]
             tie = (steps[1][:, None, None] + steps[0][:, None]) + steps[2]
             site = np.broadcast_to(self.sites[:, None, :], shape).astype(index)
             source = np.broadcast_to(np.arange(fan, dtype=np.intp)[:, None], shape)
@@ -393,7 +396,11 @@ class WindowPattern(Pattern):
             offsets = (inputs * self.in_sites).astype(index)
             indices[block].reshape(n_groups, n_outs, -1)[...] = (offsets[:, source] + site)[:, None, :]
             pairs = self.channels.pair_starts[groups.start] + np.arange(n_groups * n_outs) * fan
-            np.add((pairs * pair_stride).astype(index)[:, None], tie, out=ties[block].reshape(n_groups * n_outs, -1))
+            np.add(
+                (pairs * self.tie_strides[0]).astype(index)[:, None],
+                tie,
+                out=ties[block].reshape(n_groups * n_outs, -1),
+            )
         indptr = np.zeros(self.shape[0] + 1, index)
         np.cumsum(row_lengths.ravel(), out=indptr[1:])
         return indptr, indices, ties

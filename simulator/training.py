@@ -145,7 +145,18 @@ def train(
     objective = _Objective(network, losses, loss_weights or {}, metrics, data)
     names = _trainable_names(network, trainable)
     return _epochs(
-        network, data, epochs, batch_size, optimizer or SGD(), objective, validation, augment, names, rng, resume, on_batch
+        network,
+        data,
+        epochs,
+        batch_size,
+        optimizer or SGD(),
+        objective,
+        validation,
+        augment,
+        names,
+        rng,
+        resume,
+        on_batch,
     )
 
 

@@ -89,7 +89,9 @@ def test_make_explains_wrong_arguments(catalog):
 
 def test_a_plugin_can_replace_a_layer_when_preferred():
     mine = plugin("mine", layers={"relu": MyReLU})
-    with pytest.raises(PluginError, match=r"one plugin to offer layers.relu, got core \(.*\) and mine .*--prefer layers.relu=mine"):
+    with pytest.raises(
+        PluginError, match=r"one plugin to offer layers.relu, got core \(.*\) and mine .*--prefer layers.relu=mine"
+    ):
         Catalog(mine)
     for preferred, kind in (("mine", MyReLU), ("core", ReLU)):
         catalog = Catalog(mine, prefer={"layers.relu": preferred})
@@ -105,14 +107,18 @@ def test_a_preference_for_nothing_is_refused(wish):
 def test_an_unknown_hook_is_refused_with_the_nearest():
     module = types.ModuleType("typo")
     module.register_layer = hookimpl(lambda register: None)
-    with pytest.raises(PluginError, match="plugin typo: expected only known hooks, got 'register_layer'; did you mean 'register_lay"):
+    with pytest.raises(
+        PluginError, match="plugin typo: expected only known hooks, got 'register_layer'; did you mean 'register_lay"
+    ):
         Catalog(module)
 
 
 def test_a_hook_with_wrong_arguments_is_refused():
     module = types.ModuleType("wrong")
     module.register_layers = hookimpl(lambda register, more: None)
-    with pytest.raises(PluginError, match="plugin wrong .*expected hooks with the arguments .*'more'.*the one argument 'register'"):
+    with pytest.raises(
+        PluginError, match="plugin wrong .*expected hooks with the arguments .*'more'.*the one argument 'register'"
+    ):
         Catalog(module)
 
 
@@ -126,7 +132,9 @@ def test_a_hook_that_fails_or_registers_nonsense_is_refused():
     module.register_layers = register_layers
     with pytest.raises(PluginError, match="plugin broken, register_layers: .*ZeroDivisionError: oops; mend the hook"):
         Catalog(module)
-    with pytest.raises(PluginError, match=r"plugin odd, register_layers: expected register\(name, class or function\), got .*3"):
+    with pytest.raises(
+        PluginError, match=r"plugin odd, register_layers: expected register\(name, class or function\), got .*3"
+    ):
         Catalog(plugin("odd", layers={"three": 3}))
 
 
@@ -156,7 +164,9 @@ def test_plugins_from_files_and_modules(tmp_path, monkeypatch):
 def test_a_file_that_cannot_be_loaded_says_why(tmp_path):
     broken = tmp_path / "broken.py"
     broken.write_text("import nothing_of_this_name")
-    with pytest.raises(PluginError, match="expected a module that can be imported, got ModuleNotFoundError: No module named"):
+    with pytest.raises(
+        PluginError, match="expected a module that can be imported, got ModuleNotFoundError: No module named"
+    ):
         Catalog(str(broken))
     with pytest.raises(PluginError, match="expected a Python file, got no such file"):
         Catalog(str(tmp_path / "missing.py"))
@@ -184,11 +194,16 @@ def test_an_installed_plugin_that_cannot_be_imported_is_reported_and_skipped(mon
     catalog = Catalog()
     assert "mine" in catalog.layers
     (problem,) = catalog.problems
-    assert problem.startswith("plugin bad (bad:module): expected a module that can be imported, got ImportError: no module")
+    assert problem.startswith(
+        "plugin bad (bad:module): expected a module that can be imported, got ImportError: no module"
+    )
 
 
 def test_an_architecture_must_return_a_network_and_have_a_shape():
-    offers = {"text": lambda make, input_shape, classes, rng: "net", "bare": lambda make, input_shape, classes, rng: None}
+    offers = {
+        "text": lambda make, input_shape, classes, rng: "net",
+        "bare": lambda make, input_shape, classes, rng: None,
+    }
     catalog = Catalog(plugin("mine", architectures=offers))
     with pytest.raises(PluginError, match="plugin mine, architecture text: expected a Network, got str"):
         catalog.build("text", (1, 2, 2))

@@ -46,7 +46,9 @@ def test_modern_lenet5(catalog, shape, nonzeros):
 
 
 def test_against_the_explicit_matrix():
-    network = Network.sequential((2, 6, 5), [Conv(3, 3, padding=1), AveragePool(2, ceil=True), Flatten(), Dense(4)], rng=0)
+    network = Network.sequential(
+        (2, 6, 5), [Conv(3, 3, padding=1), AveragePool(2, ceil=True), Flatten(), Dense(4)], rng=0
+    )
     description = describe(network)
     conv, pool, flatten, dense = description.layers
     csr = network.node("conv1").matrix.tocsr()
@@ -73,4 +75,6 @@ def test_as_dict_has_the_words_of_the_field(catalog):
     found = describe(catalog.build("lenet5", rng=None)).as_dict()
     words = {"params", "connections", "links", "nonzeros", "fixed_nonzeros", "macs"}
     assert set(found["totals"]) == words
-    assert words | {"name", "output_shape", "density", "csr_bytes", "pattern_bytes", "sharing"} <= set(found["layers"][0])
+    assert words | {"name", "output_shape", "density", "csr_bytes", "pattern_bytes", "sharing"} <= set(
+        found["layers"][0]
+    )

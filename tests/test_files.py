@@ -37,7 +37,9 @@ def catalog():
 
 @pytest.fixture
 def network():
-    return Network.sequential((1, 6, 6), [Conv(2, (3, 2), padding=((1, 0), (0, 1))), ReLU(), AveragePool(2), Dense(3)], rng=0)
+    return Network.sequential(
+        (1, 6, 6), [Conv(2, (3, 2), padding=((1, 0), (0, 1))), ReLU(), AveragePool(2), Dense(3)], rng=0
+    )
 
 
 def same(a, b):
@@ -64,7 +66,9 @@ def test_round_trip_of_every_architecture(catalog, tmp_path, name, dtype):
 def test_shared_weights_outputs_and_patterns_come_back(catalog, tmp_path):
     tied = TiedMatrix.from_sparse(scipy.sparse.csr_array(np.tri(4)), ties=[0, 1, 0, 0, 1, 0, 0, 1, 1, 0])
     network = Network.input((4,), "a", dtype="float64").add_input((4,), "b")
-    network = network.add(Sparse(tied.pattern), "a", name="first", rng=0).add(Sparse(tied.pattern), "b", name="second", share="first")
+    network = network.add(Sparse(tied.pattern), "a", name="first", rng=0).add(
+        Sparse(tied.pattern), "b", name="second", share="first"
+    )
     network = network.add(Dense(2), "first", name="head", rng=1).add(Dense(2), "second", name="aux", rng=2)
     network = network.with_params({"first.weight": tied.weight})
     save(tmp_path / "n.safetensors", network.subnetwork(["aux", "head"]), catalog=catalog)
@@ -77,7 +81,12 @@ def test_shared_weights_outputs_and_patterns_come_back(catalog, tmp_path):
 def test_a_checkpoint_resumes_to_the_last_bit(catalog, tmp_path, network):
     rng = np.random.default_rng(0)
     data = Dataset(rng.normal(size=(30, 1, 6, 6)), rng.integers(0, 3, 30))
-    options = {"epochs": 4, "batch_size": 8, "optimizer": catalog.optimizers["momentum"](0.05), "augment": RandomShift(1)}
+    options = {
+        "epochs": 4,
+        "batch_size": 8,
+        "optimizer": catalog.optimizers["momentum"](0.05),
+        "augment": RandomShift(1),
+    }
     whole = list(train(network, data, rng=7, **options))
     save(tmp_path / "c.safetensors", whole[1].network, catalog=catalog, epoch=whole[1])
     epoch = load(tmp_path / "c.safetensors", catalog=catalog).epoch
@@ -142,13 +151,17 @@ def test_values_that_are_not_plain_are_refused(catalog, tmp_path, network):
 def _odd():
     layer = Dense(2)
     object.__setattr__(layer, "init", object())
-    return Network.sequential((2,), [layer]).with_params({"dense1.weight": np.zeros((2, 2)), "dense1.bias": np.zeros(2)})
+    return Network.sequential((2,), [layer]).with_params(
+        {"dense1.weight": np.zeros((2, 2)), "dense1.bias": np.zeros(2)}
+    )
 
 
 def test_a_missing_plugin_is_named(catalog, tmp_path):
     network = catalog.build("lenet5-1998")
     save(tmp_path / "n.safetensors", network, catalog=catalog)
-    with pytest.raises(FileError, match=r"expected layer 'rbf' of plugin 'lenet5-1998' for 'output', got a catalog without it; .*-p"):
+    with pytest.raises(
+        FileError, match=r"expected layer 'rbf' of plugin 'lenet5-1998' for 'output', got a catalog without it; .*-p"
+    ):
         load(tmp_path / "n.safetensors", catalog=Catalog(entry_points=False))
 
 
@@ -157,7 +170,7 @@ def changed(path, catalog, network, change):
     save(path, network, catalog=catalog)
     with safe_open(path, framework="np") as file:
         content = json.loads(file.metadata()["simulator"])
-        arrays = {name: file.get_tensor(name) for name in file.keys()}
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     change(content, arrays)
     save_file(arrays, path, {"simulator": json.dumps(content)})
 
@@ -189,12 +202,22 @@ HOSTILE = {
     "nodes of another kind": _set("nodes", value="text"),
     "huge input": _set("nodes", 0, "input", value=[10**12]),
     "an array too few": lambda content, arrays: arrays.pop("param/conv1.weight"),
-    "an array of another shape": lambda content, arrays: arrays.update({"param/conv1.weight": np.zeros((2, 1, 1, 1), "f")}),
+    "an array of another shape": lambda content, arrays: arrays.update(
+        {"param/conv1.weight": np.zeros((2, 1, 1, 1), "f")}
+    ),
     "an array too many": lambda content, arrays: arrays.update({"param/evil.weight": np.zeros(1, "f")}),
     "epoch of another kind": _set("epoch", value={"number": "x"}),
     "rng of another kind": _set(
         "epoch",
-        value={"number": 1, "loss": 1, "metrics": {}, "validation": {}, "seconds": 1, "optimizer": {}, "rng": {"state": 1}},
+        value={
+            "number": 1,
+            "loss": 1,
+            "metrics": {},
+            "validation": {},
+            "seconds": 1,
+            "optimizer": {},
+            "rng": {"state": 1},
+        },
     ),
 }
 
@@ -203,7 +226,7 @@ HOSTILE = {
 def test_a_hostile_description_is_refused_in_one_line(catalog, tmp_path, network, change):
     path = tmp_path / "n.safetensors"
     changed(path, catalog, network, change)
-    with pytest.raises(FileError, match=f"load .*n.safetensors: ") as error:
+    with pytest.raises(FileError, match="load .*n.safetensors: ") as error:
         load(path, catalog=catalog)
     assert "\n" not in str(error.value)
 

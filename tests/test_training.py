@@ -7,8 +7,22 @@ import itertools
 import numpy as np
 import pytest
 
-from simulator import SGD, Conv, CrossEntropy, Dataset, Dense, Network, RandomShift, ReLU, ShapeError, SimulatorError
-from simulator import SquaredError, UnknownNameError, evaluate, train
+from simulator import (
+    SGD,
+    Conv,
+    CrossEntropy,
+    Dataset,
+    Dense,
+    Network,
+    RandomShift,
+    ReLU,
+    ShapeError,
+    SimulatorError,
+    SquaredError,
+    UnknownNameError,
+    evaluate,
+    train,
+)
 from simulator.training import generator_at
 
 

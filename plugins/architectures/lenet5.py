@@ -28,8 +28,8 @@ def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width=1.0):
     """
     if len(input_shape) != 3 or min(input_shape[1:]) < 12:
         raise ShapeError(
-            f"lenet5: expected an input (channels, height, width) of at least 12 x 12, got {tuple(input_shape)}; resize the "
-            "images, for example with --input 1x28x28"
+            f"lenet5: expected an input (channels, height, width) of at least 12 x 12, got {tuple(input_shape)}; "
+            "resize the images, for example with --input 1x28x28"
         )
 
     def scaled(units):

@@ -16,7 +16,7 @@ C3_TABLE = (
     (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5),
 )  # fmt: skip
 
-# Stylised digits of 7 x 12, a row a word, after an empty one; drawn for this project in the manner of the paper's figure 3.
+# Stylised digits of 7 x 12 in the manner of the paper's figure 3; a word is a row, the first row is empty.
 _GLYPHS = (
     "..###.. .##.##. ##...## ##...## ##...## ##...## ##...## ##...## .##.##. ..###.. .......",
     "...##.. ..###.. .####.. ...##.. ...##.. ...##.. ...##.. ...##.. ...##.. .###### .......",
@@ -62,7 +62,9 @@ class RBF(FunctionLayer):
         (shape,) = input_shapes
         if len(shape) != 1 or any(len(code) != shape[0] for code in self.codes):
             lengths = sorted({len(code) for code in self.codes})
-            raise ShapeError(f"rbf: expected a flat input of {lengths} units, one per cell of a code, got {shape}; flatten it")
+            raise ShapeError(
+                f"rbf: expected a flat input of {lengths} units, one per cell of a code, got {shape}; flatten it"
+            )
         return (len(self.codes),)
 
     def counts(self, *input_shapes):
@@ -106,7 +108,9 @@ def lenet5_1998(make, input_shape=(1, 32, 32), classes=10, rng=None):
             "pictures, or use lenet5"
         )
     if classes > len(CODES):
-        raise ShapeError(f"lenet5-1998: expected at most 10 classes, it has ten output codes, got {classes}; use lenet5")
+        raise ShapeError(
+            f"lenet5-1998: expected at most 10 classes, it has ten output codes, got {classes}; use lenet5"
+        )
     network = Network.input(input_shape)
     layers = [
         ("c1", make("conv", 6, kernel=5, init="lecun")),

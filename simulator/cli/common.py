@@ -94,7 +94,9 @@ def the_catalog() -> Catalog:
     for wish in meta.get("simulator.prefer", []):
         name, equals, plugin = wish.partition("=")
         if not equals:
-            raise click.UsageError(f"--prefer: expected KIND.NAME=PLUGIN, got {wish!r}; for example layers.conv=my_plugin")
+            raise click.UsageError(
+                f"--prefer: expected KIND.NAME=PLUGIN, got {wish!r}; for example layers.conv=my_plugin"
+            )
         prefer[name] = plugin
     catalog = Catalog(*meta.get("simulator.plugin", []), prefer=prefer)
     for problem in catalog.problems:
@@ -113,10 +115,17 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 build_options = options(
-    click.option("--input", "input_shape", type=ShapeType(), help="Shape of one sample.  [default: the architecture's]"),
+    click.option(
+        "--input", "input_shape", type=ShapeType(), help="Shape of one sample.  [default: the architecture's]"
+    ),
     click.option("--classes", type=click.IntRange(1), help="Number of classes.  [default: the data's, else 10]"),
     click.option(
-        "-o", "--option", "build_option", type=PairType(), multiple=True, help="An option of the architecture; may be repeated."
+        "-o",
+        "--option",
+        "build_option",
+        type=PairType(),
+        multiple=True,
+        help="An option of the architecture; may be repeated.",
     ),
 )
 engine_option = click.option("--engine", default="scipy", show_default=True, help="Who multiplies.")
@@ -155,7 +164,9 @@ def network_from(
 
     if is_file(net):
         if input_shape or classes or build_option:
-            raise click.UsageError(f"{net} is a saved network: its input, classes and options are in the file; leave them out")
+            raise click.UsageError(
+                f"{net} is a saved network: its input, classes and options are in the file; leave them out"
+            )
         saved = load_file(catalog, net)
         network = saved.network.with_engine(catalog.engines[engine]())
         return Saved(network.with_dtype(dtype) if dtype else network, saved.info, saved.epoch)

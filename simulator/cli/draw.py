@@ -2,12 +2,124 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
-from simulator.cli.common import CatalogOptions
+from simulator.cli.common import CatalogOptions, build_options, network_from, the_catalog
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from simulator.catalog import Catalog
+    from simulator.files import Saved
+
+
+class SpanType(click.ParamType):
+    """FIRST:STOP, two numbers."""
+
+    name = "FIRST:STOP"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        first, _, stop = value.partition(":")
+        if not (first.isdecimal() and stop.isdecimal()):
+            self.fail(f"expected two numbers such as 0:64, got {value!r}", param, ctx)
+        return int(first), int(stop)
 
 
 @click.command()
+@click.argument("net")
+@click.argument("layer", required=False)
+@click.option(
+    "--what",
+    type=click.Choice(["matrix", "kernel", "graph", "activations", "curve"]),
+    default="matrix",
+    show_default=True,
+    help="What to draw; a curve needs no layer.",
+)
+@click.option("--output", type=click.Path(path_type=Path), help="A .png or .svg file.  [default: LAYER-WHAT.png]")
+@click.option("--data", default="digits", show_default=True, help="Where the sample comes from.")
+@click.option(
+    "--sample", type=click.IntRange(0), help="Number of the sample; max pooling and ReLU are a matrix for one sample."
+)
+@click.option("--rows", type=SpanType(), help="Rows of a large matrix to show cell by cell.")
+@click.option("--columns", type=SpanType(), help="Columns of a large matrix to show cell by cell.")
+@click.option(
+    "--order",
+    type=click.Choice(["C", "F"]),
+    default="C",
+    show_default=True,
+    help="Sites row by row, or column by column.",
+)
+@build_options
 @CatalogOptions.decorate
-def draw() -> None:
-    """Draw."""
+def draw(
+    net: str,
+    layer: str | None,
+    what: str,
+    output: Path | None,
+    data: str,
+    sample: int | None,
+    rows: tuple[int, int] | None,
+    columns: tuple[int, int] | None,
+    order: str,
+    **build: Any,
+) -> None:
+    """Draw a layer: its matrix, kernels, connections or feature maps; or how training went.
+
+    NET is the name of an architecture or a saved network, LAYER the name of a node (see `simulator describe NET`). In
+    pictures of a matrix and its graph equal colours are equal weights.
+    """
+    from simulator import draw as pictures
+
+    catalog = the_catalog()
+    saved = network_from(catalog, net, **build)
+    network = saved.network
+    if what == "curve":
+        figure = pictures.draw_curve(_history(saved, net))
+    elif layer is None:
+        raise click.UsageError(
+            f"name a layer to draw: {', '.join(n for n in network.nodes if n not in network.inputs)}"
+        )
+    elif what == "kernel":
+        figure = pictures.draw_kernel(network, layer)
+    elif what == "activations":
+        figure = pictures.draw_activations(network, layer, _sample(catalog, network.input_shape, data, sample or 0))
+    else:
+        x = None if sample is None else _sample(catalog, network.input_shape, data, sample)
+        if what == "graph":
+            figure = pictures.draw_graph(network, layer, x)
+        else:
+            figure = pictures.draw_matrix(network, layer, x, rows=rows, columns=columns, order=order)
+    path = output or Path(f"{layer or 'training'}-{what}.png")
+    pictures.save(figure, path)
+    click.echo(f"Drew {path}")
+
+
+def _history(saved: Saved, net: str) -> list[dict[str, Any]]:
+    """The epochs that a checkpoint remembers."""
+    from simulator.errors import FileError
+
+    history = saved.info.get("history")
+    if not history:
+        raise FileError(
+            f"draw curve: expected a network saved while training, got {net}; simulator train --save PATH makes one"
+        )
+    return history
+
+
+def _sample(catalog: Catalog, shape: tuple[int, ...], source: str, number: int) -> np.ndarray:
+    """One sample (channels, *space) of the data."""
+    import numpy as np
+
+    from simulator.errors import ShapeError
+
+    data = catalog.load_data(source, shape if catalog.any_shape(source) else None)
+    if number >= len(data):
+        raise ShapeError(f"{source}: expected a sample from 0 to {len(data) - 1}, got {number}; choose one of them")
+    inputs = data.inputs
+    assert isinstance(inputs, np.ndarray)
+    return inputs[number]

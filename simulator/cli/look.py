@@ -84,8 +84,8 @@ def describe(net: str, as_json: bool, **build: Any) -> None:
 def equivalence(net: str, dtype: str, seed: int, engine: str, as_json: bool, **build: Any) -> None:
     """Prove that every layer equals its matrix.
 
-    Each layer is computed directly, by loops over views of the picture, and by its scipy.sparse matrix: output, gradient
-    of the input, gradient of the weight. The number is the largest difference relative to the largest magnitude. The
+    Each layer is computed directly, by loops over views of the picture, and by its scipy.sparse matrix: output,
+    gradient of the input, gradient of the weight. The number is the largest difference relative to the largest magnitude. The
     exit status is 1 if a layer fails.
     """
     from simulator.equivalence import equivalence as prove
@@ -104,7 +104,9 @@ def equivalence(net: str, dtype: str, seed: int, engine: str, as_json: bool, **b
 def print_proofs(proofs: Iterable[Proof], title: str) -> None:
     """The table of an equivalence, and its sum in one line."""
     proofs = list(proofs)
-    made = table(f"Layer against matrix: {title}", "layer", "matrix", "forward", "input gradient", "weight gradient", "", left=2)
+    made = table(
+        f"Layer against matrix: {title}", "layer", "matrix", "forward", "input gradient", "weight gradient", "", left=2
+    )
     for p in proofs:
         numbers = ["" if d is None else f"{d:.1e}" for d in (p.forward, p.input_gradient, p.weight_gradient)]
         verdict = "skipped" if p.skipped else "pass" if p.ok else "FAIL"
@@ -116,7 +118,9 @@ def print_proofs(proofs: Iterable[Proof], title: str) -> None:
     if failed:
         click.echo(f"{len(failed)} of {len(compared)} layers FAIL: {', '.join(failed)}")
     else:
-        click.echo(f"All {len(compared)} layers that have a matrix equal it; the largest relative difference is {worst:.1e}.")
+        click.echo(
+            f"All {len(compared)} layers that have a matrix equal it; the largest relative difference is {worst:.1e}."
+        )
 
 
 @click.command()

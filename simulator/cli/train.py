@@ -29,7 +29,19 @@ if TYPE_CHECKING:
     from simulator.training import Epoch
 
 # What a checkpoint keeps of the command line, so that a resumed run is the same run.
-_SETTINGS = ("net", "data", "epochs", "batch_size", "optimizer", "lr", "weight_decay", "schedule", "shift", "held_out", "seed")
+_SETTINGS = (
+    "net",
+    "data",
+    "epochs",
+    "batch_size",
+    "optimizer",
+    "lr",
+    "weight_decay",
+    "schedule",
+    "shift",
+    "held_out",
+    "seed",
+)
 
 
 @click.command()
@@ -38,12 +50,20 @@ _SETTINGS = ("net", "data", "epochs", "batch_size", "optimizer", "lr", "weight_d
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the data.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Samples per step.")
 @click.option("--optimizer", default="momentum", show_default=True, help="How gradients change the weights.")
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.  [default: the architecture's, else 0.05]")
+@click.option(
+    "--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.  [default: the architecture's, else 0.05]"
+)
 @click.option("--schedule", type=click.Choice(["cosine", "constant"]), default="cosine", show_default=True)
 @click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True, help="Pull towards zero.")
-@click.option("--shift", type=click.IntRange(0), default=2, show_default=True, help="Move samples by up to so many sites.")
-@click.option("--held-out", type=click.FloatRange(0, 1, True, True), default=0.2, show_default=True, help="Share to test on.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="One seed, one result, to the last bit.")
+@click.option(
+    "--shift", type=click.IntRange(0), default=2, show_default=True, help="Move samples by up to so many sites."
+)
+@click.option(
+    "--held-out", type=click.FloatRange(0, 1, True, True), default=0.2, show_default=True, help="Share to test on."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="One seed, one result, to the last bit."
+)
 @build_options
 @engine_option
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
@@ -52,15 +72,18 @@ _SETTINGS = ("net", "data", "epochs", "batch_size", "optimizer", "lr", "weight_d
 @click.option("--proof/--no-proof", default=True, help="Prove at the end that every layer equals its matrix.")
 @json_option
 @CatalogOptions.decorate
-def train(save_path: Path | None, resume_path: Path | None, engine: str, proof: bool, as_json: bool, **settings: Any) -> None:
+def train(
+    save_path: Path | None, resume_path: Path | None, engine: str, proof: bool, as_json: bool, **settings: Any
+) -> None:
     """Train a network on real data, as sparse shared-weight matrices.
 
     NET is the name of an architecture, or a saved network to start from. Without arguments: LeNet-5 on scikit-learn's
     handwritten digits, in well under a minute.
     """
     from simulator.equivalence import equivalence
-    from simulator.files import check_writable, load, save
+    from simulator.files import load, save
     from simulator.training import evaluate
+    from simulator.writing import check_writable
 
     catalog = the_catalog()
     if save_path is not None:
@@ -135,7 +158,9 @@ def train(save_path: Path | None, resume_path: Path | None, engine: str, proof: 
         if save_path is not None:
             click.echo(f"Saved to {save_path}. Look at it: simulator evaluate {save_path}")
         else:
-            click.echo(f"Next: simulator describe {settings['net']}, or train with --save net.safetensors to keep the weights.")
+            click.echo(
+                f"Next: simulator describe {settings['net']}, or train with --save net.safetensors to keep the weights."
+            )
     if not ok:
         click.get_current_context().exit(1)
 
@@ -146,20 +171,22 @@ def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
 
     if resumed.epoch is None or not isinstance(resumed.info.get("settings"), dict):
         raise FileError(
-            f"resume: expected a checkpoint of simulator train, got a network without one, {path}; start from its weights with: "
-            f"simulator train {path}"
+            f"resume: expected a checkpoint of simulator train, got a network without one, {path}; start from its "
+            f"weights with: simulator train {path}"
         )
     context = click.get_current_context()
     for name in (*_SETTINGS, "dtype", "input_shape", "classes", "build_option"):
         if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
             raise click.UsageError(
-                f"--resume goes on with the settings of that run; leave out {name.replace('_', '-')}, or start a new run from "
-                f"its weights: simulator train {path}"
+                f"--resume goes on with the settings of that run; leave out {name.replace('_', '-')}, or start a new "
+                f"run from its weights: simulator train {path}"
             )
     settings = resumed.info["settings"]
     missing = [name for name in _SETTINGS if name not in settings]
     if missing:
-        raise FileError(f"resume: expected the settings of a run, got none for {', '.join(missing)} in {path}; train anew")
+        raise FileError(
+            f"resume: expected the settings of a run, got none for {', '.join(missing)} in {path}; train anew"
+        )
     return settings
 
 
@@ -175,7 +202,7 @@ def _prepared(
     if start is None and is_file(net):
         start = network_from(catalog, net, dtype=settings["dtype"], **_build(settings))
     if start is not None:
-        wanted = start.network.input_shape
+        wanted: tuple[int, ...] | None = start.network.input_shape
     else:
         wanted = tuple(shape) if shape else catalog.default_shape(net)
     data = catalog.load_data(source, wanted if catalog.any_shape(source) else None)
@@ -184,7 +211,9 @@ def _prepared(
             f"{source}: expected samples of shape {wanted}, got {data.shape}; leave --input out, or use other data"
         )
     if data.labels is None:
-        raise ShapeError(f"{source}: expected integer labels, got {type(data.targets).__name__}; train other targets in Python")
+        raise ShapeError(
+            f"{source}: expected integer labels, got {type(data.targets).__name__}; train other targets in Python"
+        )
     classes = len(data.classes) or int(data.labels.max()) + 1
     if start is None:
         build = {**_build(settings), "input_shape": data.shape, "classes": settings["classes"] or classes}
@@ -192,8 +221,8 @@ def _prepared(
     network = start.network.with_engine(catalog.engines[engine]())
     if len(network.output_shape) != 1 or network.output_shape[0] < classes:
         raise ShapeError(
-            f"{net}: expected an output of at least {classes} classes, got {network.output_shape}; build it with --classes "
-            f"{classes}"
+            f"{net}: expected an output of at least {classes} classes, got {network.output_shape}; build it with "
+            f"--classes {classes}"
         )
     train_on, held_out = (data, data.test) if data.test else data.split(settings["held_out"], settings["seed"])
     epoch = None if resumed is None else resumed.epoch
@@ -246,7 +275,13 @@ def _progress(epochs: int, done: int) -> Iterator[tuple[Any, Any]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"epoch {done + 1}/{epochs}")
 
@@ -256,7 +291,11 @@ def _progress(epochs: int, done: int) -> Iterator[tuple[Any, Any]]:
         def on_epoch(epoch: Epoch) -> None:
             numbers = {"loss": epoch.loss, **epoch.metrics, **{f"test {k}": v for k, v in epoch.validation.items()}}
             parts = [f"{k} {v:.2%}" if "accuracy" in k else f"{k} {v:.4f}" for k, v in numbers.items()]
-            console.print(f"epoch {epoch.number:>3}/{epochs}  {'  '.join(parts)}  {epoch.seconds:.1f} s", highlight=False, soft_wrap=True)
+            console.print(
+                f"epoch {epoch.number:>3}/{epochs}  {'  '.join(parts)}  {epoch.seconds:.1f} s",
+                highlight=False,
+                soft_wrap=True,
+            )
             progress.reset(task, description=f"epoch {epoch.number + 1}/{epochs}")
 
         yield on_batch, on_epoch

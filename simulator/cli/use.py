@@ -36,7 +36,9 @@ def _data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) ->
 
 
 data_options = (
-    click.option("--data", "source", help="A data set by name, NAME:PATH, or a path.  [default: the one it was trained on]"),
+    click.option(
+        "--data", "source", help="A data set by name, NAME:PATH, or a path.  [default: the one it was trained on]"
+    ),
     click.option("--all", "every", is_flag=True, help="All samples, not only those held out of training."),
 )
 
@@ -64,7 +66,10 @@ def evaluate(net: str, source: str | None, every: bool, as_json: bool) -> None:
     classes = list(data.classes)
     if data.labels is not None:
         predicted = np.concatenate(
-            [saved.network.predict(data.take(slice(i, i + 256)).inputs).argmax(axis=1) for i in range(0, len(data), 256)]
+            [
+                saved.network.predict(data.take(slice(i, i + 256)).inputs).argmax(axis=1)
+                for i in range(0, len(data), 256)
+            ]
         )
         n = max(len(classes), int(data.labels.max()) + 1, int(predicted.max()) + 1)
         classes += [str(i) for i in range(len(classes), n)]
@@ -85,7 +90,9 @@ def evaluate(net: str, source: str | None, every: bool, as_json: bool) -> None:
 @click.argument("net")
 @data_options[0]
 @data_options[1]
-@click.option("--sample", "samples", type=click.IntRange(0), multiple=True, help="Number of a sample.  [default: the first 10]")
+@click.option(
+    "--sample", "samples", type=click.IntRange(0), multiple=True, help="Number of a sample.  [default: the first 10]"
+)
 @json_option
 @CatalogOptions.decorate
 def predict(net: str, source: str | None, every: bool, samples: tuple[int, ...], as_json: bool) -> None:
@@ -102,7 +109,9 @@ def predict(net: str, source: str | None, every: bool, samples: tuple[int, ...],
     data, what = _data_of(catalog, saved, source, every)
     numbers = list(samples) or list(range(min(10, len(data))))
     if max(numbers) >= len(data):
-        raise ShapeError(f"predict: expected a sample from 0 to {len(data) - 1}, got {max(numbers)}; choose one of them")
+        raise ShapeError(
+            f"predict: expected a sample from 0 to {len(data) - 1}, got {max(numbers)}; choose one of them"
+        )
     chosen = data.take(numbers)
     probabilities = softmax(saved.network.predict(chosen.inputs).astype("float64"), axis=1)
     names = list(saved.info.get("classes") or data.classes) or [str(i) for i in range(probabilities.shape[1])]
@@ -110,7 +119,9 @@ def predict(net: str, source: str | None, every: bool, samples: tuple[int, ...],
     for i, number in enumerate(numbers):
         best = int(probabilities[i].argmax())
         truth = None if chosen.labels is None else names[int(chosen.labels[i])]
-        rows.append({"sample": number, "prediction": names[best], "probability": float(probabilities[i, best]), "truth": truth})
+        rows.append(
+            {"sample": number, "prediction": names[best], "probability": float(probabilities[i, best]), "truth": truth}
+        )
     if as_json:
         print_json({"network": net, "predictions": rows})
         return

@@ -1,7 +1,7 @@
 """Activations: what stands between two matrices.
 
-As matrices: ReLU and LeakyReLU are, for one sample, a diagonal that the input chooses; the smooth ones are not piecewise
-linear and give none.
+As matrices: ReLU and LeakyReLU are, for one sample, a diagonal that the input chooses; the smooth ones are not
+piecewise linear and give none.
 """
 
 from __future__ import annotations
@@ -40,9 +40,7 @@ class Elementwise(FunctionLayer):
         y, slope = self.value_and_slope(xs[0])
         return y, lambda dy: ((dy * slope,), {}), {}
 
-    def affine_at(
-        self, params: Arrays, buffers: Arrays, *xs: np.ndarray
-    ) -> Affine | None:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine | None:
         if not self.piecewise_linear:
             return None
         y, slope = self.value_and_slope(xs[0])

@@ -89,9 +89,7 @@ class Layer(ABC):
         """Parameters, connections, nonzeros and multiply-adds."""
         return Counts(params=sum(math.prod(s) for s in self.param_shapes(*input_shapes).values()))
 
-    def affine_at(
-        self, params: Arrays, buffers: Arrays, *xs: np.ndarray
-    ) -> Affine | None:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine | None:
         """The layer as matrices and an offset at one sample, or None where it is not piecewise affine.
 
         Parameters
@@ -138,8 +136,8 @@ class MatrixLayer(Layer):
         """(out_channels,), or one per unit, or None."""
         if self.bias not in (True, False, "unit"):
             raise ShapeError(
-                f"{type(self).__name__} bias: expected True, False or 'unit', got {self.bias!r}; choose one per channel "
-                "(True), one per unit or none"
+                f"{type(self).__name__} bias: expected True, False or 'unit', got {self.bias!r}; choose one per "
+                "channel (True), one per unit or none"
             )
         out = self.output_shape(input_shape)
         return None if not self.bias else out if self.bias == "unit" else out[:1]

@@ -1,7 +1,7 @@
 """Convolution, transposed convolution and the locally connected layer: one window table, three ways to share.
 
-Sources: ONNX operators Conv and ConvTranspose; PyTorch ``nn.ConvNd`` and ``nn.ConvTransposeNd``; the connection table is
-that of Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998.
+Sources: ONNX operators Conv and ConvTranspose; PyTorch ``nn.ConvNd`` and ``nn.ConvTransposeNd``; the connection table
+is that of Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998.
 """
 
 from __future__ import annotations

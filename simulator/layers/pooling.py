@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator.errors import ShapeError
-from simulator.layers.base import Affine, Arrays, Forward, Gradients, FunctionLayer, MatrixLayer, Shape, check_channels
+from simulator.layers.base import Affine, Arrays, Forward, FunctionLayer, Gradients, MatrixLayer, Shape, check_channels
 from simulator.patterns import ChannelGroups, Pattern, WindowPattern
 from simulator.windows import Window
 
@@ -246,9 +246,7 @@ class MaxPool(FunctionLayer):
             np.copyto(y, value, where=larger)
         return y, chosen
 
-    def affine_at(
-        self, params: Arrays, buffers: Arrays, *xs: np.ndarray
-    ) -> Affine:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine:
         (x,) = xs
         _, chosen = self._select(x[..., None])
         sites = _pool_window(self, x.shape[1:], "max-pool").sites(x.shape[1:])

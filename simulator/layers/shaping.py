@@ -36,9 +36,7 @@ class _Rearrangement(FunctionLayer):
         out = (*self.output_shape(x.shape[:-1]), x.shape[-1])
         return x.reshape(out), lambda dy: ((dy.reshape(x.shape),), {}), {}
 
-    def affine_at(
-        self, params: Arrays, buffers: Arrays, *xs: np.ndarray
-    ) -> Affine:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine:
         (x,) = xs
         return [sparse.eye_array(x.size, dtype=x.dtype, format="csr")], np.zeros(x.size, x.dtype)
 
@@ -175,9 +173,7 @@ class Add(FunctionLayer):
             y += x
         return y, lambda dy: ((dy,) * len(xs), {}), {}
 
-    def affine_at(
-        self, params: Arrays, buffers: Arrays, *xs: np.ndarray
-    ) -> Affine:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine:
         x = xs[0]
         return [sparse.eye_array(x.size, dtype=x.dtype, format="csr") for _ in xs], np.zeros(x.size, x.dtype)
 
@@ -215,9 +211,7 @@ class Concatenate(FunctionLayer):
         edges = np.cumsum([len(x) for x in xs])[:-1]
         return np.concatenate(xs), lambda dy: (tuple(np.split(dy, edges)), {}), {}
 
-    def affine_at(
-        self, params: Arrays, buffers: Arrays, *xs: np.ndarray
-    ) -> Affine:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine:
         total = sum(x.size for x in xs)
         matrices, start = [], 0
         for x in xs:
