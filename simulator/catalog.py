@@ -357,7 +357,7 @@ class Catalog:
             fitting = [e for e in self.datasets.entries.values() if e.accepts is not None and e.accepts(Path(path))]
             if not fitting:
                 raise FileError(
-                    f"data: expected a path that a data set can read, got {source}; name the kind, for example npz:{source}"
+                    f"data: expected a path that a data set can read, got {source}; name its kind, as in npz:{source}"
                 )
             name = fitting[0].name
         elif name not in self.datasets and (Path(source).suffix or len(Path(source).parts) > 1):
@@ -398,8 +398,8 @@ def _chosen(kind: str, offers: list[Entry], wishes: Mapping[str, str]) -> Entry:
     if len(offers) > 1 and len(fitting) != 1:
         first, second = offers[:2]
         raise PluginError(
-            f"catalog: expected one plugin to offer {kind}.{first.name}, got {first.plugin.name} ({first.plugin.origin}) "
-            f"and {second.plugin.name} ({second.plugin.origin}); choose with --prefer "
+            f"catalog: expected one plugin to offer {kind}.{first.name}, got {first.plugin.name} "
+            f"({first.plugin.origin}) and {second.plugin.name} ({second.plugin.origin}); choose with --prefer "
             f"{kind}.{first.name}={second.plugin.name}"
         )
     return fitting[0] if fitting else offers[0]

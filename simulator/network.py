@@ -548,8 +548,8 @@ class Network:
         given = x if isinstance(x, Mapping) else {self._only(self.inputs, "input"): x}
         if set(given) != set(self.inputs):
             raise ShapeError(
-                f"network.run: expected the inputs {', '.join(self.inputs)}, got {', '.join(map(str, given)) or 'none'}; "
-                "give one array for each"
+                f"network.run: expected the inputs {', '.join(self.inputs)}, got "
+                f"{', '.join(map(str, given)) or 'none'}; give one array for each"
             )
         activations = {name: self._inward(name, given[name]) for name in self.inputs}
         batches = {a.shape[-1] for a in activations.values()}

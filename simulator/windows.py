@@ -147,7 +147,7 @@ class Window:
         if isinstance(self.padding, Sequence) and any(isinstance(p, Sequence) for p in self.padding):
             if len(self.padding) != len(space):
                 raise ShapeError(
-                    f"{who}: expected {len(space)} (begin, end) pairs, got {self.padding!r}; give one pair per space axis"
+                    f"{who}: expected {len(space)} (begin, end) pairs, got {self.padding!r}; give one per space axis"
                 )
             return tuple((p[0], p[1]) for p in (check_sizes(p, 2, who, least=0) for p in self.padding))
         return tuple((p, p) for p in check_sizes(self.padding, len(space), who, least=0))

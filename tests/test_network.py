@@ -465,7 +465,12 @@ def test_a_shared_layer_keeps_buffers_of_its_own():
     net = Network.input((2,), dtype=np.float64).add(Center(), name="a", rng=0).add(Center(), name="b", share="a")
     assert set(net.buffers) == {"a.mean", "b.mean"}
     trace = net.run([[2.0, 4.0]], training=True)
-    assert trace.buffers["a.mean"].tolist() == [1, 2]
+    assert trace.buffers["a.mean"].tolist() == trace.buffers["b.mean"].tolist() == [1, 2]
+    apart = net.with_buffers({"b.mean": [5, 5]})
+    assert apart.predict([[2.0, 4.0]]).tolist() == [[-3, -1]]
+    side = Network.input((2,)).add(Center(), name="a", rng=0).add(Center(), "input", name="b", share="a")
+    cut = side.with_buffers({"a.mean": [1, 1], "b.mean": [5, 5]}).subnetwork("b")
+    assert {name: mean.tolist() for name, mean in cut.buffers.items()} == {"b.mean": [5, 5]}
 
 
 # ---------------------------------------------------------------------- cutting

@@ -85,8 +85,8 @@ def equivalence(net: str, dtype: str, seed: int, engine: str, as_json: bool, **b
     """Prove that every layer equals its matrix.
 
     Each layer is computed directly, by loops over views of the picture, and by its scipy.sparse matrix: output,
-    gradient of the input, gradient of the weight. The number is the largest difference relative to the largest magnitude. The
-    exit status is 1 if a layer fails.
+    gradient of the input, gradient of the weight. The numbers are the largest differences relative to the largest
+    magnitude. The exit status is 1 if a layer fails.
     """
     from simulator.equivalence import equivalence as prove
 

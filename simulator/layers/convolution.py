@@ -29,8 +29,8 @@ def _check_groups(groups: int, in_channels: int, out_channels: int, who: str) ->
     check_size(out_channels, f"{who} out_channels")
     if in_channels % groups or out_channels % groups:
         raise ShapeError(
-            f"{who} groups: expected a divisor of {in_channels} input and {out_channels} output channels, got {groups}; "
-            "change the groups or the channels"
+            f"{who} groups: expected a divisor of {in_channels} input and {out_channels} output channels, got "
+            f"{groups}; change the groups or the channels"
         )
 
 
@@ -268,8 +268,8 @@ class ConvTranspose(MatrixLayer):
             size = (n - 1) * s - begin - end + d * (k - 1) + e + 1
             if size < 1:
                 raise ShapeError(
-                    f"conv-transpose: expected at least one output site per axis, got {size} from input {tuple(space)}; "
-                    "use less padding"
+                    f"conv-transpose: expected at least one output site per axis, got {size} from input "
+                    f"{tuple(space)}; use less padding"
                 )
             out.append(size)
         return (self.out_channels, *out)

@@ -95,8 +95,8 @@ class Sparse(MatrixLayer):
             )
         if math.prod(input_shapes[0]) != n_in:
             raise ShapeError(
-                f"sparse: expected an input of {n_in} units, got {math.prod(input_shapes[0])} (shape {input_shapes[0]}); "
-                "use a pattern with as many columns"
+                f"sparse: expected an input of {n_in} units, got {math.prod(input_shapes[0])} (shape "
+                f"{input_shapes[0]}); use a pattern with as many columns"
             )
         return shape
 
