@@ -50,7 +50,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     'choose one of: lenet5, resnet8'
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3)
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.7)
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
     return "choose one of: " + ", ".join(names) if names else "there are none"

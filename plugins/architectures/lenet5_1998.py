@@ -48,7 +48,7 @@ class RBF(FunctionLayer):
     Examples
     --------
     >>> RBF(("##", "..")).forward({}, {}, np.array([[1.0], [1.0]]))[0]
-    array([[-0.],
+    array([[ 0.],
            [-8.]])
     """
 

@@ -146,7 +146,7 @@ def test_only_whole_pictures(catalog, tmp_path, name, content):
 
 
 def test_labels_in_range(catalog, tmp_path):
-    (ten(tmp_path / "ten") / "data_batch_2.bin").write_bytes(record(pixels(1, 0), [10]))
+    (ten(tmp_path / "ten") / "data_batch_2.bin").write_bytes(record(pixels(2, 0), [10, 0]))
     with pytest.raises(
         FileError, match=r"data_batch_2.bin: expected labels from 0 to 9, got 10; unpack the archive again"
     ):

@@ -133,6 +133,13 @@ def test_a_packed_file_that_is_damaged(catalog, tmp_path):
         catalog.load_data(str(tmp_path))
 
 
+def test_blank_pictures_may_be_packed_as_small_as_they_get(catalog, tmp_path):
+    blank = packed(np.zeros((1000, 30, 30), np.uint8))
+    assert len(gzip.compress(blank)) * 100 < len(blank)
+    written(tmp_path, [f"{NAMES[0]}.gz", NAMES[1]], [blank, packed(np.zeros(1000, np.uint8))])
+    assert not catalog.load_data(str(tmp_path)).inputs.any()
+
+
 def test_a_small_file_does_not_unpack_to_a_huge_one(catalog, tmp_path):
     promise = struct.pack(">IIII", 0x803, 1, 1, 2**28 + 1)
     written(tmp_path, [f"{NAMES[0]}.gz", NAMES[1]], [promise + bytes(1000), CONTENTS[1]])

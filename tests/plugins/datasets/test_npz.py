@@ -188,6 +188,8 @@ def test_what_every_data_set_refuses(loaded):
         loaded(inputs=PICTURES[:0], targets=LABELS[:0])
     with pytest.raises(ShapeError, match="expected finite numbers, got 1 NaN or infinite ones, the first in sample 1"):
         loaded(inputs=np.array([[0], [1e300]]), targets=LABELS[:2])
+    with pytest.raises(ShapeError, match="expected finite numbers, got 1 NaN or infinite ones, the first in sample 0"):
+        loaded(inputs=PICTURES[:2], targets=np.array([1e300, 0]))
 
 
 def test_pickled_objects_are_never_opened(loaded, monkeypatch):

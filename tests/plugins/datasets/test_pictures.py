@@ -119,11 +119,12 @@ def test_grey_is_what_has_no_coloured_pixel(catalog, tmp_path):
     assert catalog.load_data(saved(tmp_path, {"a/3.png": tinted})).shape == (3, 5, 7)
 
 
-def test_transparency_is_dropped_without_a_warning(catalog, tmp_path):
+def test_transparency_is_dropped_without_a_warning(catalog, tmp_path, recwarn):
     picture = Image.fromarray(np.arange(35, dtype=np.uint8).reshape(5, 7)).convert("P")
     picture.info["transparency"] = bytes(range(256))
     data = catalog.load_data(saved(tmp_path, {"a/1.png": picture}))
     assert np.array_equal(data.inputs[0, 0] * 255, np.arange(35).reshape(5, 7))
+    assert not recwarn
 
 
 def test_pictures_are_turned_as_the_camera_says(catalog, tmp_path):
@@ -280,6 +281,9 @@ def test_more_than_eight_bits_are_refused(catalog, tmp_path):
         (None, "in/cats/1.png in/labels.csv"),
         (None, "in/train/cats/1.png"),
         (None, "in/.hidden/1.png"),
+        (None, "in/train"),
+        (None, "in/meta"),
+        (None, "in.npz/a.npy"),
         (None, "a.npy"),
     ],
 )

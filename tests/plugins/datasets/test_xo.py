@@ -56,16 +56,21 @@ def test_every_letter_is_whole_and_they_stand_everywhere(catalog, shape):
     assert (inputs.max(axis=0) > 0.5)[0, 2:-2, 2:-2].all()
 
 
-def test_place_size_thickness_and_slant_differ(data):
+def test_place_size_and_slant_differ(data):
     ink = data.inputs[:, 0].astype(np.float64)
     total = ink.sum(axis=(1, 2))
-    rows, columns = np.indices((16, 16))
-    for axis in (rows, columns):
-        middle = (ink * axis).sum(axis=(1, 2)) / total
+    away = []  # of each site from the middle of the ink, down and to the right
+    for positions in np.indices((16, 16)):
+        middle = (ink * positions).sum(axis=(1, 2)) / total
         assert middle.min() < 5.5
         assert middle.max() > 9.5
+        away.append(positions - middle[:, None, None])
+    down, right = away
+    slant = (ink * down * right).sum(axis=(1, 2)) / (ink * down**2).sum(axis=(1, 2))
     for label in (0, 1):
         assert total[data.labels == label].max() > 2.5 * total[data.labels == label].min()
+        assert 0.25 < slant[data.labels == label].max() < 0.35
+        assert -0.35 < slant[data.labels == label].min() < -0.25
 
 
 def test_counting_ink_tells_nothing(data):

@@ -1,0 +1,162 @@
+"""Documents stay true: docstrings, README, examples, hooks and packaging are compared with the code."""
+
+from __future__ import annotations
+
+import configparser
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import simulator
+import simulator_plugins
+from simulator import Catalog, hookspecs
+from simulator.cli import cli, main
+from simulator.testing import check_layer
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg")
+
+
+def blocks(language):
+    """The fenced blocks of the README in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def modules():
+    for package in (simulator, simulator_plugins):
+        yield package.__name__
+        for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            yield info.name
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_docstrings(name):
+    module = importlib.import_module(name)
+    assert (module.__doc__ or "").strip(), f"{name} has no docstring"
+    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+@pytest.mark.parametrize("name", simulator.__all__)
+def test_every_public_name_exists_and_is_documented(name):
+    assert inspect.getdoc(getattr(simulator, name)), name
+
+
+def test_an_unknown_public_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'simulator' has no attribute 'nothing'"):
+        _ = simulator.nothing
+
+
+def test_python_in_the_readme():
+    session = "\n".join(blocks("pycon"))
+    test = doctest.DocTestParser().get_doctest(session, {}, "README.md", "README.md", 0)
+    assert len(test.examples) > 10
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(test)
+    assert runner.failures == 0
+
+
+def commands():
+    """(command, expected output) of every ``$ simulator`` line in the README that is followed by its output."""
+    for block in blocks("console"):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, output = part.partition("\n")
+            yield pytest.param(command, output, id=command)
+
+
+@pytest.mark.parametrize(("command", "output"), list(commands()))
+def test_commands_in_the_readme(command, output, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    program, *args = shlex.split(command)
+    assert program == "simulator"
+    with pytest.raises(SystemExit) as end:
+        main(args)
+    assert end.value.code == 0
+    printed = capsys.readouterr().out
+    wanted = [line.split() for line in output.splitlines() if line.strip()]
+    got = [line.split() for line in printed.splitlines() if line.strip()]
+    assert [line for line in got if line in wanted] == [line for line in wanted if line != ["..."]]
+
+
+def test_every_command_is_in_the_readme():
+    for name in cli.commands:
+        assert f"simulator {name}" in README, name
+
+
+def test_every_hook_is_in_the_readme_and_used_by_a_bundled_plugin():
+    sources = "\n".join(p.read_text() for p in [*(ROOT / "plugins").rglob("*.py"), ROOT / "simulator" / "builtin.py"])
+    for kind in hookspecs.SHELVES:
+        assert f"register_{kind}" in README
+        assert f"def register_{kind}(register)" in sources
+        assert list(inspect.signature(getattr(hookspecs, f"register_{kind}")).parameters) == ["register"]
+
+
+def test_the_plugin_of_the_readme(tmp_path):
+    source, project = (next(b for b in blocks(kind) if "swish" in b) for kind in ("python", "toml"))
+    file = tmp_path / "swish.py"
+    file.write_text(source)
+    layer = Catalog(str(file)).make("swish", beta=2.0)
+    check_layer(layer, (2, 3, 3))
+    assert '[project.entry-points.simulator]\nswish = "swish"' in project
+
+
+LAST = {
+    "01_one_neuron.py": (0, 1e-6),
+    "02_convolution_by_hand.py": (0, 0),
+    "03_two_dimensions.py": (36, 36),
+    "04_pooling.py": (16, 16),
+    "05_the_whole_net.py": (12, 12),
+    "06_training.py": (0.96, 1),
+}
+
+
+def test_every_example_has_its_number():
+    assert sorted(LAST) == sorted(p.name for p in (ROOT / "examples").glob("*.py"))
+
+
+@pytest.mark.parametrize("name", list(LAST))
+def test_examples(name, tmp_path):
+    path = ROOT / "examples" / name
+    done = subprocess.run([sys.executable, str(path), str(tmp_path)], capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    number = float(re.findall(r"-?\d[\d.]*(?:e[+-]?\d+)?", done.stdout.splitlines()[-1])[-1])
+    least, most = LAST[name]
+    assert least <= number <= most
+    assert name[:2] in README
+    assert len(path.read_text().splitlines()) <= 60
+
+
+def test_every_bundled_plugin_is_announced_and_packaged():
+    points = dict(
+        (part.strip() for part in line.split("=", 1))
+        for line in SETUP["options.entry_points"]["simulator"].strip().splitlines()
+    )
+    files = {
+        ".".join(("simulator_plugins", *p.relative_to(ROOT / "plugins").with_suffix("").parts))
+        for p in (ROOT / "plugins").rglob("*.py")
+        if p.name != "__init__.py"
+    }
+    assert set(points.values()) == files
+    packages = set(SETUP["options"]["packages"].split())
+    for top, folder in (("simulator", "simulator"), ("simulator_plugins", "plugins")):
+        for init in (ROOT / folder).rglob("__init__.py"):
+            assert ".".join((top, *init.parent.relative_to(ROOT / folder).parts)) in packages
+
+
+def test_nothing_heavy_is_imported_before_it_is_used():
+    code = (
+        "import sys, simulator, simulator.cli; "
+        "print([m for m in ('numpy', 'scipy', 'networkx', 'rich', 'matplotlib', 'pluggy', 'safetensors') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
