@@ -12,7 +12,8 @@ from simulator.equivalence import equivalence
 network = Catalog().build("lenet5", rng=0, dtype="float64")
 for row in describe(network).layers:
     if row.density is not None:
-        print(f"{row.name:8} {row.counts.params:>6} params, {row.counts.nonzeros:>7} nonzeros, {row.density:8.3%} of the cells")
+        counts = row.counts
+        print(f"{row.name:8} {counts.params:>6} params, {counts.nonzeros:>7} nonzeros, {row.density:8.3%} of the cells")
 
 # Run the net by nothing but sparse matrices: convolutions and dense layers are fixed ones, ReLU and max pooling choose
 # theirs by what they see.

@@ -351,44 +351,49 @@ class Catalog:
         FileError
             If there is nothing at the path, or nothing that can be read.
         """
-        name, _, path = source.partition(":")
-        if name not in self.datasets and Path(source).exists():
-            path = source
-            fitting = [e for e in self.datasets.entries.values() if e.accepts is not None and e.accepts(Path(path))]
-            if not fitting:
-                raise FileError(
-                    f"data: expected a path that a data set can read, got {source}; name its kind, as in npz:{source}"
-                )
-            name = fitting[0].name
-        elif name not in self.datasets and (Path(source).suffix or len(Path(source).parts) > 1):
-            raise FileError(f"data: expected a data set or a path, got {source}, which does not exist; check the path")
-        entry = self.datasets.entry(name)
+        entry, path = self._source(source)
         parameters = inspect.signature(entry.object).parameters
         given: dict[str, Any] = {}
         if "path" in parameters:
             if not path:
-                raise FileError(f"data {name}: expected a path, got none; write {name}:PATH")
+                raise FileError(f"data {entry.name}: expected a path, got none; write {entry.name}:PATH")
             if not Path(path).exists():
                 raise FileError(
-                    f"data {name}: expected a file or folder, got {path}, which does not exist; check the path"
+                    f"data {entry.name}: expected a file or folder, got {path}, which does not exist; check the path"
                 )
             given["path"] = Path(path)
         elif path:
-            raise FileError(f"data {name}: expected no path, got {path}; write just {name}")
+            raise FileError(f"data {entry.name}: expected no path, got {path}; write just {entry.name}")
         if "shape" in parameters:
             given["shape"] = shape
         data = self._call(entry, **given)
         if not isinstance(data, Dataset):
             raise PluginError(
-                f"plugin {entry.plugin.name}, data set {name}: expected a Dataset, got {type(data).__name__}; return "
+                f"plugin {entry.plugin.name}, data set {entry.name}: expected a Dataset, got {type(data).__name__}; return "
                 "one from the function"
             )
         return data
 
     def any_shape(self, source: str) -> bool:
-        """Whether the data of this name come in any asked shape."""
-        name = source.partition(":")[0]
-        return name in self.datasets and "shape" in inspect.signature(self.datasets[name]).parameters
+        """Whether these data come in any asked shape; `source` as for `load_data`."""
+        return "shape" in inspect.signature(self._source(source)[0].object).parameters
+
+    def _source(self, source: str) -> tuple[Entry, str]:
+        """The data set that `source` names or that accepts it as a path, and the path, "" for none."""
+        name, _, path = source.partition(":")
+        if name in self.datasets:
+            return self.datasets.entry(name), path
+        if Path(source).exists():
+            fitting = [e for e in self.datasets.entries.values() if e.accepts is not None and e.accepts(Path(source))]
+            if len(fitting) == 1:
+                return fitting[0], source
+            readers = fitting or [e for e in self.datasets.entries.values() if e.accepts is not None]
+            kinds = " or ".join(f"{e.name}:{source}" for e in readers)
+            got = "several that could" if fitting else "none"
+            raise FileError(f"data {source}: expected one data set that reads it, got {got}; name the kind, {kinds}")
+        if Path(source).suffix or len(Path(source).parts) > 1:
+            raise FileError(f"data: expected a data set or a path, got {source}, which does not exist; check the path")
+        return self.datasets.entry(name), path
 
 
 def _chosen(kind: str, offers: list[Entry], wishes: Mapping[str, str]) -> Entry:

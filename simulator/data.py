@@ -10,6 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from simulator.errors import ShapeError
+from simulator.windows import check_size
 
 __all__ = ["Dataset", "RandomShift", "resized"]
 
@@ -55,11 +56,17 @@ class Dataset:
 
     def __post_init__(self) -> None:
         arrays = [*_each(self.inputs).values(), *_each(self.targets).values()]
-        lengths = [len(a) if np.ndim(a) else 0 for a in arrays]
-        if min(lengths) == 0 or len(set(lengths)) > 1:
+        for array in arrays:
+            if not isinstance(array, np.ndarray) or array.ndim == 0 or array.dtype.kind not in "fiub":
+                raise ShapeError(
+                    f"data: expected arrays of real numbers, one row per sample, got {type(array).__name__} "
+                    f"{getattr(array, 'dtype', '')}; convert it with numpy.asarray"
+                )
+        lengths = [len(array) for array in arrays]
+        if min(lengths, default=0) == 0 or len(set(lengths)) > 1:
             raise ShapeError(
-                f"data: expected as many targets as samples, and at least one, got {' and '.join(map(str, lengths))}; "
-                "check the file or the folder"
+                f"data: expected as many targets as samples, and at least one, got "
+                f"{' and '.join(map(str, lengths)) or 'none'}; check the file or the folder"
             )
         for array in arrays:
             finite = np.isfinite(array)
@@ -70,11 +77,13 @@ class Dataset:
                     f"sample {first}; clean the data, for example with numpy.nan_to_num"
                 )
         labels = self.labels
-        if labels is not None and self.classes and not (labels.min() >= 0 and labels.max() < len(self.classes)):
-            raise ShapeError(
-                f"data: expected labels from 0 to {len(self.classes) - 1}, got {labels.min()} to {labels.max()}; "
-                "correct the labels or name more classes"
-            )
+        if labels is not None:
+            most = len(self.classes) - 1 if self.classes else labels.max()
+            if labels.min() < 0 or labels.max() > most:
+                raise ShapeError(
+                    f"data: expected labels from 0 to {most}, got {labels.min()} to {labels.max()}; correct the labels or "
+                    "name more classes"
+                )
 
     def __len__(self) -> int:
         return len(next(iter(_each(self.inputs).values())))
@@ -120,8 +129,10 @@ class Dataset:
         Raises
         ------
         ShapeError
-            If either part would be empty.
+            If the share is not between 0 and 1, or either part would be empty.
         """
+        if not 0 < share < 1:
+            raise ShapeError(f"data split: expected a share between 0 and 1, got {share}; 0.2 sets a fifth apart")
         generator = np.random.default_rng(rng)
         labels = np.zeros(len(self), int) if self.labels is None else self.labels
         order = generator.permutation(len(self))
@@ -158,6 +169,7 @@ class RandomShift:
 
     def __call__(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Shifted copies of `inputs` (batch, channels, *space)."""
+        check_size(self.sites, "random-shift sites", least=0)
         space = inputs.shape[2:]
         axes = tuple(range(2, inputs.ndim))
         padded = np.pad(inputs, ((0, 0), (0, 0), *((self.sites, self.sites),) * len(space)))
@@ -183,7 +195,7 @@ def resized(inputs: np.ndarray, space: Sequence[int]) -> np.ndarray:
     Raises
     ------
     ShapeError
-        If the number of axes differs.
+        If the number of axes differs, or a size is not positive.
 
     Examples
     --------
@@ -195,6 +207,8 @@ def resized(inputs: np.ndarray, space: Sequence[int]) -> np.ndarray:
             f"resized: expected {inputs.ndim - 2} sizes for samples of shape {inputs.shape[1:]}, got {tuple(space)}; "
             "give one per axis of space"
         )
+    for n in space:
+        check_size(n, "resized space")
     if tuple(space) == inputs.shape[2:]:
         return inputs
     factors = [new / old for new, old in zip(space, inputs.shape[2:], strict=True)]

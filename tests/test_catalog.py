@@ -232,7 +232,10 @@ def test_data_by_name_and_path(tmp_path):
     assert catalog.load_data("digits", (1, 12, 12)).shape == (1, 12, 12)
     (tmp_path / "b.unknown").touch()
     for source, message in (
-        (str(tmp_path / "b.unknown"), "expected a path that a data set can read, got .*b.unknown; name the kind"),
+        (
+            str(tmp_path / "b.unknown"),
+            "data .*b.unknown: expected one data set that reads it, got none; name the kind, .*npz:",
+        ),
         (str(tmp_path / "missing.zero"), "expected a data set or a path, got .*which does not exist"),
         ("zeros", "data zeros: expected a path, got none; write zeros:PATH"),
         (f"zeros:{tmp_path}/missing", "expected a file or folder, got .*missing, which does not exist"),

@@ -1,6 +1,7 @@
 """The tied matrix against dense matrices filled by loops, numpy.linalg.lstsq, and the three truths."""
 
 import tracemalloc
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -212,6 +213,15 @@ def test_the_weight_is_a_read_only_view():
     with pytest.raises(ValueError, match="read-only"):
         tied.weight[0, 0] = 2
     weight[0, 0] = 2  # the caller's own array stays his
+
+
+def test_matrices_and_patterns_are_frozen_values_compared_by_identity():
+    tied = convolution()
+    for value, field in [(tied, "weight"), (tied.pattern, "sites"), (tied.pattern.T, "base")]:
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, field, None)
+    assert tied != tied.with_weight(tied.weight)
+    assert len({tied, tied.pattern, tied.pattern.T}) == 3
 
 
 def test_rows_and_columns_carry_values():

@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
 
 import networkx as nx
 import numpy as np
@@ -143,6 +143,13 @@ def test_adding_changes_nothing_that_was_there():
     old.params.clear()
     old.buffers.clear()
     assert list(old.nodes) == names
+
+
+def test_nodes_are_frozen():
+    bound = small().node("conv1")
+    for value, field in [(bound, "node"), (bound.node, "name"), (small().node("input").layer, "shape")]:
+        with pytest.raises(FrozenInstanceError):
+            setattr(value, field, "other")
 
 
 def test_the_graph_is_a_frozen_networkx_graph():

@@ -66,6 +66,7 @@ def test_any_sparse_matrix_is_a_layer(agree):
     x = np.random.default_rng(0).standard_normal((5, 2, 4))
     trace = net.run(x)
     assert net.output_shape == (3, 2)
+    assert set(net.params) == {"sparse1.weight"}
     agree(trace["sparse1"].reshape(5, 6), x.reshape(5, 8) @ cells.T)
     dy = np.random.default_rng(1).standard_normal((5, 3, 2))
     agree(trace.backward(dy).inputs["input"].reshape(5, 8), dy.reshape(5, 6) @ cells)

@@ -31,7 +31,7 @@ def test_they_come_in_any_size(catalog):
     data = catalog.load_data("digits", (1, 16, 24))
     assert data.inputs.shape == (1797, 1, 16, 24)
     assert data.inputs.dtype == np.float32
-    # Both outer columns of a doubled axis lie nearest to the first site, so that they repeat its value at the border.
+    # The first site of a larger picture lies before the middle of the first one of the old, and repeats it.
     assert np.array_equal(data.inputs[:, 0, 0, 0], catalog.load_data("digits").inputs[:, 0, 0, 0])
 
 
