@@ -369,8 +369,8 @@ class Catalog:
         data = self._call(entry, **given)
         if not isinstance(data, Dataset):
             raise PluginError(
-                f"plugin {entry.plugin.name}, data set {entry.name}: expected a Dataset, got {type(data).__name__}; return "
-                "one from the function"
+                f"plugin {entry.plugin.name}, data set {entry.name}: expected a Dataset, got {type(data).__name__}; "
+                "return one from the function"
             )
         return data
 

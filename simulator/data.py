@@ -81,8 +81,8 @@ class Dataset:
             most = len(self.classes) - 1 if self.classes else labels.max()
             if labels.min() < 0 or labels.max() > most:
                 raise ShapeError(
-                    f"data: expected labels from 0 to {most}, got {labels.min()} to {labels.max()}; correct the labels or "
-                    "name more classes"
+                    f"data: expected labels from 0 to {most}, got {labels.min()} to {labels.max()}; correct the "
+                    "labels or name more classes"
                 )
 
     def __len__(self) -> int:
