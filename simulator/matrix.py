@@ -24,7 +24,7 @@ from simulator.patterns import ChannelGroups, ExplicitPattern, Pattern, WindowPa
 __all__ = ["TiedMatrix", "identity"]
 
 GIB = 2**30
-_BLOCK_BYTES = 2**25  # what the gradient may use for intermediate results
+_BLOCK_BYTES = 2**20  # of intermediate results of the gradient: what stays in the cache of a core
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -61,6 +61,8 @@ class TiedMatrix:
 
     def __post_init__(self) -> None:
         weight = np.asarray(self.weight).view()
+        if weight.dtype == np.float16:  # scipy.sparse has no such matrices
+            weight = weight.astype(np.float32)
         if weight.size != self.pattern.n_ties:
             raise ShapeError(
                 f"TiedMatrix: expected {self.pattern.n_ties} weights, one per tie, got {weight.size} (shape "
@@ -319,6 +321,9 @@ class TiedMatrix:
             )
         rows, cols, ties = onto.triplets()
         cells, cell = np.unique(rows.astype(np.int64) * self.shape[1] + cols, return_inverse=True)
+        dtype = np.result_type(self.dtype, np.float32)  # a mean of integers is none
+        if not len(cells):
+            return TiedMatrix(onto, np.zeros(onto.n_ties, dtype))
         values = np.asarray(self.tocsr()[cells // self.shape[1], cells % self.shape[1]]).ravel()
         S = sparse.csr_array((np.ones(len(ties)), (cell, ties)), shape=(len(cells), onto.n_ties))
         normal, right = (S.T @ S).tocsr(), S.T @ values
@@ -330,7 +335,7 @@ class TiedMatrix:
         for group in np.split(order, np.cumsum(sizes)[:-1]):
             if len(group) > 1:
                 theta[group] = np.linalg.pinv(normal[group][:, group].toarray(), hermitian=True) @ right[group]
-        return TiedMatrix(onto, theta.astype(self.dtype))
+        return TiedMatrix(onto, theta.astype(dtype))
 
     def __repr__(self) -> str:
         return repr(self.pattern).replace(type(self.pattern).__name__, "TiedMatrix", 1)

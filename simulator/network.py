@@ -42,7 +42,8 @@ class Input(Layer):
     inputs = 0
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
-        if not self.shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in self.shape):
+        sizes = self.shape if isinstance(self.shape, tuple) else ()
+        if not sizes or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
             raise ShapeError(
                 f"input: expected a shape of positive integers such as (1, 28, 28), got {self.shape!r}; give channels "
                 "and then the sizes of space"
@@ -198,7 +199,7 @@ class Network:
 
     def add_input(self, shape: Iterable[int], name: str) -> Network:
         """The network with one more input."""
-        layer = Input(tuple(shape))
+        layer = Input(tuple(shape) if isinstance(shape, Iterable) else shape)
         return self._with_node(Node(name, layer, (), (), layer.output_shape()))
 
     @classmethod
@@ -271,12 +272,12 @@ class Network:
                     f"{name}: expected weights of shapes {node_params} to share, got {owner.param_shapes} in "
                     f"{owner.name!r}; share between equal layers only"
                 )
-            return self._with_node(replace(node, share=owner.name))
+            node = replace(node, share=owner.name)
         new = self._with_node(node)
         new._buffers.update(
             {f"{name}.{k}": _frozen(v) for k, v in layer.init_buffers(*input_shapes, dtype=self.dtype).items()}
         )
-        if node_params and new._params is not None:
+        if node_params and share is None and new._params is not None:
             if rng is None:
                 return new._replace(params=None)
             drawn = layer.init_params(as_rng(rng), *input_shapes, dtype=self.dtype)
@@ -373,6 +374,8 @@ class Network:
             If there is no such node.
         """
         names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+        if not names:
+            raise ShapeError("network.subnetwork: expected at least one output, got none; name the nodes to keep")
         keep = {self.node(name).name for name in names}
         for name in names:
             keep |= nx.ancestors(self.graph, name)
@@ -399,7 +402,7 @@ class Network:
         return self._replace(
             nodes=kept,
             params=None if self._params is None else cut(self._params),
-            buffers=cut(self._buffers),
+            buffers={key: array for key, array in self._buffers.items() if key.split(".", 1)[0] in kept},
             outputs=names,
         )
 

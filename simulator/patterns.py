@@ -189,7 +189,7 @@ class ExplicitPattern(Pattern):
         self.nnz = len(rows)
         self.n_ties = int(ties.max()) + 1 if len(ties) else 0
         order = np.argsort(rows, kind="stable")
-        index = _index_dtype(max(self.nnz, *self.shape, 1))
+        index = _index_dtype(max(self.nnz, *self.shape, self.n_ties, 1))
         indptr = np.zeros(self.shape[0] + 1, index)
         np.cumsum(np.bincount(rows.astype(np.int64), minlength=self.shape[0]), out=indptr[1:])
         self.__dict__["csr"] = (indptr, cols[order].astype(index), ties[order].astype(index))

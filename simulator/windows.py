@@ -205,8 +205,7 @@ class Window:
             elif self.mode == "circular":
                 at %= n
             elif self.mode == "reflect" and n > 1:
-                at = np.abs(at)
-                at = np.where(at >= n, 2 * (n - 1) - at, at)
+                at = n - 1 - np.abs(n - 1 - at % (2 * n - 2))
             else:
                 at = np.clip(at, 0, n - 1)
             tables.append(at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -38,11 +39,15 @@ for command in (train, evaluate, predict, describe, equivalence, draw, plugins):
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process.
 
-    Exit status: 0; 1 for a failed check; 2 for bad input, with one line that names the cure; 130 after Ctrl-C.
+    Exit status: 0; 1 for a failed check, or if nobody reads the output; 2 for bad input, with one line that names the
+    cure; 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without Greek letters still gets its table
     try:
         status = cli.main(args=args, prog_name="simulator", standalone_mode=False)
-        sys.stdout.flush()
+        print(end="", flush=True)
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         status = 130
@@ -50,12 +55,20 @@ def main(args: Sequence[str] | None = None) -> None:
         error.show()
         status = 2
     except SimulatorError as error:
-        click.echo(f"Error: {error}", err=True)
-        status = 2
-    except MemoryError as error:
-        click.echo(f"Error: simulator: expected enough memory, got {error}; use a smaller input or batch", err=True)
-        status = 2
+        status = _failed(str(error))
+    except (MemoryError, OverflowError) as error:
+        status = _failed(f"simulator: expected sizes that fit into memory, got: {error}; use smaller ones")
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+        status = 1
+    except OSError as error:
+        status = _failed(
+            f"simulator: expected to read and write, got: {error}; check the path, its rights and the disk"
+        )
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _failed(message: str) -> int:
+    """Say in one line what is wrong with the input; the exit status for it."""
+    click.echo(f"Error: {' '.join(message.splitlines())}", err=True)
+    return 2

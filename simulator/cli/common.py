@@ -13,10 +13,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.table import Table
 
     from simulator.catalog import Catalog
+    from simulator.data import Dataset
     from simulator.files import Saved
+
+_LARGEST = 10**8  # no sample that fits this machine has more numbers; counting more would never end
 
 
 class ShapeType(click.ParamType):
@@ -33,7 +37,19 @@ class ShapeType(click.ParamType):
             shape = ()
         if not shape or min(shape) < 1:
             self.fail(f"expected positive sizes such as 1x28x28, got {value!r}", param, ctx)
+        if math.prod(shape) > _LARGEST:
+            self.fail(f"expected a sample of at most {_LARGEST:,} numbers, got {value}", param, ctx)
         return shape
+
+
+class FiniteRange(click.FloatRange):
+    """A number in a range, neither NaN nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, got {value!r}", param, ctx)
+        return number
 
 
 class PairType(click.ParamType):
@@ -144,8 +160,37 @@ def load_file(catalog: Catalog, net: str) -> Saved:
     if not is_file(net):
         known = net in catalog.architectures
         cure = f"train one: simulator train {net} --save {net}.safetensors" if known else "check the path"
-        raise FileError(f"expected the file of a trained network, got {net!r}; {cure}")
+        command = click.get_current_context().info_name
+        raise FileError(f"{command}: expected the file of a trained network, got {net!r}; {cure}")
     return load(net, catalog=catalog)
+
+
+def settings_of(saved: Saved) -> dict[str, Any]:
+    """What `simulator train` was told when it saved a network; nothing for a file from elsewhere."""
+    settings = saved.info.get("settings")
+    return settings if isinstance(settings, dict) else {}
+
+
+def data_for(catalog: Catalog, source: str, shape: tuple[int, ...]) -> Dataset:
+    """Data whose samples have the shape of a network's input."""
+    from simulator.errors import ShapeError
+
+    data = catalog.load_data(source, shape if catalog.any_shape(source) else None)
+    if data.shape != shape:
+        raise ShapeError(f"{source}: expected samples of shape {shape}, got {data.shape}; use data of that shape")
+    return data
+
+
+def labels_of(data: Dataset, source: str) -> np.ndarray:
+    """The labels (n,), or an error for targets of another kind."""
+    from simulator.errors import ShapeError
+
+    if data.labels is None:
+        raise ShapeError(
+            f"{source}: expected an integer label for each sample, got other targets; for those use simulator.train and "
+            "simulator.evaluate in Python"
+        )
+    return data.labels
 
 
 def network_from(
@@ -160,6 +205,7 @@ def network_from(
     engine: str = "scipy",
 ) -> Saved:
     """A network by the name of its architecture or from a file."""
+    from simulator.errors import SimulatorError
     from simulator.files import Saved
 
     if is_file(net):
@@ -170,9 +216,16 @@ def network_from(
         saved = load_file(catalog, net)
         network = saved.network.with_engine(catalog.engines[engine]())
         return Saved(network.with_dtype(dtype) if dtype else network, saved.info, saved.epoch)
-    built = catalog.build(
-        net, input_shape, classes or 10, rng, dtype=dtype or "float32", engine=engine, **dict(build_option)
-    )
+    options = dict(build_option)
+    try:
+        built = catalog.build(net, input_shape, classes or 10, rng, dtype=dtype or "float32", engine=engine, **options)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        if isinstance(error, SimulatorError) or not options:
+            raise
+        given = " ".join(f"-o {name}={value}" for name, value in options.items())
+        raise click.UsageError(
+            f"{net}: expected options that it can use, got {given} ({error}); correct them"
+        ) from error
     return Saved(built)
 
 
@@ -191,22 +244,28 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def print_table(table: Table) -> None:
-    """A table at its full width: cut numbers would be wrong numbers."""
+def print_table(title: str, table: Table) -> None:
+    """A title and a table: words wrap at the width of a terminal, numbers never, as cut numbers would be wrong."""
     from rich.console import Console
 
-    needed = Console(width=10_000).measure(table).maximum
-    Console(width=max(Console().width, needed)).print(table)
+    console = Console()
+    size = Console(width=10_000).measure(table)
+    console.width = max(console.width, size.minimum) if console.is_terminal else size.maximum
+    with console.capture() as capture:
+        console.print(table)
+    click.secho(title, bold=True)
+    for line in capture.get().splitlines():
+        click.echo(line.rstrip())
 
 
-def table(title: str, *columns: str, left: int = 1) -> Table:
+def table(*columns: str, left: int = 1) -> Table:
     """A plain table; all but the first `left` columns hold numbers."""
     from rich import box
     from rich.table import Table
 
-    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
+    made = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i < left else "right", no_wrap=True)
+        made.add_column(column, justify="left" if i < left else "right", no_wrap=i >= left)
     return made
 
 

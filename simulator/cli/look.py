@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @json_option
 @CatalogOptions.decorate
 def describe(net: str, as_json: bool, **build: Any) -> None:
-    """Count a network: params, connections, nonzeros, density, bytes.
+    """Count a network: params, connections, nonzeros.
 
     NET is the name of an architecture or a saved network. No weights are drawn and no matrix is built.
     """
@@ -41,8 +41,8 @@ def describe(net: str, as_json: bool, **build: Any) -> None:
     if as_json:
         print_json({"network": net, **description.as_dict()})
         return
-    columns = ("layer", "output", "params", "connections", "links", "nonzeros", "fixed", "density", "MACs")
-    made = table(f"{net}: {network!r}", *columns, "CSR bytes", "pattern bytes", "nonzeros per weight", left=2)
+    counted = ("params", "connections", "links", "nonzeros", "fixed\nnonzeros", "density", "MACs")
+    made = table("layer", "output", *counted, "CSR\nbytes", "pattern\nbytes", "nonzeros\nper weight", left=2)
     for row in description.layers:
         sizes = ["", "", "", ""]
         density = ""
@@ -70,7 +70,7 @@ def describe(net: str, as_json: bool, **build: Any) -> None:
         f"{sum(r.pattern_bytes or 0 for r in description.layers):,}",
         "",
     )
-    print_table(made)
+    print_table(f"{net}: {network!r}", made)
 
 
 @click.command()
@@ -104,14 +104,12 @@ def equivalence(net: str, dtype: str, seed: int, engine: str, as_json: bool, **b
 def print_proofs(proofs: Iterable[Proof], title: str) -> None:
     """The table of an equivalence, and its sum in one line."""
     proofs = list(proofs)
-    made = table(
-        f"Layer against matrix: {title}", "layer", "matrix", "forward", "input gradient", "weight gradient", "", left=2
-    )
+    made = table("layer", "matrix", "forward", "input\ngradient", "weight\ngradient", "", left=2)
     for p in proofs:
         numbers = ["" if d is None else f"{d:.1e}" for d in (p.forward, p.input_gradient, p.weight_gradient)]
         verdict = "skipped" if p.skipped else "pass" if p.ok else "FAIL"
         made.add_row(p.name, (p.skipped or p.matrix).removeprefix("TiedMatrix "), *numbers, verdict)
-    print_table(made)
+    print_table(f"Layer against matrix: {title}", made)
     failed = [p.name for p in proofs if not p.ok]
     compared = [p for p in proofs if not p.skipped]
     worst = max((p.max_difference or 0.0 for p in compared), default=0.0)
@@ -140,7 +138,7 @@ def plugins(as_json: bool) -> None:
         print_json({"offers": offers, "problems": catalog.problems})
         return
     for kind in SHELVES:
-        made = table(kind, "name", "plugin", "origin", "", left=4)
+        made = table("name", "plugin", "origin", "", left=4)
         for e in getattr(catalog, kind).entries.values():
             made.add_row(e.name, e.plugin.name, e.plugin.origin, e.summary)
-        print_table(made)
+        print_table(kind, made)

@@ -97,6 +97,7 @@ class Conv(MatrixLayer):
 
     def channel_groups(self, in_channels: int) -> ChannelGroups:
         """Which input channels each output channel reads."""
+        check_size(self.out_channels, "conv out_channels")
         if self.table is None:
             _check_groups(self.groups, in_channels, self.out_channels, "conv")
             return ChannelGroups.full(self.out_channels, in_channels, self.groups)
@@ -108,7 +109,7 @@ class Conv(MatrixLayer):
                 "remove rows"
             )
         for o, row in enumerate(self.table):
-            if not row or not all(0 <= c < in_channels for c in row):
+            if not row or not all(isinstance(c, (int, np.integer)) and 0 <= c < in_channels for c in row):
                 raise ShapeError(
                     f"conv table: expected input channels from 0 to {in_channels - 1} in row {o}, got {tuple(row)}; "
                     "correct the row"

@@ -236,10 +236,13 @@ class MaxPool(FunctionLayer):
         border = window.padded_shape(space)
         if any(a or b for a, b in border):
             x = np.pad(x, ((0, 0), *border, (0, 0)), constant_values=-np.inf)
-        first, *others = window.tap_slices(space)
-        y = x[:, *first].copy()
-        chosen = np.zeros(y.shape, np.min_scalar_type(len(others)))
-        for tap, view in enumerate(others, start=1):
+        taps = window.tap_slices(space)
+        inside = np.argmax(window.sites(space) >= 0, axis=1)  # the first tap that is not on padding
+        out = (len(x), *window.output_space(space), x.shape[-1])
+        y = np.full(out, -np.inf, x.dtype)
+        chosen = np.empty(out, np.min_scalar_type(len(taps)))
+        chosen[...] = inside.reshape(out[1:-1])[..., None]
+        for tap, view in enumerate(taps):
             value = x[:, *view]
             larger = ~(value <= y) & ~np.isnan(y)  # true also where value is NaN
             np.copyto(chosen, tap, where=larger)
