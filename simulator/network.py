@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import networkx as nx
@@ -20,9 +21,11 @@ import numpy as np
 
 from simulator.engine import Engine, SciPyEngine
 from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
-from simulator.layers.base import Counts, FunctionLayer, Layer, MatrixLayer, Pullback, Shape
+from simulator.layers.base import FunctionLayer, Layer, Pullback, Shape
 from simulator.matrix import TiedMatrix
-from simulator.patterns import Pattern, WindowPattern
+from simulator.nodes import Input, Node
+from simulator.patterns import Pattern
+from simulator.trace import Gradients, Trace
 
 __all__ = ["Gradients", "Input", "Network", "Node", "Trace", "as_rng"]
 
@@ -32,91 +35,6 @@ Rng = np.random.Generator | int | None
 def as_rng(rng: Rng) -> np.random.Generator:
     """A generator from a seed, or the generator itself."""
     return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
-
-
-@dataclass(frozen=True)
-class Input(Layer):
-    """Where a sample enters the network."""
-
-    shape: Shape
-    inputs = 0
-
-    def output_shape(self, *input_shapes: Shape) -> Shape:
-        sizes = self.shape if isinstance(self.shape, tuple) else ()
-        if not sizes or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
-            raise ShapeError(
-                f"input: expected a shape of positive integers such as (1, 28, 28), got {self.shape!r}; give channels "
-                "and then the sizes of space"
-            )
-        return tuple(int(n) for n in self.shape)
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """A layer in its place: name, inputs, shapes. It holds no weights, so all copies of a network share it.
-
-    Parameters
-    ----------
-    name : str
-        Unique in the network.
-    layer : Layer
-        What it computes.
-    inputs : tuple of str
-        Names of the nodes that it reads.
-    input_shapes : tuple of shapes
-        Their shapes.
-    shape : tuple of int
-        Of one output sample, (channels, *space).
-    share : str, optional
-        Node whose weights this one uses.
-    """
-
-    name: str
-    layer: Layer
-    inputs: tuple[str, ...]
-    input_shapes: tuple[Shape, ...]
-    shape: Shape
-    share: str | None = None
-
-    @property
-    def owner(self) -> str:
-        """The node that holds the weights."""
-        return self.share or self.name
-
-    @cached_property
-    def pattern(self) -> Pattern | None:
-        """Connections and ties of a matrix layer, else None."""
-        return self.layer.pattern(*self.input_shapes) if isinstance(self.layer, MatrixLayer) else None
-
-    @cached_property
-    def padding(self) -> WindowPattern | None:
-        """The taps that read a pad value other than 0, as connections to one constant unit."""
-        if not getattr(self.layer, "pad_value", 0):
-            return None
-        if not isinstance(self.pattern, WindowPattern):
-            raise ShapeError(
-                f"{self.name}: expected a WindowPattern for a pad value other than 0, got {self.pattern!r}; pad first, "
-                "with a layer of its own"
-            )
-        missing = self.pattern.missing()
-        return missing if missing.nnz else None
-
-    @cached_property
-    def fixed_weight(self) -> np.ndarray | None:
-        """The weight of a matrix layer that is not trained."""
-        if isinstance(self.layer, MatrixLayer) and not self.layer.trained:
-            return self.layer.fixed_weight(*self.input_shapes)
-        return None
-
-    @cached_property
-    def param_shapes(self) -> dict[str, Shape]:
-        return self.layer.param_shapes(*self.input_shapes)
-
-    @property
-    def counts(self) -> Counts:
-        """Params, connections, nonzeros; shared weights are counted where they belong."""
-        counts = self.layer.counts(*self.input_shapes)
-        return replace(counts, params=0) if self.share else counts
 
 
 class Network:
@@ -301,8 +219,8 @@ class Network:
 
     @property
     def nodes(self) -> Mapping[str, Node]:
-        """All nodes by name, each after those that it reads."""
-        return dict(self._nodes)
+        """All nodes by name, each after those that it reads; read-only."""
+        return MappingProxyType(self._nodes)
 
     @cached_property
     def graph(self) -> nx.DiGraph:
@@ -329,12 +247,22 @@ class Network:
     @property
     def input_shape(self) -> Shape:
         """Shape of one sample of the only input."""
-        return self.node(self._only(self.inputs, "input")).shape
+        return self._nodes[self.input_name].shape
 
     @property
     def output_shape(self) -> Shape:
         """Shape of one sample of the only output."""
-        return self.node(self._only(self.outputs, "output")).shape
+        return self._nodes[self.output_name].shape
+
+    @property
+    def input_name(self) -> str:
+        """Name of the only input, or a `ShapeError`."""
+        return self._only(self.inputs, "input")
+
+    @property
+    def output_name(self) -> str:
+        """Name of the only output, or a `ShapeError`."""
+        return self._only(self.outputs, "output")
 
     def _only(self, names: tuple[str, ...], what: str) -> str:
         if len(names) != 1:
@@ -548,7 +476,7 @@ class Network:
         ShapeError
             If a shape differs.
         """
-        given = x if isinstance(x, Mapping) else {self._only(self.inputs, "input"): x}
+        given = x if isinstance(x, Mapping) else {self.input_name: x}
         if set(given) != set(self.inputs):
             raise ShapeError(
                 f"network.run: expected the inputs {', '.join(self.inputs)}, got "
@@ -694,118 +622,6 @@ class BoundNode:
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.layer!r} -> {self.shape}"
-
-
-@dataclass(frozen=True, eq=False)
-class Gradients:
-    """What `Trace.backward` finds, in the public layout.
-
-    Parameters
-    ----------
-    params : dict of str to numpy.ndarray
-        Of each trained array, in its shape.
-    inputs : dict of str to numpy.ndarray
-        Of each input, (batch, channels, *space).
-    activations : dict of str to numpy.ndarray
-        Of each node's output, (batch, channels, *space).
-    """
-
-    params: dict[str, np.ndarray]
-    inputs: dict[str, np.ndarray]
-    activations: dict[str, np.ndarray]
-
-
-class Trace:
-    """Everything that one run computed: ``trace["conv1"]`` is an activation, (batch, channels, *space).
-
-    A trace owns its arrays; `backward` may be called more than once.
-    """
-
-    def __init__(
-        self,
-        network: Network,
-        activations: dict[str, np.ndarray],
-        pullbacks: dict[str, Pullback],
-        buffers: dict[str, np.ndarray],
-    ) -> None:
-        self.network = network
-        self.buffers = buffers
-        self._activations = activations
-        self._pullbacks = pullbacks
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        self.network.node(name)
-        view = np.moveaxis(self._activations[name], -1, 0)
-        view.flags.writeable = False
-        return view
-
-    @property
-    def activations(self) -> dict[str, np.ndarray]:
-        """Every activation by node name, (batch, channels, *space); read-only views."""
-        return {name: self[name] for name in self._activations}
-
-    def backward(self, output_gradients: Mapping[str, Any] | Any, *, params_only: bool = False) -> Gradients:
-        """Take gradients from the outputs back to weights, inputs and activations.
-
-        Parameters
-        ----------
-        output_gradients : array_like, or dict by node name
-            Gradient of the loss with respect to the only output, or to any named nodes, (batch, ...).
-        params_only : bool, default False
-            Leave out what only the inputs' gradients need.
-
-        Returns
-        -------
-        Gradients
-
-        Raises
-        ------
-        ShapeError
-            If a gradient does not have the shape of its node's output.
-        UnknownNameError
-            If there is no such node.
-        """
-        network = self.network
-        if not isinstance(output_gradients, Mapping):
-            output_gradients = {network._only(network.outputs, "output"): output_gradients}
-        pending: dict[str, np.ndarray] = {}
-        for name, gradient in output_gradients.items():
-            shape = self[name].shape
-            array = np.asarray(gradient, network.dtype)
-            if array.shape != shape:
-                raise ShapeError(
-                    f"backward {name}: expected a gradient of shape {shape}, got {array.shape}; give one value per "
-                    "output unit and sample"
-                )
-            pending[name] = np.ascontiguousarray(np.moveaxis(array, 0, -1))
-        needed = self._trained_paths() if params_only else set(network._nodes)
-        params: dict[str, np.ndarray] = {}
-        for node in reversed(network._nodes.values()):
-            dy = pending.get(node.name)
-            if dy is None or not node.inputs or node.name not in needed:
-                continue
-            if isinstance(node.layer, MatrixLayer):
-                dxs, grads = self._pullbacks[node.name](dy, any(i in needed for i in node.inputs))  # type: ignore[call-arg]
-            else:
-                dxs, grads = self._pullbacks[node.name](dy)
-            for key, grad in grads.items():
-                full = f"{node.owner}.{key}"
-                params[full] = params[full] + grad if full in params else grad
-            for source, dx in zip(node.inputs, dxs, strict=True):
-                if source in needed:
-                    pending[source] = pending[source] + dx if source in pending else dx
-        zeros = {n: np.zeros(s, network.dtype) for n, s in network.param_shapes.items() if n not in params}
-        outward = {name: np.moveaxis(array, -1, 0) for name, array in pending.items()}
-        inputs = {} if params_only else {name: outward[name] for name in network.inputs if name in outward}
-        return Gradients({**params, **zeros}, inputs, outward)
-
-    def _trained_paths(self) -> set[str]:
-        """Nodes with trained weights, and all that come after one."""
-        found: set[str] = set()
-        for node in self.network._nodes.values():
-            if node.param_shapes or any(i in found for i in node.inputs):
-                found.add(node.name)
-        return found
 
 
 def _frozen(array: Any) -> np.ndarray:

@@ -267,7 +267,7 @@ class _Objective:
         if isinstance(losses, Mapping):
             self.losses = dict(losses)
         else:
-            self.losses = {network._only(network.outputs, "output"): losses}
+            self.losses = {network.output_name: losses}
         for name in (*self.losses, *weights):
             network.node(name)
         self.weights = weights

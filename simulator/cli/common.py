@@ -147,6 +147,11 @@ build_options = options(
 engine_option = click.option("--engine", default="scipy", show_default=True, help="Who multiplies.")
 
 
+def was_given(name: str) -> bool:
+    """Whether an option or argument stood on the command line."""
+    return click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
+
+
 def is_file(net: str) -> bool:
     """Whether NET names a saved network rather than an architecture."""
     return Path(net).is_file() or Path(net).suffix == ".safetensors"
@@ -187,8 +192,8 @@ def labels_of(data: Dataset, source: str) -> np.ndarray:
 
     if data.labels is None:
         raise ShapeError(
-            f"{source}: expected an integer label for each sample, got other targets; for those use simulator.train and "
-            "simulator.evaluate in Python"
+            f"{source}: expected an integer label for each sample, got other targets; for those use simulator.train "
+            "and simulator.evaluate in Python"
         )
     return data.labels
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.common import CatalogOptions, build_options, network_from, the_catalog
+from simulator.cli.common import (
+    CatalogOptions,
+    build_options,
+    data_for,
+    network_from,
+    settings_of,
+    the_catalog,
+    was_given,
+)
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from simulator.catalog import Catalog
     from simulator.files import Saved
 
@@ -41,9 +48,13 @@ class SpanType(click.ParamType):
     help="What to draw; a curve needs no layer.",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="A .png or .svg file.  [default: LAYER-WHAT.png]")
-@click.option("--data", default="digits", show_default=True, help="Where the sample comes from.")
+@click.option("--data", help="Where the sample comes from.  [default: what the network was trained on, else digits]")
 @click.option(
-    "--sample", type=click.IntRange(0), help="Number of the sample; max pooling and ReLU are a matrix for one sample."
+    "--sample",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Number of the sample; max pooling and ReLU are a matrix for one sample.",
 )
 @click.option("--rows", type=SpanType(), help="Rows of a large matrix to show cell by cell.")
 @click.option("--columns", type=SpanType(), help="Columns of a large matrix to show cell by cell.")
@@ -61,20 +72,24 @@ def draw(
     layer: str | None,
     what: str,
     output: Path | None,
-    data: str,
-    sample: int | None,
+    data: str | None,
+    sample: int,
     rows: tuple[int, int] | None,
     columns: tuple[int, int] | None,
     order: str,
     **build: Any,
 ) -> None:
-    """Draw a layer: its matrix, kernels, connections or feature maps; or how training went.
+    """Draw a layer, or how training went.
 
     NET is the name of an architecture or a saved network, LAYER the name of a node (see `simulator describe NET`). In
     pictures of a matrix and its graph equal colours are equal weights.
     """
     from simulator import draw as pictures
+    from simulator.layers import MatrixLayer
 
+    for name in ("rows", "columns", "order"):
+        if what != "matrix" and was_given(name):
+            raise click.UsageError(f"--{name}: expected --what matrix, got --what {what}; leave it out")
     catalog = the_catalog()
     saved = network_from(catalog, net, **build)
     network = saved.network
@@ -82,14 +97,15 @@ def draw(
         figure = pictures.draw_curve(_history(saved, net))
     elif layer is None:
         raise click.UsageError(
-            f"name a layer to draw: {', '.join(n for n in network.nodes if n not in network.inputs)}"
+            f"expected a layer, got none; name one of: {', '.join(n for n in network.nodes if n not in network.inputs)}"
         )
     elif what == "kernel":
         figure = pictures.draw_kernel(network, layer)
     elif what == "activations":
-        figure = pictures.draw_activations(network, layer, _sample(catalog, network.input_shape, data, sample or 0))
+        figure = pictures.draw_activations(network, layer, _sample(catalog, saved, data, sample))
     else:
-        x = None if sample is None else _sample(catalog, network.input_shape, data, sample)
+        fixed = isinstance(network.node(layer).layer, MatrixLayer)
+        x = None if fixed else _sample(catalog, saved, data, sample)
         if what == "graph":
             figure = pictures.draw_graph(network, layer, x)
         else:
@@ -111,15 +127,13 @@ def _history(saved: Saved, net: str) -> list[dict[str, Any]]:
     return history
 
 
-def _sample(catalog: Catalog, shape: tuple[int, ...], source: str, number: int) -> np.ndarray:
+def _sample(catalog: Catalog, saved: Saved, source: str | None, number: int) -> Any:
     """One sample (channels, *space) of the data."""
-    import numpy as np
-
     from simulator.errors import ShapeError
 
-    data = catalog.load_data(source, shape if catalog.any_shape(source) else None)
+    source = source or settings_of(saved).get("data", "digits")
+    data = data_for(catalog, source, saved.network.input_shape)
     if number >= len(data):
         raise ShapeError(f"{source}: expected a sample from 0 to {len(data) - 1}, got {number}; choose one of them")
     inputs = data.inputs
-    assert isinstance(inputs, np.ndarray)
-    return inputs[number]
+    return {name: array[number] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[number]

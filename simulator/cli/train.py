@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,17 @@ import click
 
 from simulator.cli.common import (
     CatalogOptions,
+    FiniteRange,
     build_options,
     engine_option,
     is_file,
     json_option,
+    labels_of,
     network_from,
     print_json,
+    settings_of,
     the_catalog,
+    was_given,
 )
 from simulator.cli.look import print_proofs
 
@@ -41,6 +46,10 @@ _SETTINGS = (
     "shift",
     "held_out",
     "seed",
+    "input_shape",
+    "classes",
+    "build_option",
+    "dtype",
 )
 
 
@@ -51,15 +60,15 @@ _SETTINGS = (
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Samples per step.")
 @click.option("--optimizer", default="momentum", show_default=True, help="How gradients change the weights.")
 @click.option(
-    "--lr", type=click.FloatRange(0, min_open=True), help="Learning rate.  [default: the architecture's, else 0.05]"
+    "--lr", type=FiniteRange(0, min_open=True), help="Learning rate.  [default: the architecture's, else 0.05]"
 )
 @click.option("--schedule", type=click.Choice(["cosine", "constant"]), default="cosine", show_default=True)
-@click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True, help="Pull towards zero.")
+@click.option("--weight-decay", type=FiniteRange(0), default=0.0, show_default=True, help="Pull towards zero.")
 @click.option(
     "--shift", type=click.IntRange(0), default=2, show_default=True, help="Move samples by up to so many sites."
 )
 @click.option(
-    "--held-out", type=click.FloatRange(0, 1, True, True), default=0.2, show_default=True, help="Share to test on."
+    "--held-out", type=FiniteRange(0, 1, True, True), default=0.2, show_default=True, help="Share to test on."
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="One seed, one result, to the last bit."
@@ -75,7 +84,7 @@ _SETTINGS = (
 def train(
     save_path: Path | None, resume_path: Path | None, engine: str, proof: bool, as_json: bool, **settings: Any
 ) -> None:
-    """Train a network on real data, as sparse shared-weight matrices.
+    """Train a network as sparse matrices with shared weights.
 
     NET is the name of an architecture, or a saved network to start from. Without arguments: LeNet-5 on scikit-learn's
     handwritten digits, in well under a minute.
@@ -86,13 +95,13 @@ def train(
     from simulator.writing import check_writable
 
     catalog = the_catalog()
-    if save_path is not None:
-        check_writable(save_path)
     resumed = None
     if resume_path is not None:
         resumed = load(resume_path, catalog=catalog)
         settings = _resumed_settings(resumed, resume_path)
         save_path = save_path or resume_path
+    if save_path is not None:
+        check_writable(save_path)
     if settings["lr"] is None:
         named = settings["net"] in catalog.architectures
         settings["lr"] = (named and catalog.architectures.entry(settings["net"]).lr) or 0.05
@@ -104,9 +113,10 @@ def train(
         click.echo(f"{settings['data']}: {len(data)} samples to train on, {len(held_out)} held out")
     history: list[dict[str, Any]] = list(start.info.get("history", []))
     last: Epoch | None = start.epoch
+    if save_path is not None and resumed is not None and save_path != resume_path:
+        save(save_path, network, catalog=catalog, info=resumed.info, epoch=last)
     try:
         for epoch in _epochs(catalog, settings, start, data, held_out):
-            last = epoch
             history.append(
                 {
                     "number": epoch.number,
@@ -119,8 +129,9 @@ def train(
             if save_path is not None:
                 info = {"settings": settings, "history": history, "classes": list(data.classes)}
                 save(save_path, epoch.network, catalog=catalog, info=info, epoch=epoch)
+            last = epoch
     except KeyboardInterrupt:
-        if save_path is not None and last is not None and save_path.is_file():
+        if save_path is not None and last is not None:
             cure = f"epoch {last.number} is in {save_path}; go on with: simulator train --resume {save_path}"
         else:
             cure = "nothing was saved; use --save PATH to keep every finished epoch"
@@ -139,9 +150,9 @@ def train(
             "epochs": last.number,
             "seed": settings["seed"],
             "train_loss": last.loss,
-            "train_accuracy": last.metrics.get("accuracy"),
+            "train_accuracy": last.metrics["accuracy"],
             "test_loss": tested["loss"],
-            "test_accuracy": tested.get("accuracy"),
+            "test_accuracy": tested["accuracy"],
             "seconds": seconds,
             "saved": None if save_path is None else str(save_path),
         }
@@ -150,8 +161,8 @@ def train(
         print_json(result)
     else:
         click.echo(
-            f"After {last.number} epochs and {seconds:.1f} s: train loss {last.loss:.4f}, test accuracy "
-            f"{tested.get('accuracy', math.nan):.2%} on {len(held_out)} samples that it never saw.\n"
+            f"After {last.number} epoch{'s'[: last.number > 1]} and {seconds:.1f} s: train loss {last.loss:.4f}, test "
+            f"accuracy {tested['accuracy']:.2%} on {len(held_out)} samples that it never saw.\n"
         )
         if proof:
             print_proofs(proofs, "the trained network in float64")
@@ -169,19 +180,19 @@ def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
     """The settings of the interrupted run; others on the command line would make it another run."""
     from simulator.errors import FileError
 
-    if resumed.epoch is None or not isinstance(resumed.info.get("settings"), dict):
+    settings = settings_of(resumed)
+    if resumed.epoch is None or not settings:
         raise FileError(
             f"resume: expected a checkpoint of simulator train, got a network without one, {path}; start from its "
             f"weights with: simulator train {path}"
         )
     context = click.get_current_context()
-    for name in (*_SETTINGS, "dtype", "input_shape", "classes", "build_option"):
-        if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
+    for parameter in context.command.params:
+        if parameter.name in _SETTINGS and was_given(parameter.name):
             raise click.UsageError(
-                f"--resume goes on with the settings of that run; leave out {name.replace('_', '-')}, or start a new "
-                f"run from its weights: simulator train {path}"
+                f"--resume goes on with the settings of that run; leave out {parameter.get_error_hint(context)}, or "
+                f"start a new run from its weights: simulator train {path}"
             )
-    settings = resumed.info["settings"]
     missing = [name for name in _SETTINGS if name not in settings]
     if missing:
         raise FileError(
@@ -210,22 +221,25 @@ def _prepared(
         raise ShapeError(
             f"{source}: expected samples of shape {wanted}, got {data.shape}; leave --input out, or use other data"
         )
-    if data.labels is None:
+    smallest = min(data.shape[1:], default=math.inf)
+    if settings["shift"] >= smallest:
         raise ShapeError(
-            f"{source}: expected integer labels, got {type(data.targets).__name__}; train other targets in Python"
+            f"train --shift: expected less than {smallest} sites, the shortest side of the samples, got "
+            f"{settings['shift']}; use --shift 0"
         )
-    classes = len(data.classes) or int(data.labels.max()) + 1
+    labels = labels_of(data, source)
+    classes = len(data.classes) or int(labels.max()) + 1
     if start is None:
         build = {**_build(settings), "input_shape": data.shape, "classes": settings["classes"] or classes}
         start = network_from(catalog, net, rng=settings["seed"], dtype=settings["dtype"], **build)
     network = start.network.with_engine(catalog.engines[engine]())
     if len(network.output_shape) != 1 or network.output_shape[0] < classes:
         raise ShapeError(
-            f"{net}: expected an output of at least {classes} classes, got {network.output_shape}; build it with "
-            f"--classes {classes}"
+            f"{net}: expected outputs for the {classes} classes of {source}, got {network.output_shape}; "
+            + ("use other --data" if is_file(net) else f"build it with --classes {classes}")
         )
     train_on, held_out = (data, data.test) if data.test else data.split(settings["held_out"], settings["seed"])
-    epoch = None if resumed is None else resumed.epoch
+    epoch = None if resumed is None or resumed.epoch is None else replace(resumed.epoch, network=network)
     return train_on, held_out, type(start)(network, start.info if resumed else {}, epoch)
 
 
@@ -283,19 +297,18 @@ def _progress(epochs: int, done: int) -> Iterator[tuple[Any, Any]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"epoch {done + 1}/{epochs}")
+        task = progress.add_task(f"epoch {done + 1}/{epochs}", total=None)
 
         def on_batch(step: int, steps: int) -> None:
             progress.update(task, completed=step, total=steps)
 
         def on_epoch(epoch: Epoch) -> None:
-            numbers = {"loss": epoch.loss, **epoch.metrics, **{f"test {k}": v for k, v in epoch.validation.items()}}
-            parts = [f"{k} {v:.2%}" if "accuracy" in k else f"{k} {v:.4f}" for k, v in numbers.items()]
-            console.print(
-                f"epoch {epoch.number:>3}/{epochs}  {'  '.join(parts)}  {epoch.seconds:.1f} s",
-                highlight=False,
-                soft_wrap=True,
+            numbers = [("loss", epoch.loss), *epoch.metrics.items()], list(epoch.validation.items())
+            trained, tested = (
+                "  ".join(f"{k} {v:.2%}" if k == "accuracy" else f"{k} {v:.4f}" for k, v in part) for part in numbers
             )
-            progress.reset(task, description=f"epoch {epoch.number + 1}/{epochs}")
+            number = f"{epoch.number:>{len(str(epochs))}}/{epochs}"
+            console.print(f"epoch {number}  {trained}  test {tested}", highlight=False, soft_wrap=True)
+            progress.reset(task, description=f"epoch {min(epoch.number + 1, epochs)}/{epochs}")
 
         yield on_batch, on_epoch

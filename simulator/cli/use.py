@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.common import CatalogOptions, json_option, load_file, print_json, print_table, table, the_catalog
+from simulator.cli.common import (
+    CatalogOptions,
+    data_for,
+    json_option,
+    labels_of,
+    load_file,
+    options,
+    print_json,
+    print_table,
+    settings_of,
+    table,
+    the_catalog,
+)
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
     from simulator.data import Dataset
     from simulator.files import Saved
 
-
-def _data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) -> tuple[Dataset, str]:
-    """The data asked for: by default the samples that training held out."""
-    from simulator.errors import ShapeError
-
-    settings: dict[str, Any] = saved.info.get("settings") or {}
-    source = source or settings.get("data")
-    if source is None:
-        raise click.UsageError("the file does not say what the network was trained on; name the data with --data")
-    wanted = saved.network.input_shape
-    data = catalog.load_data(source, wanted if catalog.any_shape(source) else None)
-    if data.shape != wanted:
-        raise ShapeError(f"{source}: expected samples of shape {wanted}, got {data.shape}; use data of that shape")
-    if every:
-        return data, f"all of {source}"
-    if data.test is not None:
-        return data.test, f"test samples of {source}"
-    if source == settings.get("data"):
-        return data.split(settings["held_out"], settings["seed"])[1], f"held-out samples of {source}"
-    return data, f"all of {source}"
-
-
-data_options = (
+data_options: Callable[..., Any] = options(
     click.option(
         "--data", "source", help="A data set by name, NAME:PATH, or a path.  [default: the one it was trained on]"
     ),
@@ -43,10 +34,44 @@ data_options = (
 )
 
 
+def _data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) -> tuple[Dataset, str]:
+    """The data asked for, and their name: by default the samples that training held out."""
+    from simulator.errors import ShapeError
+
+    settings = settings_of(saved)
+    trained_on = settings.get("data")
+    source = source or trained_on
+    if source is None:
+        raise click.UsageError("the file does not say what the network was trained on; name the data with --data")
+    shape = saved.network.output_shape
+    if len(shape) != 1:
+        raise ShapeError(
+            f"{click.get_current_context().info_name}: expected a network with one output per class, got the shape "
+            f"{shape}; use it in Python, with simulator.load"
+        )
+    data = data_for(catalog, source, saved.network.input_shape)
+    if data.test is not None:
+        return (_joined(data, data.test), source) if every else (data.test, f"the test samples of {source}")
+    if source == trained_on and not every and "held_out" in settings and "seed" in settings:
+        return data.split(settings["held_out"], settings["seed"])[1], f"the held-out samples of {source}"
+    return data, source
+
+
+def _joined(data: Dataset, test: Dataset) -> Dataset:
+    """The samples of both."""
+    import numpy as np
+
+    def both(a: Any, b: Any) -> Any:
+        if isinstance(a, Mapping):
+            return {name: np.concatenate([a[name], b[name]]) for name in a}
+        return np.concatenate([a, b])
+
+    return type(data)(both(data.inputs, test.inputs), both(data.targets, test.targets), data.classes)
+
+
 @click.command()
 @click.argument("net")
-@data_options[0]
-@data_options[1]
+@data_options
 @json_option
 @CatalogOptions.decorate
 def evaluate(net: str, source: str | None, every: bool, as_json: bool) -> None:
@@ -61,35 +86,30 @@ def evaluate(net: str, source: str | None, every: bool, as_json: bool) -> None:
     catalog = the_catalog()
     saved = load_file(catalog, net)
     data, what = _data_of(catalog, saved, source, every)
+    labels = labels_of(data, what)
     measured = measure(saved.network, data)
-    confusion = None
-    classes = list(data.classes)
-    if data.labels is not None:
-        predicted = np.concatenate(
-            [
-                saved.network.predict(data.take(slice(i, i + 256)).inputs).argmax(axis=1)
-                for i in range(0, len(data), 256)
-            ]
-        )
-        n = max(len(classes), int(data.labels.max()) + 1, int(predicted.max()) + 1)
-        classes += [str(i) for i in range(len(classes), n)]
-        confusion = np.bincount(data.labels * n + predicted, minlength=n * n).reshape(n, n)
+    predicted = np.concatenate(
+        [saved.network.predict(data.take(slice(i, i + 256)).inputs).argmax(axis=1) for i in range(0, len(data), 256)]
+    )
+    n = max(len(data.classes), int(labels.max()) + 1, int(predicted.max()) + 1)
+    classes = [*data.classes, *(str(i) for i in range(len(data.classes), n))]
+    confusion = np.bincount(labels * n + predicted, minlength=n * n).reshape(n, n)
     if as_json:
-        shown = None if confusion is None else confusion.tolist()
-        print_json({"network": net, "samples": len(data), **measured, "classes": classes, "confusion": shown})
+        print_json(
+            {"network": net, "samples": len(data), **measured, "classes": classes, "confusion": confusion.tolist()}
+        )
         return
-    click.echo(f"{net} on {len(data)} {what}: " + ", ".join(f"{k} {v:.4f}" for k, v in measured.items()))
-    if confusion is not None:
-        made = table("Confusion matrix: rows are the truth, columns the prediction", "", *classes)
-        for name, row in zip(classes, confusion, strict=True):
-            made.add_row(name, *(str(count) if count else "." for count in row))
-        print_table(made)
+    numbers = ", ".join(f"{k} {v:.2%}" if k == "accuracy" else f"{k} {v:.4f}" for k, v in measured.items())
+    click.echo(f"{net} on {what}, {len(data)} samples: {numbers}\n")
+    made = table("", *classes)
+    for name, row in zip(classes, confusion, strict=True):
+        made.add_row(name, *(str(count) if count else "." for count in row))
+    print_table("Confusion matrix: rows are the truth, columns the prediction", made)
 
 
 @click.command()
 @click.argument("net")
-@data_options[0]
-@data_options[1]
+@data_options
 @click.option(
     "--sample", "samples", type=click.IntRange(0), multiple=True, help="Number of a sample.  [default: the first 10]"
 )
@@ -98,7 +118,8 @@ def evaluate(net: str, source: str | None, every: bool, as_json: bool) -> None:
 def predict(net: str, source: str | None, every: bool, samples: tuple[int, ...], as_json: bool) -> None:
     """Predict the classes of samples.
 
-    NET is a file that `simulator train --save` wrote.
+    NET is a file that `simulator train --save` wrote. Samples are numbered within the data that are used: those held
+    out of training, unless --all or other --data are given.
     """
     from scipy.special import softmax
 
@@ -114,18 +135,21 @@ def predict(net: str, source: str | None, every: bool, samples: tuple[int, ...],
         )
     chosen = data.take(numbers)
     probabilities = softmax(saved.network.predict(chosen.inputs).astype("float64"), axis=1)
-    names = list(saved.info.get("classes") or data.classes) or [str(i) for i in range(probabilities.shape[1])]
+    names = list(saved.info.get("classes") or data.classes)
+    names += [str(i) for i in range(len(names), probabilities.shape[1])]
     rows = []
     for i, number in enumerate(numbers):
-        best = int(probabilities[i].argmax())
-        truth = None if chosen.labels is None else names[int(chosen.labels[i])]
+        best, truth = int(probabilities[i].argmax()), None
+        if chosen.labels is not None:
+            label = int(chosen.labels[i])
+            truth = data.classes[label] if data.classes else str(label)
         rows.append(
             {"sample": number, "prediction": names[best], "probability": float(probabilities[i, best]), "truth": truth}
         )
     if as_json:
         print_json({"network": net, "predictions": rows})
         return
-    made = table(f"{net} on {what}", "sample", "prediction", "probability", "truth", left=2)
+    made = table("sample", "prediction", "truth", "probability", left=3)
     for row in rows:
-        made.add_row(str(row["sample"]), row["prediction"], f"{row['probability']:.2%}", row["truth"] or "")
-    print_table(made)
+        made.add_row(str(row["sample"]), row["prediction"], row["truth"] or "", f"{row['probability']:.2%}")
+    print_table(f"{net} on {what}", made)

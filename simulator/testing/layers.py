@@ -1,57 +1,37 @@
-"""The contracts as programs: every promise of a layer, loss, optimizer, engine or architecture is checked.
-
-With this module one can
-
-- check a layer of one's own in one call, ``check_layer(Swish(), (2, 5, 5))``, and likewise the other kinds of plugin;
-- hand a layer's promises to pytest one by one::
-
-    @pytest.mark.parametrize("name, check", layer_checks(Swish(), (2, 5, 5)))
-    def test_swish(name, check):
-        check()
-"""
+"""The promises of a layer, one small check each."""
 
 from __future__ import annotations
 
 import ast
-import copy
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
-from simulator.catalog import Catalog
 from simulator.engine import Engine, SciPyEngine
-from simulator.errors import ShapeError, SimulatorError
-from simulator.layers import Conv, ConvTranspose, Dense, Layer, LeakyReLU, LocallyConnected, MatrixLayer
+from simulator.errors import ShapeError
+from simulator.layers import Layer, LeakyReLU, MatrixLayer
 from simulator.layers.base import Shape
-from simulator.losses import Loss
 from simulator.matrix import TiedMatrix
 from simulator.network import BoundNode, Network, Rng, Trace, as_rng
-from simulator.optimizers import Optimizer
-from simulator.patterns import ExplicitPattern, Pattern
-
-__all__ = [
-    "ContractError",
-    "check_architecture",
-    "check_engine",
-    "check_layer",
-    "check_loss",
-    "check_optimizer",
-    "layer_checks",
-]
-
-EXACT, SINGLE = 1e-12, 1e-5  # float64 and float32 summed in another order, of the largest number and at least of 1
-STEP, SLOPE = 1e-6, 1e-7  # of central differences, and how well they must agree
-DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-
-
-class ContractError(SimulatorError, AssertionError):
-    """A promise is not kept."""
+from simulator.patterns import Pattern
+from simulator.testing.judging import (
+    DTYPES,
+    EXACT,
+    SINGLE,
+    ContractError,
+    flat,
+    judging,
+    require,
+    same,
+    same_each,
+    same_slope,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +92,7 @@ class Case:
         """
         node = self.node.node
         rows, cols, ties = self.node.pattern.triplets()
-        x = np.vstack([_flat(self.x["x0"]), np.full((1, 3), getattr(self.layer, "pad_value", 0))])
+        x = np.vstack([flat(self.x["x0"]), np.full((1, 3), getattr(self.layer, "pad_value", 0))])
         if node.padding is not None:
             taps, _, tap_ties = node.padding.triplets()
             rows, ties = np.append(rows, taps), np.append(ties, tap_ties)
@@ -120,73 +100,22 @@ class Case:
         return rows, cols, ties, x
 
 
-# ---------------------------------------------------------------------- comparing
-
-
-def _require(kept: Any, expected: str, got: Any) -> None:
-    if not kept:
-        raise ContractError(f"expected {expected}, got {got}")
-
-
-def _same(what: str, got: Any, expected: Any, tolerance: float = 0.0) -> None:
-    got, expected = np.asarray(got), np.asarray(expected)
-    _require(got.shape == expected.shape, f"{what} of shape {expected.shape}", got.shape)
-    wrong = np.argwhere(~(np.abs(got - expected) <= tolerance * np.max(np.abs(expected), initial=1)))
-    if len(wrong):
-        at = tuple(wrong[0].tolist())
-        raise ContractError(f"expected {what} {expected[at]} at {list(at)}, got {got[at]}")
-
-
-def _same_each(what: str, got: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float = 0.0) -> None:
-    _require(set(got) == set(expected), f"{what} {sorted(expected)}", sorted(got))
-    for name in expected:
-        _same(f"{what} {name}", got[name], expected[name], tolerance)
-
-
-def _same_slope(what: str, gradient: np.ndarray, value: Callable[[np.ndarray], float], at: np.ndarray) -> None:
-    """The gradient agrees with the central difference of `value` along one random direction."""
-    _require(gradient.shape == at.shape, f"{what} of shape {at.shape}", gradient.shape)
-    direction = np.random.default_rng(0).standard_normal(at.shape)
-    slope = (value(at + STEP * direction) - value(at - STEP * direction)) / (2 * STEP)
-    terms = gradient * direction
-    near = abs(np.sum(terms) - slope) <= SLOPE * (1 + np.sum(np.abs(terms)))
-    _require(near, f"{what} with slope {slope} along a random direction", np.sum(terms))
-
-
-def _flat(array: np.ndarray) -> np.ndarray:
-    """(batch, ...) as (units, batch)."""
-    return np.ascontiguousarray(array.reshape(len(array), math.prod(array.shape[1:])).T)
-
-
-@contextmanager
-def _judging(check: str, who: str, promise: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        judged = isinstance(error, ContractError)
-        told = str(error) if judged else f"expected no error, got {type(error).__name__}: {error}"
-        raise ContractError(f"{check}, {who}: {told}; the promise: {promise}") from (None if judged else error)
-
-
-# ---------------------------------------------------------------------- promises of every layer
-
-
 def check_frozen(case: Case) -> None:
     """A layer is a frozen dataclass."""
     params = getattr(case.layer, "__dataclass_params__", None)
-    _require(params is not None and params.frozen, "@dataclass(frozen=True)", params)
+    require(params is not None and params.frozen, "@dataclass(frozen=True)", params)
 
 
 def check_equality(case: Case) -> str | None:
     """Layers with equal fields are equal, and have one hash where their fields have one."""
     layer: Any = case.layer
     twin = dataclasses.replace(layer)
-    _require(twin == layer, "a layer with equal fields to be equal", "a different one")
+    require(twin == layer, "a layer with equal fields to be equal", "a different one")
     try:
         hash(tuple(vars(layer).values()))
     except TypeError:
         return "a field cannot be hashed"
-    _require(hash(twin) == hash(layer), "one hash for equal layers", "two")
+    require(hash(twin) == hash(layer), "one hash for equal layers", "two")
     return None
 
 
@@ -197,7 +126,7 @@ def check_arguments(case: Case) -> None:
     given = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     stored = type(layer)(**given)
     for name, value in given.items():
-        _require(getattr(stored, name) is value, f"{name} {value!r} as given", repr(getattr(stored, name)))
+        require(getattr(stored, name) is value, f"{name} {value!r} as given", repr(getattr(stored, name)))
 
 
 def check_repr(case: Case) -> str | None:
@@ -206,10 +135,10 @@ def check_repr(case: Case) -> str | None:
     if any(isinstance(value, Pattern) for value in vars(layer).values()):
         return "it holds a pattern, which compares by identity"
     call: Any = ast.parse(repr(layer), mode="eval").body
-    _require(call.func.id == type(layer).__name__, f"a call of {type(layer).__name__}", call.func.id)
+    require(call.func.id == type(layer).__name__, f"a call of {type(layer).__name__}", call.func.id)
     options = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
     rebuilt = type(layer)(*map(ast.literal_eval, call.args), **options)
-    _require(rebuilt == layer, "an equal layer from the repr", repr(rebuilt))
+    require(rebuilt == layer, "an equal layer from the repr", repr(rebuilt))
     return None
 
 
@@ -218,7 +147,7 @@ def check_output_shape(case: Case) -> None:
     promised = case.layer.output_shape(*case.input_shapes)
     for training in (False, True):
         shape = case.run(training)["layer"].shape
-        _require(shape == (3, *promised), f"three samples of shape {promised}", f"an array {shape}")
+        require(shape == (3, *promised), f"three samples of shape {promised}", f"an array {shape}")
 
 
 def check_other_shapes(case: Case) -> None:
@@ -230,7 +159,7 @@ def check_other_shapes(case: Case) -> None:
             network = case.place(shape, *others)
             x = {name: case.normal((2, *network.node(name).shape), 1) for name in network.inputs}
             y = network.run(x)["layer"]
-            _require(y.shape[1:] == network.output_shape, f"shape {network.output_shape} from {shape}", y.shape[1:])
+            require(y.shape[1:] == network.output_shape, f"shape {network.output_shape} from {shape}", y.shape[1:])
 
 
 def check_params(case: Case) -> None:
@@ -239,18 +168,18 @@ def check_params(case: Case) -> None:
     for dtype in DTYPES:
         params, again = (layer.init_params(np.random.default_rng(case.seed), *shapes, dtype=dtype) for _ in range(2))
         got, promised = {name: array.shape for name, array in params.items()}, layer.param_shapes(*shapes)
-        _require(got == promised, f"params {promised}", got)
-        _same_each("from one seed", again, params)
+        require(got == promised, f"params {promised}", got)
+        same_each("from one seed", again, params)
         for name, array in {**params, **layer.init_buffers(*shapes, dtype=dtype)}.items():
-            _require(array.dtype == dtype, f"{name} of {dtype}", array.dtype)
+            require(array.dtype == dtype, f"{name} of {dtype}", array.dtype)
 
 
 def check_buffers(case: Case) -> None:
     """Buffers keep names and shapes, and change in training only."""
     before = case.network.buffers
-    _same_each("without training, buffer", case.run().buffers, before)
+    same_each("without training, buffer", case.run().buffers, before)
     got, shapes = ({k: v.shape for k, v in b.items()} for b in (case.run(training=True).buffers, before))
-    _require(got == shapes, f"after training, buffers {shapes}", got)
+    require(got == shapes, f"after training, buffers {shapes}", got)
 
 
 def check_unchanged(case: Case) -> None:
@@ -260,9 +189,9 @@ def check_unchanged(case: Case) -> None:
     for training in (False, True):
         trace = case.run(training)
         gradients = trace.backward(case.dy)
-        _same_each("unchanged", {name: trace[f"copy-{name}"] for name in case.x}, case.x)
-        _same_each("unchanged", {**network.params, **network.buffers}, before)
-        _same("unchanged dy", gradients.activations["layer"], case.dy)
+        same_each("unchanged", {name: trace[f"copy-{name}"] for name in case.x}, case.x)
+        same_each("unchanged", {**network.params, **network.buffers}, before)
+        same("unchanged dy", gradients.activations["layer"], case.dy)
 
 
 def check_pullback_twice(case: Case) -> None:
@@ -272,14 +201,14 @@ def check_pullback_twice(case: Case) -> None:
         first = trace.backward(case.dy)
         case.network.run({name: -x for name, x in case.x.items()}, training=training, rng=1).backward(-case.dy)
         second = trace.backward(case.dy)
-        _same_each("once more, gradient", {**second.inputs, **second.params}, {**first.inputs, **first.params})
+        same_each("once more, gradient", {**second.inputs, **second.params}, {**first.inputs, **first.params})
 
 
 def check_seed(case: Case) -> None:
     """One seed gives one result in training; outside of it nothing is random."""
     for training in (False, True):
         first, second = ({**t.buffers, "output": t["layer"]} for t in (case.run(training), case.run(training)))
-        _same_each("once more,", second, first)
+        same_each("once more,", second, first)
 
 
 def check_batch(case: Case) -> None:
@@ -290,7 +219,7 @@ def check_batch(case: Case) -> None:
         one = slice(k, k + 1)
         alone = case.network.run({name: x[one] for name, x in case.x.items()})
         got = {"output": alone["layer"], **alone.backward(case.dy[one]).inputs}
-        _same_each(f"for sample {k} alone,", got, {name: array[one] for name, array in together.items()}, EXACT)
+        same_each(f"for sample {k} alone,", got, {name: array[one] for name, array in together.items()}, EXACT)
 
 
 def check_empty_batch(case: Case) -> None:
@@ -300,7 +229,7 @@ def check_empty_batch(case: Case) -> None:
     gradients = trace.backward(case.dy[:0])
     got = {"output": trace["layer"], **gradients.inputs, **gradients.params}
     zeros = {name: np.zeros(shape) for name, shape in case.network.param_shapes.items()}
-    _same_each("of an empty batch,", got, {"output": case.dy[:0], **x, **zeros})
+    same_each("of an empty batch,", got, {"output": case.dy[:0], **x, **zeros})
 
 
 def check_input_kinds(case: Case) -> None:
@@ -319,7 +248,7 @@ def check_input_kinds(case: Case) -> None:
         given = {name: changed(x) for name, x in whole.items()}
         for array in given.values():
             array.flags.writeable = False
-        _same(f"for {what} the output", network.run(given)["layer"], expected, EXACT)
+        same(f"for {what} the output", network.run(given)["layer"], expected, EXACT)
 
 
 def check_dtype(case: Case) -> None:
@@ -331,8 +260,8 @@ def check_dtype(case: Case) -> None:
             gradients = trace.backward(case.dy)
             arrays = {"output": trace["layer"], **trace.buffers, **gradients.inputs, **gradients.params}
             for name, array in arrays.items():
-                _require(array.dtype == dtype, f"{name} of {dtype}", array.dtype)
-        _same(f"in {dtype} the output", network.run(case.x)["layer"], case.run()["layer"], SINGLE)
+                require(array.dtype == dtype, f"{name} of {dtype}", array.dtype)
+        same(f"in {dtype} the output", network.run(case.x)["layer"], case.run()["layer"], SINGLE)
 
 
 def check_input_gradients(case: Case) -> None:
@@ -340,16 +269,16 @@ def check_input_gradients(case: Case) -> None:
     for training in (False, True):
         gradients = case.run(training).backward(case.dy).inputs
         for name, x in case.x.items():
-            _same_slope(f"gradient of {name}", gradients[name], partial(case.objective, training, name), x)
+            same_slope(f"gradient of {name}", gradients[name], partial(case.objective, training, name), x)
 
 
 def check_param_gradients(case: Case) -> None:
     """The pullback gives the gradient of every param, as central differences do."""
     for training in (False, True):
         gradients, params = case.run(training).backward(case.dy).params, case.network.params
-        _require(set(gradients) == set(params), f"gradients of {sorted(params)}", sorted(gradients))
+        require(set(gradients) == set(params), f"gradients of {sorted(params)}", sorted(gradients))
         for name, array in params.items():
-            _same_slope(f"gradient of {name}", gradients[name], partial(case.objective, training, name), array)
+            same_slope(f"gradient of {name}", gradients[name], partial(case.objective, training, name), array)
 
 
 def check_affine(case: Case) -> str | None:
@@ -363,8 +292,8 @@ def check_affine(case: Case) -> str | None:
         matrices, y = affine
         for matrix, (name, x) in zip(matrices, case.x.items(), strict=True):
             y = y + matrix @ x[k].ravel()
-            _same(f"transposed times dy, {name}", matrix.T @ case.dy[k].ravel(), gradients[name][k].ravel(), EXACT)
-        _same("A x + b", y, trace["layer"][k].ravel(), EXACT)
+            same(f"transposed times dy, {name}", matrix.T @ case.dy[k].ravel(), gradients[name][k].ravel(), EXACT)
+        same("A x + b", y, trace["layer"][k].ravel(), EXACT)
     return None
 
 
@@ -372,17 +301,14 @@ def check_counts(case: Case) -> None:
     """counts() adds up: params from their shapes, nonzeros from the pattern, connections no more than links."""
     counts = case.layer.counts(*case.input_shapes)
     params = sum(math.prod(shape) for shape in case.layer.param_shapes(*case.input_shapes).values())
-    _require(counts.params == params, f"{params} params", counts.params)
-    _require(counts.nonzeros <= counts.connections <= counts.links, "nonzeros <= connections <= links", counts)
+    require(counts.params == params, f"{params} params", counts.params)
+    require(counts.nonzeros <= counts.connections <= counts.links, "nonzeros <= connections <= links", counts)
     if isinstance(case.layer, MatrixLayer):
         n_out, nnz = case.node.matrix.shape[0], case.node.matrix.tocsr().nnz
         bias = n_out * ("bias" in case.node.params)
         trained = (nnz, 0, nnz + bias) if "weight" in case.node.params else (0, nnz, bias)
         got = (counts.nonzeros, counts.fixed_nonzeros, counts.connections)
-        _require(got == trained, f"nonzeros, fixed ones and connections {trained}", got)
-
-
-# ---------------------------------------------------------------------- promises of matrix layers
+        require(got == trained, f"nonzeros, fixed ones and connections {trained}", got)
 
 
 def check_pattern(case: Case) -> None:
@@ -390,28 +316,28 @@ def check_pattern(case: Case) -> None:
     layer: Any = case.layer
     units = (math.prod(layer.output_shape(*case.input_shapes)), math.prod(*case.input_shapes))
     pattern, again = layer.pattern(*case.input_shapes), layer.pattern(*case.input_shapes)
-    _require(pattern.shape == units, f"a pattern of shape {units}", pattern.shape)
+    require(pattern.shape == units, f"a pattern of shape {units}", pattern.shape)
     weights = math.prod(layer.weight_shape(*case.input_shapes))
-    _require(pattern.n_ties == weights, f"{weights} ties, as many as weights", pattern.n_ties)
-    _require(pattern.nnz <= pattern.links, f"at least {pattern.nnz} links", pattern.links)
-    _same("once more, triplets", again.triplets(), pattern.triplets())
+    require(pattern.n_ties == weights, f"{weights} ties, as many as weights", pattern.n_ties)
+    require(pattern.nnz <= pattern.links, f"at least {pattern.nnz} links", pattern.links)
+    same("once more, triplets", again.triplets(), pattern.triplets())
     rows, cols, ties = pattern.triplets()
     transposed, swapped = np.array(pattern.T.triplets()), np.array([cols, rows, ties])
     in_order = [t[:, np.lexsort(t[::-1])] for t in (transposed, swapped)]
-    _same("transposed triplets", in_order[0], in_order[1])
+    same("transposed triplets", in_order[0], in_order[1])
     for p in (pattern, pattern.T):
         rows, cols, ties = p.triplets()
         by_column = np.argsort(cols, kind="stable")
-        _require(len(rows) == p.nnz, f"{p.nnz} connections, as nnz says", len(rows))
-        _require(np.all(np.diff(rows) >= 0), "triplets in row order", rows)
-        _require(np.all((ties >= 0) & (ties < p.n_ties)), f"ties from 0 to {p.n_ties - 1}", ties)
+        require(len(rows) == p.nnz, f"{p.nnz} connections, as nnz says", len(rows))
+        require(np.all(np.diff(rows) >= 0), "triplets in row order", rows)
+        require(np.all((ties >= 0) & (ties < p.n_ties)), f"ties from 0 to {p.n_ties - 1}", ties)
         csr = TiedMatrix(p, np.arange(p.n_ties)).tocsr()
         csr_rows = np.repeat(np.arange(p.shape[0]), np.diff(csr.indptr))
-        _same("tocsr's triplets", (csr_rows, csr.indices, csr.data), (rows, cols, ties))
+        same("tocsr's triplets", (csr_rows, csr.indices, csr.data), (rows, cols, ties))
         for i, own in enumerate(np.split(np.arange(p.nnz), np.searchsorted(rows, np.arange(1, p.shape[0])))):
-            _same(f"row {i}", p.row(i), (cols[own], ties[own]))
+            same(f"row {i}", p.row(i), (cols[own], ties[own]))
         for j, own in enumerate(np.split(by_column, np.searchsorted(cols[by_column], np.arange(1, p.shape[1])))):
-            _same(f"column {j}", p.column(j), (rows[own], ties[own]))
+            same(f"column {j}", p.column(j), (rows[own], ties[own]))
 
 
 def check_matrix(case: Case) -> None:
@@ -421,7 +347,7 @@ def check_matrix(case: Case) -> None:
     np.add.at(y, rows, case.node.matrix.weight.ravel()[ties, None] * x[cols])
     bias = case.node.params.get("bias", np.zeros(1))
     y += np.repeat(bias.ravel(), len(y) // bias.size)[:, None]
-    _same("output", _flat(case.run()["layer"]), y, EXACT)
+    same("output", flat(case.run()["layer"]), y, EXACT)
 
 
 def check_weight_gradient(case: Case) -> str | None:
@@ -430,17 +356,17 @@ def check_weight_gradient(case: Case) -> str | None:
         return "its weight is fixed"
     rows, cols, ties, x = case.connections()
     gradient = np.zeros(case.node.matrix.weight.size)
-    np.add.at(gradient, ties, np.sum(_flat(case.dy)[rows] * x[cols], axis=1))
+    np.add.at(gradient, ties, np.sum(flat(case.dy)[rows] * x[cols], axis=1))
     got = case.run().backward(case.dy).params["layer.weight"]
-    _same("gradient", got, gradient.reshape(got.shape), EXACT)
+    same("gradient", got, gradient.reshape(got.shape), EXACT)
     return None
 
 
 def check_dot(case: Case) -> None:
     """The dot test: <W x, dy> = <x, Wᵀ dy>."""
-    matrix, x, dy = case.node.matrix, _flat(case.x["x0"]), _flat(case.dy)
+    matrix, x, dy = case.node.matrix, flat(case.x["x0"]), flat(case.dy)
     forward, back = case.engine.apply(matrix, x), case.engine.apply_transposed(matrix, dy)
-    _same("<x, Wᵀ dy>", np.vdot(x, back), np.vdot(forward, dy), EXACT)
+    same("<x, Wᵀ dy>", np.vdot(x, back), np.vdot(forward, dy), EXACT)
 
 
 LAYER_CHECKS: tuple[Callable[[Case], str | None], ...] = (
@@ -448,6 +374,8 @@ LAYER_CHECKS: tuple[Callable[[Case], str | None], ...] = (
     check_buffers, check_unchanged, check_pullback_twice, check_seed, check_batch, check_empty_batch, check_input_kinds,
     check_dtype, check_input_gradients, check_param_gradients, check_affine, check_counts,
 )  # fmt: skip
+
+
 MATRIX_CHECKS: tuple[Callable[[Case], str | None], ...] = check_pattern, check_matrix, check_weight_gradient, check_dot
 
 
@@ -483,7 +411,7 @@ def layer_checks(
 
     def judged(check: Callable[[Case], str | None]) -> str | None:
         promise = (check.__doc__ or "").rstrip(".")
-        with _judging(check.__name__, f"{layer!r} on {', '.join(map(str, input_shapes))}", promise):
+        with judging(check.__name__, f"{layer!r} on {', '.join(map(str, input_shapes))}", promise):
             return check(case)
 
     checks = LAYER_CHECKS + MATRIX_CHECKS if isinstance(layer, MatrixLayer) else LAYER_CHECKS
@@ -516,169 +444,3 @@ def check_layer(layer: Layer, *input_shapes: Shape, engine: Engine | None = None
             broken.append(str(error))
     if broken:
         raise ContractError("\n".join(broken))
-
-
-# ---------------------------------------------------------------------- promises of other plugins
-
-
-def check_loss(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> None:
-    """Check every promise that a loss makes.
-
-    Parameters
-    ----------
-    loss : Loss
-        The loss on trial.
-    prediction : numpy.ndarray of float64, (batch, ...)
-        A prediction that it takes.
-    target : numpy.ndarray, (batch, ...)
-        The targets.
-
-    Raises
-    ------
-    ContractError
-        If the value is no mean over the batch, the gradient is not that of the value or has another dtype, or an
-        argument is changed.
-
-    Examples
-    --------
-    >>> from simulator import CrossEntropy
-    >>> check_loss(CrossEntropy(), np.array([[0.5, 1.0, -2.0], [0.0, 3.0, 1.0]]), np.array([2, 1]))
-    """
-    with _judging("check_loss", repr(loss), "a float, the mean over the batch, and its gradient"):
-        before = copy.deepcopy((prediction, target))
-        value, gradient = loss.value(prediction, target), loss.grad(prediction, target)
-        _same("unchanged prediction", prediction, before[0])
-        _same("unchanged target", target, before[1])
-        _require(isinstance(value, float), "a float", type(value))
-        single = [loss.value(prediction[k : k + 1], target[k : k + 1]) for k in range(len(prediction))]
-        _same("mean over the batch", value, np.mean(single), EXACT)
-        _same_slope("gradient", gradient, lambda p: loss.value(p, target), prediction)
-        for dtype in DTYPES:
-            gradient = loss.grad(prediction.astype(dtype), target)
-            _require(gradient.dtype == dtype, f"a gradient of {dtype}", gradient.dtype)
-
-
-def check_optimizer(optimizer: Optimizer) -> None:
-    """Check every promise that an optimizer makes.
-
-    Parameters
-    ----------
-    optimizer : Optimizer
-        The optimizer on trial, fresh, with a learning rate for which 20 steps bring half the squared norm down.
-
-    Raises
-    ------
-    ContractError
-        If it changes an argument or a dtype, keeps anything outside a flat state of arrays and numbers, or does not
-        descend.
-
-    Examples
-    --------
-    >>> from simulator import SGD
-    >>> check_optimizer(SGD(0.1))
-    """
-    fresh = copy.deepcopy(optimizer)
-    with _judging("check_optimizer", repr(optimizer), "it descends, all that it knows is its state"):
-        for dtype in DTYPES:
-            rng = np.random.default_rng(0)
-            params = {"a": rng.standard_normal((3, 2)).astype(dtype), "b": rng.standard_normal(4).astype(dtype)}
-            start, state = params, optimizer.init(params)
-            for _ in range(20):
-                grads = {name: array.copy() for name, array in params.items()}
-                saved = copy.deepcopy((params, grads, state))
-                new, after = optimizer.step(params, grads, state)
-                for what, got, expected in zip(("param", "grad", "state"), (params, grads, state), saved, strict=True):
-                    _same_each(f"unchanged {what}", got, expected)
-                for name, value in after.items():
-                    _require(isinstance(value, (np.ndarray, int, float)), f"an array or number {name}", type(value))
-                again, again_after = copy.deepcopy(fresh).step(*saved)
-                _same_each("from a saved state, param", again, new)
-                _same_each("from a saved state, state", again_after, after)
-                params, state = dict(new), after
-                _require(all(p.dtype == dtype for p in params.values()), f"params of {dtype}", params)
-            norms = [sum(float(np.sum(p**2)) for p in each.values()) for each in (start, params)]
-            _require(norms[1] < norms[0], f"a squared norm below {norms[0]}", norms[1])
-
-
-def check_engine(engine: Engine) -> None:
-    """Check an engine against `scipy.sparse` on patterns of every kind, transposed too, in both precisions.
-
-    Parameters
-    ----------
-    engine : Engine
-        The engine on trial.
-
-    Raises
-    ------
-    ContractError
-        If a product or gradient differs, or has another dtype.
-
-    Examples
-    --------
-    >>> check_engine(SciPyEngine())
-    """
-    patterns = {
-        "convolution": Conv(4, kernel=3, padding=1).pattern((2, 5, 4)),
-        "strided": Conv(2, kernel=2, stride=3, dilation=2, flip=True).pattern((2, 5, 6, 5)),
-        "depthwise": Conv(4, kernel=3, groups=4).pattern((4, 6)),
-        "table": Conv(3, kernel=2, table=((0, 2), (1,), (2, 1, 0))).pattern((3, 4, 4)),
-        "repeated cells": Conv(2, kernel=5, padding=2, padding_mode="circular").pattern((2, 2, 3)),
-        "upward": ConvTranspose(2, kernel=3, stride=2, padding=1).pattern((3, 3, 3)),
-        "locally connected": LocallyConnected(2, kernel=3, padding=1).pattern((1, 4, 4)),
-        "dense": Dense(5).pattern((2, 3)),
-        "empty rows": ExplicitPattern([3, 0, 3, 3], [1, 3, 1, 0], [0, 2, 1, 0], shape=(5, 4)),
-        "empty": ExplicitPattern([], [], shape=(2, 3)),
-    }
-    rng = np.random.default_rng(0)
-    with _judging("check_engine", repr(engine), "the products of scipy.sparse"):
-        for name, pattern in patterns.items():
-            for p, batch, dtype in ((p, b, d) for p in (pattern, pattern.T) for b in (0, 1, 5) for d in DTYPES):
-                weight, x, dy = (rng.standard_normal(s) for s in (p.n_ties, (p.shape[1], batch), (p.shape[0], batch)))
-                rows, cols, ties = p.triplets()
-                csr, gradient = TiedMatrix(p, weight).tocsr(), np.zeros(p.n_ties)
-                np.add.at(gradient, ties, np.sum(dy[rows] * x[cols], axis=1))
-                matrix, x32, dy32 = TiedMatrix(p, weight.astype(dtype)), x.astype(dtype), dy.astype(dtype)
-                for what, got, expected in (
-                    ("W @ x", engine.apply(matrix, x32), csr @ x),
-                    ("Wᵀ @ dy", engine.apply_transposed(matrix, dy32), csr.T @ dy),
-                    ("gradient", engine.grad(matrix, x32, dy32), gradient),
-                ):
-                    _require(got.dtype == dtype, f"{what} of {dtype}", got.dtype)
-                    _same(f"for {p} ({name}), {what}", got, expected, EXACT if dtype == np.float64 else SINGLE)
-
-
-def check_architecture(catalog: Catalog, name: str, input_shape: Shape | None = None) -> None:
-    """Check every promise that an architecture makes.
-
-    Parameters
-    ----------
-    catalog : Catalog
-        Where it is registered.
-    name : str
-        Of the architecture.
-    input_shape : tuple of int, optional
-        Of one sample. Default: the architecture's own.
-
-    Raises
-    ------
-    ContractError
-        If it needs weights to be described, its outputs are no logits, or one seed does not give one network.
-
-    Examples
-    --------
-    >>> check_architecture(Catalog(), "lenet5")
-    """
-    with _judging("check_architecture", name, "a network that ends in logits; one seed, one result"):
-        plan, network, again, other = (
-            catalog.build(name, input_shape, classes=7, rng=rng) for rng in (None, 0, np.random.default_rng(0), 1)
-        )
-        _require(not plan.has_weights, "no weights without rng", "some")
-        _require(plan.param_shapes == network.param_shapes, f"params {network.param_shapes}", plan.param_shapes)
-        _same_each("from the seed and from a generator of this seed, param", again.params, network.params)
-        different = any(np.any(other.params[k] != v) for k, v in network.params.items())
-        _require(different, "other weights from another seed", "the same")
-        trace = network.run(np.random.default_rng(0).standard_normal((2, *network.input_shape)))
-        for output in network.outputs:
-            y = trace[output]
-            _require(y.shape == (2, 7) and np.isfinite(y).all(), "two finite samples of 7 logits", f"{y.shape}: {y}")
-            _require(np.any(np.abs(np.sum(y, axis=1) - 1) > SINGLE), "logits", "probabilities that sum to 1")

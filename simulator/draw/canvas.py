@@ -1,0 +1,95 @@
+"""What all pictures share: figures without global state, colours of the ties, files."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator.errors import FileError, ShapeError, SimulatorError
+from simulator.network import Network, Trace
+from simulator.writing import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_GREY, MARK, GAP = "0.35", "tab:red", "#d9dfe6"
+
+
+Labels = tuple[str, Sequence[str]]  # what an axis counts, and the number of each tile
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure in inches that no global state knows."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise SimulatorError("draw: expected matplotlib, got none; pip install 'cnn-matrix-simulator[plot]'") from None
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08))
+
+
+def add_caption(figure: Figure, notes: Iterable[str]) -> None:
+    """What the reader should know, below everything."""
+    width = int(figure.get_figwidth() * 14)  # letters of this size per inch
+    figure.supxlabel(textwrap.fill(" · ".join(notes), width), fontsize=9, color=_GREY)
+
+
+def whole_numbers(ax: Axes) -> None:
+    """Whole numbers at the x axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
+
+
+def tie_colours() -> np.ndarray:
+    """Colours of the ties, (36, 3): twelve hues in three tones, neighbours far apart in both."""
+    from matplotlib.colors import hsv_to_rgb
+
+    number = np.arange(36)
+    hue = np.array([212, 20, 130, 315, 50, 190, 0, 90, 240, 36, 165, 275])[number % 12] / 360
+    saturation, value = np.array([(0.75, 0.9), (0.55, 1.0), (1.0, 0.55)])[(number + number // 12) % 3].T
+    return hsv_to_rgb(np.stack([hue, saturation, value], axis=1))
+
+
+def sample_trace(network: Network, layer: str, x: Any) -> Trace:
+    """Run one sample as far as `layer`."""
+    part = network.subnetwork(layer)
+    samples = x if isinstance(x, Mapping) else dict.fromkeys(part.inputs, x)
+    batches = {name: np.asarray(samples[name])[None] for name in part.inputs if name in samples}
+    for name, batch in batches.items():
+        shape = part.node(name).shape
+        if batch.shape[1:] != shape:
+            raise ShapeError(
+                f"draw {layer}: expected one sample of shape {shape} for {name!r}, got {batch.shape[1:]}; take one of "
+                "a batch with x[0]"
+            )
+    return part.run(batches)
+
+
+def save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    """Write a picture to a file, whole or not at all.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What a function of this module returned.
+    path : path
+        Ends in .png or .svg.
+
+    Raises
+    ------
+    FileError
+        If the name ends otherwise, or the file cannot be written.
+    """
+    path = Path(path)
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg"):
+        raise FileError(f"save: expected a file that ends in .png or .svg, got {path.name!r}; choose one of them")
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=150))

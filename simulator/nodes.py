@@ -1,0 +1,99 @@
+"""Nodes: a layer in its place in a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from simulator.errors import ShapeError
+from simulator.layers.base import Counts, Layer, MatrixLayer, Shape
+from simulator.patterns import Pattern, WindowPattern
+
+__all__ = ["Input", "Node"]
+
+
+@dataclass(frozen=True)
+class Input(Layer):
+    """Where a sample enters the network."""
+
+    shape: Shape
+    inputs = 0
+
+    def output_shape(self, *input_shapes: Shape) -> Shape:
+        sizes = self.shape if isinstance(self.shape, tuple) else ()
+        if not sizes or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
+            raise ShapeError(
+                f"input: expected a shape of positive integers such as (1, 28, 28), got {self.shape!r}; give channels "
+                "and then the sizes of space"
+            )
+        return tuple(int(n) for n in self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A layer in its place: name, inputs, shapes. It holds no weights, so all copies of a network share it.
+
+    Parameters
+    ----------
+    name : str
+        Unique in the network.
+    layer : Layer
+        What it computes.
+    inputs : tuple of str
+        Names of the nodes that it reads.
+    input_shapes : tuple of shapes
+        Their shapes.
+    shape : tuple of int
+        Of one output sample, (channels, *space).
+    share : str, optional
+        Node whose weights this one uses.
+    """
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+    input_shapes: tuple[Shape, ...]
+    shape: Shape
+    share: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """The node that holds the weights."""
+        return self.share or self.name
+
+    @cached_property
+    def pattern(self) -> Pattern | None:
+        """Connections and ties of a matrix layer, else None."""
+        return self.layer.pattern(*self.input_shapes) if isinstance(self.layer, MatrixLayer) else None
+
+    @cached_property
+    def padding(self) -> WindowPattern | None:
+        """The taps that read a pad value other than 0, as connections to one constant unit."""
+        if not getattr(self.layer, "pad_value", 0):
+            return None
+        if not isinstance(self.pattern, WindowPattern):
+            raise ShapeError(
+                f"{self.name}: expected a WindowPattern for a pad value other than 0, got {self.pattern!r}; pad first, "
+                "with a layer of its own"
+            )
+        missing = self.pattern.missing()
+        return missing if missing.nnz else None
+
+    @cached_property
+    def fixed_weight(self) -> np.ndarray | None:
+        """The weight of a matrix layer that is not trained."""
+        if isinstance(self.layer, MatrixLayer) and not self.layer.trained:
+            return self.layer.fixed_weight(*self.input_shapes)
+        return None
+
+    @cached_property
+    def param_shapes(self) -> dict[str, Shape]:
+        return self.layer.param_shapes(*self.input_shapes)
+
+    @property
+    def counts(self) -> Counts:
+        """Params, connections, nonzeros; shared weights are counted where they belong."""
+        counts = self.layer.counts(*self.input_shapes)
+        return replace(counts, params=0) if self.share else counts

@@ -1,0 +1,69 @@
+"""How a promise is judged, and the error that names the one that is broken."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from simulator.errors import SimulatorError
+
+EXACT, SINGLE = 1e-12, 1e-5  # float64 and float32 summed in another order, of the largest number and at least of 1
+
+
+STEP, SLOPE = 1e-6, 1e-7  # of central differences, and how well they must agree
+
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class ContractError(SimulatorError, AssertionError):
+    """A promise is not kept."""
+
+
+def require(kept: Any, expected: str, got: Any) -> None:
+    if not kept:
+        raise ContractError(f"expected {expected}, got {got}")
+
+
+def same(what: str, got: Any, expected: Any, tolerance: float = 0.0) -> None:
+    got, expected = np.asarray(got), np.asarray(expected)
+    require(got.shape == expected.shape, f"{what} of shape {expected.shape}", got.shape)
+    wrong = np.argwhere(~(np.abs(got - expected) <= tolerance * np.max(np.abs(expected), initial=1)))
+    if len(wrong):
+        at = tuple(wrong[0].tolist())
+        raise ContractError(f"expected {what} {expected[at]} at {list(at)}, got {got[at]}")
+
+
+def same_each(what: str, got: Mapping[str, Any], expected: Mapping[str, Any], tolerance: float = 0.0) -> None:
+    require(set(got) == set(expected), f"{what} {sorted(expected)}", sorted(got))
+    for name in expected:
+        same(f"{what} {name}", got[name], expected[name], tolerance)
+
+
+def same_slope(what: str, gradient: np.ndarray, value: Callable[[np.ndarray], float], at: np.ndarray) -> None:
+    """The gradient agrees with the central difference of `value` along one random direction."""
+    require(gradient.shape == at.shape, f"{what} of shape {at.shape}", gradient.shape)
+    direction = np.random.default_rng(0).standard_normal(at.shape)
+    slope = (value(at + STEP * direction) - value(at - STEP * direction)) / (2 * STEP)
+    terms = gradient * direction
+    near = abs(np.sum(terms) - slope) <= SLOPE * (1 + np.sum(np.abs(terms)))
+    require(near, f"{what} with slope {slope} along a random direction", np.sum(terms))
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    """(batch, ...) as (units, batch)."""
+    return np.ascontiguousarray(array.reshape(len(array), math.prod(array.shape[1:])).T)
+
+
+@contextmanager
+def judging(check: str, who: str, promise: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        judged = isinstance(error, ContractError)
+        told = str(error) if judged else f"expected no error, got {type(error).__name__}: {error}"
+        raise ContractError(f"{check}, {who}: {told}; the promise: {promise}") from (None if judged else error)

@@ -1,0 +1,189 @@
+"""The promises of losses, optimizers, engines and architectures."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+
+from simulator.catalog import Catalog
+from simulator.engine import Engine
+from simulator.layers import Conv, ConvTranspose, Dense, LocallyConnected
+from simulator.layers.base import Shape
+from simulator.losses import Loss
+from simulator.matrix import TiedMatrix
+from simulator.optimizers import Optimizer
+from simulator.patterns import ExplicitPattern
+from simulator.testing.judging import (
+    DTYPES,
+    EXACT,
+    SINGLE,
+    judging,
+    require,
+    same,
+    same_each,
+    same_slope,
+)
+
+
+def check_loss(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> None:
+    """Check every promise that a loss makes.
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss on trial.
+    prediction : numpy.ndarray of float64, (batch, ...)
+        A prediction that it takes.
+    target : numpy.ndarray, (batch, ...)
+        The targets.
+
+    Raises
+    ------
+    ContractError
+        If the value is no mean over the batch, the gradient is not that of the value or has another dtype, or an
+        argument is changed.
+
+    Examples
+    --------
+    >>> from simulator import CrossEntropy
+    >>> check_loss(CrossEntropy(), np.array([[0.5, 1.0, -2.0], [0.0, 3.0, 1.0]]), np.array([2, 1]))
+    """
+    with judging("check_loss", repr(loss), "a float, the mean over the batch, and its gradient"):
+        before = copy.deepcopy((prediction, target))
+        value, gradient = loss.value(prediction, target), loss.grad(prediction, target)
+        same("unchanged prediction", prediction, before[0])
+        same("unchanged target", target, before[1])
+        require(isinstance(value, float), "a float", type(value))
+        single = [loss.value(prediction[k : k + 1], target[k : k + 1]) for k in range(len(prediction))]
+        same("mean over the batch", value, np.mean(single), EXACT)
+        same_slope("gradient", gradient, lambda p: loss.value(p, target), prediction)
+        for dtype in DTYPES:
+            gradient = loss.grad(prediction.astype(dtype), target)
+            require(gradient.dtype == dtype, f"a gradient of {dtype}", gradient.dtype)
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Check every promise that an optimizer makes.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        The optimizer on trial, fresh, with a learning rate for which 20 steps bring half the squared norm down.
+
+    Raises
+    ------
+    ContractError
+        If it changes an argument or a dtype, keeps anything outside a flat state of arrays and numbers, or does not
+        descend.
+
+    Examples
+    --------
+    >>> from simulator import SGD
+    >>> check_optimizer(SGD(0.1))
+    """
+    fresh = copy.deepcopy(optimizer)
+    with judging("check_optimizer", repr(optimizer), "it descends, all that it knows is its state"):
+        for dtype in DTYPES:
+            rng = np.random.default_rng(0)
+            params = {"a": rng.standard_normal((3, 2)).astype(dtype), "b": rng.standard_normal(4).astype(dtype)}
+            start, state = params, optimizer.init(params)
+            for _ in range(20):
+                grads = {name: array.copy() for name, array in params.items()}
+                saved = copy.deepcopy((params, grads, state))
+                new, after = optimizer.step(params, grads, state)
+                for what, got, expected in zip(("param", "grad", "state"), (params, grads, state), saved, strict=True):
+                    same_each(f"unchanged {what}", got, expected)
+                for name, value in after.items():
+                    require(isinstance(value, (np.ndarray, int, float)), f"an array or number {name}", type(value))
+                again, again_after = copy.deepcopy(fresh).step(*saved)
+                same_each("from a saved state, param", again, new)
+                same_each("from a saved state, state", again_after, after)
+                params, state = dict(new), after
+                require(all(p.dtype == dtype for p in params.values()), f"params of {dtype}", params)
+            norms = [sum(float(np.sum(p**2)) for p in each.values()) for each in (start, params)]
+            require(norms[1] < norms[0], f"a squared norm below {norms[0]}", norms[1])
+
+
+def check_engine(engine: Engine) -> None:
+    """Check an engine against `scipy.sparse` on patterns of every kind, transposed too, in both precisions.
+
+    Parameters
+    ----------
+    engine : Engine
+        The engine on trial.
+
+    Raises
+    ------
+    ContractError
+        If a product or gradient differs, or has another dtype.
+
+    Examples
+    --------
+    >>> check_engine(SciPyEngine())
+    """
+    patterns = {
+        "convolution": Conv(4, kernel=3, padding=1).pattern((2, 5, 4)),
+        "strided": Conv(2, kernel=2, stride=3, dilation=2, flip=True).pattern((2, 5, 6, 5)),
+        "depthwise": Conv(4, kernel=3, groups=4).pattern((4, 6)),
+        "table": Conv(3, kernel=2, table=((0, 2), (1,), (2, 1, 0))).pattern((3, 4, 4)),
+        "repeated cells": Conv(2, kernel=5, padding=2, padding_mode="circular").pattern((2, 2, 3)),
+        "upward": ConvTranspose(2, kernel=3, stride=2, padding=1).pattern((3, 3, 3)),
+        "locally connected": LocallyConnected(2, kernel=3, padding=1).pattern((1, 4, 4)),
+        "dense": Dense(5).pattern((2, 3)),
+        "empty rows": ExplicitPattern([3, 0, 3, 3], [1, 3, 1, 0], [0, 2, 1, 0], shape=(5, 4)),
+        "empty": ExplicitPattern([], [], shape=(2, 3)),
+    }
+    rng = np.random.default_rng(0)
+    with judging("check_engine", repr(engine), "the products of scipy.sparse"):
+        for name, pattern in patterns.items():
+            for p, batch, dtype in ((p, b, d) for p in (pattern, pattern.T) for b in (0, 1, 5) for d in DTYPES):
+                weight, x, dy = (rng.standard_normal(s) for s in (p.n_ties, (p.shape[1], batch), (p.shape[0], batch)))
+                rows, cols, ties = p.triplets()
+                csr, gradient = TiedMatrix(p, weight).tocsr(), np.zeros(p.n_ties)
+                np.add.at(gradient, ties, np.sum(dy[rows] * x[cols], axis=1))
+                matrix, x32, dy32 = TiedMatrix(p, weight.astype(dtype)), x.astype(dtype), dy.astype(dtype)
+                for what, got, expected in (
+                    ("W @ x", engine.apply(matrix, x32), csr @ x),
+                    ("Wᵀ @ dy", engine.apply_transposed(matrix, dy32), csr.T @ dy),
+                    ("gradient", engine.grad(matrix, x32, dy32), gradient),
+                ):
+                    require(got.dtype == dtype, f"{what} of {dtype}", got.dtype)
+                    same(f"for {p} ({name}), {what}", got, expected, EXACT if dtype == np.float64 else SINGLE)
+
+
+def check_architecture(catalog: Catalog, name: str, input_shape: Shape | None = None) -> None:
+    """Check every promise that an architecture makes.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Where it is registered.
+    name : str
+        Of the architecture.
+    input_shape : tuple of int, optional
+        Of one sample. Default: the architecture's own.
+
+    Raises
+    ------
+    ContractError
+        If it needs weights to be described, its outputs are no logits, or one seed does not give one network.
+
+    Examples
+    --------
+    >>> check_architecture(Catalog(), "lenet5")
+    """
+    with judging("check_architecture", name, "a network that ends in logits; one seed, one result"):
+        plan, network, again, other = (
+            catalog.build(name, input_shape, classes=7, rng=rng) for rng in (None, 0, np.random.default_rng(0), 1)
+        )
+        require(not plan.has_weights, "no weights without rng", "some")
+        require(plan.param_shapes == network.param_shapes, f"params {network.param_shapes}", plan.param_shapes)
+        same_each("from the seed and from a generator of this seed, param", again.params, network.params)
+        different = any(np.any(other.params[k] != v) for k, v in network.params.items())
+        require(different, "other weights from another seed", "the same")
+        trace = network.run(np.random.default_rng(0).standard_normal((2, *network.input_shape)))
+        for output in network.outputs:
+            y = trace[output]
+            require(y.shape == (2, 7) and np.isfinite(y).all(), "two finite samples of 7 logits", f"{y.shape}: {y}")
+            require(np.any(np.abs(np.sum(y, axis=1) - 1) > SINGLE), "logits", "probabilities that sum to 1")

@@ -1,0 +1,129 @@
+"""Traces: what one run of a network computed, and the way back through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from simulator.errors import ShapeError
+from simulator.layers.base import MatrixLayer, Pullback
+
+if TYPE_CHECKING:
+    from simulator.network import Network
+
+__all__ = ["Gradients", "Trace"]
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """What `Trace.backward` finds, in the public layout.
+
+    Parameters
+    ----------
+    params : dict of str to numpy.ndarray
+        Of each trained array, in its shape.
+    inputs : dict of str to numpy.ndarray
+        Of each input, (batch, channels, *space).
+    activations : dict of str to numpy.ndarray
+        Of each node's output, (batch, channels, *space).
+    """
+
+    params: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray]
+    activations: dict[str, np.ndarray]
+
+
+class Trace:
+    """Everything that one run computed: ``trace["conv1"]`` is an activation, (batch, channels, *space).
+
+    A trace owns its arrays; `backward` may be called more than once.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        activations: dict[str, np.ndarray],
+        pullbacks: dict[str, Pullback],
+        buffers: dict[str, np.ndarray],
+    ) -> None:
+        self.network = network
+        self.buffers = buffers
+        self._activations = activations
+        self._pullbacks = pullbacks
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        self.network.node(name)
+        view = np.moveaxis(self._activations[name], -1, 0)
+        view.flags.writeable = False
+        return view
+
+    @property
+    def activations(self) -> dict[str, np.ndarray]:
+        """Every activation by node name, (batch, channels, *space); read-only views."""
+        return {name: self[name] for name in self._activations}
+
+    def backward(self, output_gradients: Mapping[str, Any] | Any, *, params_only: bool = False) -> Gradients:
+        """Take gradients from the outputs back to weights, inputs and activations.
+
+        Parameters
+        ----------
+        output_gradients : array_like, or dict by node name
+            Gradient of the loss with respect to the only output, or to any named nodes, (batch, ...).
+        params_only : bool, default False
+            Leave out what only the inputs' gradients need.
+
+        Returns
+        -------
+        Gradients
+
+        Raises
+        ------
+        ShapeError
+            If a gradient does not have the shape of its node's output.
+        UnknownNameError
+            If there is no such node.
+        """
+        network = self.network
+        if not isinstance(output_gradients, Mapping):
+            output_gradients = {network.output_name: output_gradients}
+        pending: dict[str, np.ndarray] = {}
+        for name, gradient in output_gradients.items():
+            shape = self[name].shape
+            array = np.asarray(gradient, network.dtype)
+            if array.shape != shape:
+                raise ShapeError(
+                    f"backward {name}: expected a gradient of shape {shape}, got {array.shape}; give one value per "
+                    "output unit and sample"
+                )
+            pending[name] = np.ascontiguousarray(np.moveaxis(array, 0, -1))
+        needed = self._trained_paths() if params_only else set(network.nodes)
+        params: dict[str, np.ndarray] = {}
+        for node in reversed(list(network.nodes.values())):
+            dy = pending.get(node.name)
+            if dy is None or not node.inputs or node.name not in needed:
+                continue
+            if isinstance(node.layer, MatrixLayer):
+                dxs, grads = self._pullbacks[node.name](dy, any(i in needed for i in node.inputs))  # type: ignore[call-arg]
+            else:
+                dxs, grads = self._pullbacks[node.name](dy)
+            for key, grad in grads.items():
+                full = f"{node.owner}.{key}"
+                params[full] = params[full] + grad if full in params else grad
+            for source, dx in zip(node.inputs, dxs, strict=True):
+                if source in needed:
+                    pending[source] = pending[source] + dx if source in pending else dx
+        zeros = {n: np.zeros(s, network.dtype) for n, s in network.param_shapes.items() if n not in params}
+        outward = {name: np.moveaxis(array, -1, 0) for name, array in pending.items()}
+        inputs = {} if params_only else {name: outward[name] for name in network.inputs if name in outward}
+        return Gradients({**params, **zeros}, inputs, outward)
+
+    def _trained_paths(self) -> set[str]:
+        """Nodes with trained weights, and all that come after one."""
+        found: set[str] = set()
+        for node in self.network.nodes.values():
+            if node.param_shapes or any(i in found for i in node.inputs):
+                found.add(node.name)
+        return found
