@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from simulator.errors import ShapeError
 from simulator.windows import check_size
@@ -207,6 +206,8 @@ def resized(inputs: np.ndarray, space: Sequence[int]) -> np.ndarray:
             f"resized: expected {inputs.ndim - 2} sizes for samples of shape {inputs.shape[1:]}, got {tuple(space)}; "
             "give one per axis of space"
         )
+    from scipy import ndimage
+
     for n in space:
         check_size(n, "resized space")
     if tuple(space) == inputs.shape[2:]:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse import csgraph
 
 from simulator.errors import ShapeError
 from simulator.patterns import ChannelGroups, ExplicitPattern, Pattern, WindowPattern
@@ -314,6 +313,8 @@ class TiedMatrix:
         θ = S⁺ vec(W), the least squares solution of smallest norm. Where no cell is repeated SᵀS is diagonal and θ is
         the mean over the cells of each tie; otherwise the ties that meet in a cell are solved together.
         """
+        from scipy.sparse import csgraph
+
         if onto.shape != self.shape:
             raise ShapeError(
                 f"TiedMatrix.retied: expected a pattern of shape {self.shape}, got {onto.shape}; use the pattern that "

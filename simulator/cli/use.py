@@ -51,10 +51,10 @@ def _data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) ->
         )
     data = data_for(catalog, source, saved.network.input_shape)
     if data.test is not None:
-        return (_joined(data, data.test), source) if every else (data.test, f"the test samples of {source}")
+        return (_joined(data, data.test), f"samples of {source}") if every else (data.test, f"test samples of {source}")
     if source == trained_on and not every and "held_out" in settings and "seed" in settings:
-        return data.split(settings["held_out"], settings["seed"])[1], f"the held-out samples of {source}"
-    return data, source
+        return data.split(settings["held_out"], settings["seed"])[1], f"held-out samples of {source}"
+    return data, f"samples of {source}"
 
 
 def _joined(data: Dataset, test: Dataset) -> Dataset:
@@ -100,7 +100,7 @@ def evaluate(net: str, source: str | None, every: bool, as_json: bool) -> None:
         )
         return
     numbers = ", ".join(f"{k} {v:.2%}" if k == "accuracy" else f"{k} {v:.4f}" for k, v in measured.items())
-    click.echo(f"{net} on {what}, {len(data)} samples: {numbers}\n")
+    click.echo(f"{net} on {len(data)} {what}: {numbers}\n")
     made = table("", *classes)
     for name, row in zip(classes, confusion, strict=True):
         made.add_row(name, *(str(count) if count else "." for count in row))
