@@ -23,7 +23,7 @@ from simulator.engine import Engine, SciPyEngine
 from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
 from simulator.layers.base import FunctionLayer, Layer, Pullback, Shape
 from simulator.matrix import TiedMatrix
-from simulator.nodes import Input, Node
+from simulator.nodes import Input, Node, only
 from simulator.patterns import Pattern
 from simulator.trace import Gradients, Trace
 
@@ -257,20 +257,12 @@ class Network:
     @property
     def input_name(self) -> str:
         """Name of the only input, or a `ShapeError`."""
-        return self._only(self.inputs, "input")
+        return only(self.inputs, "input")
 
     @property
     def output_name(self) -> str:
         """Name of the only output, or a `ShapeError`."""
-        return self._only(self.outputs, "output")
-
-    def _only(self, names: tuple[str, ...], what: str) -> str:
-        if len(names) != 1:
-            raise ShapeError(
-                f"network: expected one {what}, got {len(names)} ({', '.join(names)}); give a dict by node name, or "
-                "cut a subnetwork"
-            )
-        return names[0]
+        return only(self.outputs, "output")
 
     def node(self, name: str) -> BoundNode:
         """A node with its weights, by name.
@@ -495,7 +487,7 @@ class Network:
                 y, pullbacks[node.name], new = self._forward(node, xs, training, generator)
                 activations[node.name] = y
                 buffers.update({f"{node.name}.{key}": _frozen(array) for key, array in new.items()})
-        return Trace(self, activations, pullbacks, buffers)
+        return Trace(self.nodes, self.outputs, activations, pullbacks, buffers)
 
     def _inward(self, name: str, x: Any) -> np.ndarray:
         """The one place where (batch, channels, *space) becomes (channels, *space, batch)."""

@@ -11,7 +11,7 @@ from simulator.errors import ShapeError
 from simulator.layers.base import Counts, Layer, MatrixLayer, Shape
 from simulator.patterns import Pattern, WindowPattern
 
-__all__ = ["Input", "Node"]
+__all__ = ["Input", "Node", "only"]
 
 
 @dataclass(frozen=True)
@@ -97,3 +97,13 @@ class Node:
         """Params, connections, nonzeros; shared weights are counted where they belong."""
         counts = self.layer.counts(*self.input_shapes)
         return replace(counts, params=0) if self.share else counts
+
+
+def only(names: tuple[str, ...], what: str) -> str:
+    """The only one of several inputs or outputs, or a `ShapeError`."""
+    if len(names) != 1:
+        raise ShapeError(
+            f"network: expected one {what}, got {len(names)} ({', '.join(names)}); give a dict by node name, or cut a "
+            "subnetwork"
+        )
+    return names[0]

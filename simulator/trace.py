@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, UnknownNameError, nearest
 from simulator.layers.base import MatrixLayer, Pullback
-
-if TYPE_CHECKING:
-    from simulator.network import Network
+from simulator.nodes import Input, Node, only
 
 __all__ = ["Gradients", "Trace"]
 
@@ -44,18 +42,21 @@ class Trace:
 
     def __init__(
         self,
-        network: Network,
+        nodes: Mapping[str, Node],
+        outputs: tuple[str, ...],
         activations: dict[str, np.ndarray],
         pullbacks: dict[str, Pullback],
         buffers: dict[str, np.ndarray],
     ) -> None:
-        self.network = network
         self.buffers = buffers
+        self._nodes = nodes
+        self._outputs = outputs
         self._activations = activations
         self._pullbacks = pullbacks
 
     def __getitem__(self, name: str) -> np.ndarray:
-        self.network.node(name)
+        if name not in self._activations:
+            raise UnknownNameError(f"network: expected a node, got {name!r}; {nearest(name, self._activations)}")
         view = np.moveaxis(self._activations[name], -1, 0)
         view.flags.writeable = False
         return view
@@ -86,22 +87,21 @@ class Trace:
         UnknownNameError
             If there is no such node.
         """
-        network = self.network
         if not isinstance(output_gradients, Mapping):
-            output_gradients = {network.output_name: output_gradients}
+            output_gradients = {only(self._outputs, "output"): output_gradients}
         pending: dict[str, np.ndarray] = {}
         for name, gradient in output_gradients.items():
             shape = self[name].shape
-            array = np.asarray(gradient, network.dtype)
+            array = np.asarray(gradient, self[name].dtype)
             if array.shape != shape:
                 raise ShapeError(
                     f"backward {name}: expected a gradient of shape {shape}, got {array.shape}; give one value per "
                     "output unit and sample"
                 )
             pending[name] = np.ascontiguousarray(np.moveaxis(array, 0, -1))
-        needed = self._trained_paths() if params_only else set(network.nodes)
+        needed = self._trained_paths() if params_only else set(self._nodes)
         params: dict[str, np.ndarray] = {}
-        for node in reversed(list(network.nodes.values())):
+        for node in reversed(list(self._nodes.values())):
             dy = pending.get(node.name)
             if dy is None or not node.inputs or node.name not in needed:
                 continue
@@ -115,15 +115,19 @@ class Trace:
             for source, dx in zip(node.inputs, dxs, strict=True):
                 if source in needed:
                     pending[source] = pending[source] + dx if source in pending else dx
-        zeros = {n: np.zeros(s, network.dtype) for n, s in network.param_shapes.items() if n not in params}
+        for node in self._nodes.values():
+            if node.share is None:
+                for key, shape in node.param_shapes.items():
+                    params.setdefault(f"{node.name}.{key}", np.zeros(shape, self[node.name].dtype))
         outward = {name: np.moveaxis(array, -1, 0) for name, array in pending.items()}
-        inputs = {} if params_only else {name: outward[name] for name in network.inputs if name in outward}
-        return Gradients({**params, **zeros}, inputs, outward)
+        entered = [n.name for n in self._nodes.values() if isinstance(n.layer, Input) and not params_only]
+        inputs = {name: outward[name] for name in entered if name in outward}
+        return Gradients(params, inputs, outward)
 
     def _trained_paths(self) -> set[str]:
         """Nodes with trained weights, and all that come after one."""
         found: set[str] = set()
-        for node in self.network.nodes.values():
+        for node in self._nodes.values():
             if node.param_shapes or any(i in found for i in node.inputs):
                 found.add(node.name)
         return found

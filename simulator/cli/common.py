@@ -132,7 +132,11 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 build_options = options(
     click.option(
-        "--input", "input_shape", type=ShapeType(), help="Shape of one sample.  [default: the architecture's]"
+        "--input",
+        "input_shape",
+        type=ShapeType(),
+        metavar="CxHxW",
+        help="Shape of one sample.  [default: the architecture's]",
     ),
     click.option("--classes", type=click.IntRange(1), help="Number of classes.  [default: the data's, else 10]"),
     click.option(
@@ -144,7 +148,13 @@ build_options = options(
         help="An option of the architecture; may be repeated.",
     ),
 )
-engine_option = click.option("--engine", default="scipy", show_default=True, help="Who multiplies.")
+engine_option = click.option("--engine", default="scipy", show_default=True, help="Who multiplies the matrices.")
+
+
+def dtype_option(default: str) -> Callable[..., Any]:
+    """``--dtype``."""
+    kinds = click.Choice(["float32", "float64"])
+    return click.option("--dtype", type=kinds, default=default, show_default=True, help="Precision of all numbers.")
 
 
 def was_given(name: str) -> bool:

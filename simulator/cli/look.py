@@ -10,6 +10,7 @@ import click
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
+    dtype_option,
     engine_option,
     json_option,
     network_from,
@@ -76,7 +77,7 @@ def describe(net: str, as_json: bool, **build: Any) -> None:
 @click.command()
 @click.argument("net", default="lenet5")
 @build_options
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float64", show_default=True)
+@dtype_option("float64")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws weights and samples.")
 @engine_option
 @json_option

@@ -15,6 +15,7 @@ from simulator.cli.common import (
     CatalogOptions,
     FiniteRange,
     build_options,
+    dtype_option,
     engine_option,
     is_file,
     json_option,
@@ -62,7 +63,13 @@ _SETTINGS = (
 @click.option(
     "--lr", type=FiniteRange(0, min_open=True), help="Learning rate.  [default: the architecture's, else 0.05]"
 )
-@click.option("--schedule", type=click.Choice(["cosine", "constant"]), default="cosine", show_default=True)
+@click.option(
+    "--schedule",
+    type=click.Choice(["cosine", "constant"]),
+    default="cosine",
+    show_default=True,
+    help="How the learning rate goes on: down to 0 along a cosine, or as it is.",
+)
 @click.option("--weight-decay", type=FiniteRange(0), default=0.0, show_default=True, help="Pull towards zero.")
 @click.option(
     "--shift", type=click.IntRange(0), default=2, show_default=True, help="Move samples by up to so many sites."
@@ -75,7 +82,7 @@ _SETTINGS = (
 )
 @build_options
 @engine_option
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
+@dtype_option("float32")
 @click.option("--save", "save_path", type=click.Path(path_type=Path), help="Write a checkpoint here after every epoch.")
 @click.option("--resume", "resume_path", type=click.Path(path_type=Path), help="Go on with an interrupted run.")
 @click.option("--proof/--no-proof", default=True, help="Prove at the end that every layer equals its matrix.")

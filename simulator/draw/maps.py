@@ -193,7 +193,7 @@ def draw_activations(network: Network, layer: str, x: Any) -> Figure:
     ['input (1, 8, 8)', 'conv1 (4, 6, 6)']
     """
     trace = sample_trace(network, layer, x)
-    names = [*(name for name in trace.network.inputs if name != layer), layer]
+    names = [*(name for name in network.subnetwork(layer).inputs if name != layer), layer]
     figure = new_figure(2.0 + 3.2 * len(names), 4.2)
     axes = figure.subplots(1, len(names), squeeze=False, width_ratios=[1] * (len(names) - 1) + [1.6])[0]
     for ax, name in zip(axes, names, strict=True):

@@ -120,6 +120,7 @@ def check_engine(engine: Engine) -> None:
 
     Examples
     --------
+    >>> from simulator.engine import SciPyEngine
     >>> check_engine(SciPyEngine())
     """
     patterns = {

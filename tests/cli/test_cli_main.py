@@ -1,0 +1,340 @@
+"""The command line as a whole: help, exit status, errors, plugins, pipes, terminals."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from simulator.cli import cli, main
+from simulator.cli.common import print_json
+
+HEAVY = ("numpy", "scipy", "networkx", "pluggy", "rich", "matplotlib", "safetensors", "sklearn")
+
+MINE = '''
+from dataclasses import dataclass
+from simulator import Network, ReLU, hookimpl
+
+@dataclass(frozen=True)
+class Mine(ReLU):
+    """A ReLU of my own."""
+
+def mine(make, input_shape=(1, 6, 6), classes=10, rng=None, story="none"):
+    """A net of my own."""
+    if story == "large":
+        raise MemoryError("the moon")
+    if story == "odd":
+        raise ValueError("no such story")
+    network = Network.input(input_shape).add(make("conv", 2, kernel=3), name="conv", rng=rng)
+    return network.add(make("relu"), name="relu").add(make("dense", classes), name="dense", rng=rng)
+
+@hookimpl
+def register_layers(register):
+    register("relu", Mine)
+
+@hookimpl
+def register_architectures(register):
+    register("mine", mine)
+'''
+
+
+@pytest.fixture
+def mine(folder):
+    """A plugin file with an architecture, and with a layer that the core has, too."""
+    (folder / "mine.py").write_text(MINE)
+    return "mine.py"
+
+
+def complaint(result):
+    """The one line that says what is wrong."""
+    lines = [line for line in result.err.splitlines() if line.startswith("Error: ")]
+    assert len(lines) == 1
+    assert result.err.endswith(lines[0] + "\n")
+    assert result.status == 2
+    return lines[0]
+
+
+# ---------------------------------------------------------------------- help
+
+
+def test_the_script_is_installed():
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="simulator")
+    assert script.load() is main
+
+
+@pytest.mark.parametrize("name", [None, *cli.commands])
+def test_help_names_every_option_and_says_what_it_does(name, run):
+    command = cli if name is None else cli.commands[name]
+    result = run(*([] if name is None else [name]), "--help")
+    assert (result.status, result.err) == (0, "")
+    assert " ".join(command.help.split()) in " ".join(result.out.split())
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{parameter.name} has no help"
+            assert all(option in result.out for option in (*parameter.opts, *parameter.secondary_opts))
+        else:
+            assert parameter.name.upper() in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+
+
+def test_help_lists_the_commands_with_a_whole_sentence(run):
+    out = run("--help").out
+    assert set(cli.commands) == {"train", "evaluate", "predict", "describe", "equivalence", "draw", "plugins"}
+    for name, command in cli.commands.items():
+        (line,) = (line for line in out.splitlines() if line.split()[:1] == [name])
+        assert line.endswith("."), line
+        assert not line.endswith("..."), line
+        assert command.help.startswith(" ".join(line.split()[1:]))
+
+
+def test_no_command_shows_the_help(run):
+    result = run()
+    assert result.status == 2
+    assert "Usage: simulator [OPTIONS] COMMAND" in result.out + result.err
+
+
+def test_version(run):
+    assert run("--version").out == f"simulator, version {importlib.metadata.version('cnn-matrix-simulator')}\n"
+
+
+def test_nothing_heavy_is_imported_for_help(tmp_path):
+    program = f"""
+import sys
+import simulator
+from simulator.cli import main
+for args in (["--help"], ["--version"], *([name, "--help"] for name in {list(cli.commands)!r})):
+    try:
+        main(args)
+    except SystemExit as end:
+        assert end.code == 0, end.code
+assert "train" in dir(simulator)
+print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["describ"], "No such command 'describ'. Did you mean 'describe'?"),
+        (["describe", "--inptu", "1x28x28"], "No such option '--inptu'. Did you mean '--input'?"),
+        (["describe", "lenet"], "got 'lenet'; did you mean 'lenet5'"),
+        (["describe", "transformer"], "got 'transformer'; choose one of: lenet5, lenet5-1998, resnet8"),
+        (["describe", "lenet5", "lenet5"], "unexpected extra argument (lenet5)"),
+        (["describe", "--input", "1x0x28"], "expected positive sizes such as 1x28x28, got '1x0x28'"),
+        (["describe", "--input", "1x-3x28"], "expected positive sizes such as 1x28x28, got '1x-3x28'"),
+        (["describe", "--input", "1x28y28"], "expected positive sizes such as 1x28x28, got '1x28y28'"),
+        (["describe", "--input", ""], "expected positive sizes such as 1x28x28, got ''"),
+        (["describe", "--input", "1x99999x99999"], "at most 100,000,000 numbers, got 1x99999x99999"),
+        (["describe", "--input", "1x8x8"], "lenet5: expected an input (channels, height, width) of at least 12 x 12"),
+        (["describe", "--input", "28"], "lenet5: expected an input (channels, height, width) of at least 12 x 12"),
+        (["describe", "--classes", "0"], "0 is not in the range x>=1"),
+        (["describe", "--classes", "-1"], "-1 is not in the range x>=1"),
+        (["describe", "--classes", "1" + "0" * 30], "simulator: expected sizes that fit into memory"),
+        (["describe", "-o", "width"], "expected NAME=VALUE, got 'width'"),
+        (["describe", "-o", "=2"], "expected NAME=VALUE, got '=2'"),
+        (["describe", "-o", "widht=2"], "lenet5: expected one of its options, got 'widht'; did you mean 'width'?"),
+        (["describe", "-o", "width=broad"], "lenet5: expected options that it can use, got -o width=broad"),
+        (["describe", "-o", "width=1e999"], "lenet5: expected options that it can use, got -o width=inf"),
+        (["describe", "-o", "classes=3"], "lenet5: expected options that it can use, got -o classes=3"),
+        (["describe", "nothing.safetensors"], "got nothing.safetensors, which does not exist; check the path"),
+        (["describe", "n" * 300], "simulator: expected to read and write, got: "),
+        (["equivalence", "--engine", "scipi"], "one of the engines, got 'scipi'; did you mean 'scipy'?"),
+        (["equivalence", "--dtype", "float16"], "'float16' is not one of 'float32', 'float64'"),
+        (["equivalence", "--seed", "-1"], "-1 is not in the range x>=0"),
+    ],
+)
+def test_bad_input_is_answered_in_one_line(args, message, run):
+    result = run(*args)
+    assert message in complaint(result)
+    assert result.out == ""
+
+
+def test_errors_of_the_simulator_stand_alone(run):
+    assert len(run("describe", "lenet").err.splitlines()) == 1
+
+
+def test_damaged_files(run, files):
+    assert "expected a safetensors file" in complaint(run("describe", files / "damaged.safetensors"))
+
+
+def test_too_little_memory(run, mine):
+    result = run("-p", mine, "--prefer", "layers.relu=core", "describe", "mine", "-o", "story=large")
+    assert complaint(result) == "Error: simulator: expected sizes that fit into memory, got: the moon; use smaller ones"
+
+
+def test_an_option_that_the_architecture_refuses(run, mine):
+    result = run("describe", "mine", "-p", mine, "--prefer", "layers.relu=core", "-o", "story=odd")
+    assert "mine: expected options that it can use, got -o story=odd (no such story); correct them" in complaint(result)
+
+
+def test_a_broken_architecture_is_not_blamed_on_the_user(mine, folder):
+    Path(mine).write_text(MINE.replace('story="none"', 'story="odd"'))
+    with pytest.raises(ValueError, match="no such story"):  # its author needs the traceback
+        main(["describe", "mine", "-p", mine, "--prefer", "layers.relu=core"])
+
+
+def test_interrupted_anywhere(run, monkeypatch):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("simulator.describe.describe", interrupt)
+    result = run("describe")
+    assert result.status == 130
+    assert result.err.strip() == "Interrupted."
+
+
+# ---------------------------------------------------------------------- plugins
+
+
+def test_a_plugin_before_and_after_the_command(run, mine):
+    wish = ("--prefer", "layers.relu=core")
+    before, after, mixed = (
+        run("-p", mine, *wish, "describe", "mine", "--json"),
+        run("describe", "mine", "--json", "-p", mine, *wish),
+        run(*wish, "describe", "mine", "-p", mine, "--json"),
+    )
+    assert before.status == after.status == mixed.status == 0
+    assert before.out == after.out == mixed.out
+    assert json.loads(before.out)["totals"]["params"] == 2 * 9 + 2 + 10 * 2 * 16 + 10
+
+
+def test_prefer_chooses_between_two_plugins(run, mine):
+    refused = complaint(run("-p", mine, "describe"))
+    assert "expected one plugin to offer layers.relu, got core" in refused
+    assert refused.endswith("choose with --prefer layers.relu=mine")
+    for plugin, layer in (("mine", "Mine()"), ("core", "ReLU()")):
+        result = run("-p", mine, "--prefer", f"layers.relu={plugin}", "describe", "mine", "--json")
+        assert json.loads(result.out)["layers"][1]["layer"] == layer
+
+
+@pytest.mark.parametrize(
+    ("wish", "message"),
+    [
+        ("layers.relu", "--prefer: expected KIND.NAME=PLUGIN, got 'layers.relu'; for example layers.conv=my_plugin"),
+        ("layers.conv=nobody", "something that plugin 'nobody' offers, got 'layers.conv'"),
+        ("relu=core", "something that plugin 'core' offers, got 'relu'"),
+    ],
+)
+def test_wishes_that_cannot_be_met(wish, message, run):
+    assert message in complaint(run("plugins", "--prefer", wish))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (None, "plugin broken.py: expected a Python file, got no such file; check the path"),
+        ("import no_such_module", "expected a module that can be imported, got ModuleNotFoundError"),
+        ("def :\n  pass\n", "expected a module that can be imported, got SyntaxError"),
+        ("raise RuntimeError('one\\ntwo')", "expected a module that can be imported, got RuntimeError: one two; mend it"),
+        (
+            "from simulator import hookimpl\n@hookimpl\ndef register_layer(register): pass\n",
+            "expected only known hooks, got 'register_layer'; did you mean 'register_layers'",
+        ),
+        (
+            "from simulator import hookimpl\n@hookimpl\ndef register_layers(register): 1 / 0\n",
+            "plugin broken, register_layers: expected it to register what it offers, got ZeroDivisionError",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_reported(source, message, run, folder):
+    if source is not None:
+        (folder / "broken.py").write_text(source)
+    assert message in complaint(run("-p", "broken.py", "describe"))
+
+
+def test_a_plugin_given_twice(run, mine):
+    assert "expected a new name and module, got one that is loaded already" in complaint(
+        run("-p", mine, "plugins", "-p", mine)
+    )
+
+
+def test_an_installed_plugin_that_cannot_be_imported_is_a_warning(run, monkeypatch):
+    shaky = importlib.metadata.EntryPoint("shaky", "no_such_module", "simulator")
+    points = [shaky, *importlib.metadata.entry_points(group="simulator")]
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
+    result = run("plugins", "--json")
+    (problem,) = json.loads(result.out)["problems"]
+    assert result.status == 0
+    assert result.err == f"Warning: {problem}\n"
+    assert problem.startswith("plugin shaky (no_such_module): expected a module that can be imported")
+
+
+# ---------------------------------------------------------------------- where the output goes
+
+
+@pytest.mark.parametrize("args", [["plugins"], ["describe", "--json"], ["--help"]], ids=" ".join)
+def test_nobody_reads_the_output(args, shell):
+    read, write = os.pipe()
+    process = shell(*args, stdout=write)
+    os.close(write)
+    os.close(read)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+@pytest.mark.parametrize(("end", "out"), [("| head -1", "layers\n"), (">&-", "")], ids=["head", "closed"])
+def test_in_a_shell(end, out):
+    command = shlex.join([sys.executable, "-c", "from simulator.cli import main; main()", "plugins"])
+    done = subprocess.run(f"{command} {end}", shell=True, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, out, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_disk(shell):
+    with open("/dev/full", "w") as full:
+        process = shell("describe", "--json", stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert err.startswith("Error: simulator: expected to read and write, got: ")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_terminal_without_greek_letters(shell):
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "PYTHONUTF8": "0"}
+    process = shell("plugins", env=environment, text=False)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, b"")
+    assert "Stochastic gradient descent: ? ? ? ? lr·(??".encode("cp1252") in out
+
+
+def test_tables_are_never_cut_where_the_output_is_no_terminal(run, monkeypatch):
+    wide = run("describe").out
+    monkeypatch.setenv("COLUMNS", "40")
+    assert run("describe").out == wide
+    assert "240,000" in wide
+    assert not any(line != line.rstrip() for line in wide.splitlines())
+
+
+def test_on_a_terminal_words_wrap_and_numbers_do_not(run, monkeypatch):
+    expected = run("describe").rows()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    out = run("plugins").out
+    assert max(map(len, out.splitlines())) <= 80
+    assert run("describe").rows() == expected
+
+
+def test_json_knows_no_nan(capsys):
+    print_json({"loss": float("nan"), "more": [float("inf"), (1.5, None)]})
+    assert json.loads(capsys.readouterr().out) == {"loss": None, "more": [None, [1.5, None]]}
+
+
+def test_ctrl_c_while_nothing_is_trained(shell):
+    Path("slow.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    process = shell("-p", "slow.py", "describe")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "Interrupted."
