@@ -184,7 +184,7 @@ class TiedMatrix:
         if need > max_bytes:
             raise ShapeError(
                 f"TiedMatrix.tocsr: expected at most {max_bytes:,} bytes, got a matrix of {need:,} bytes ({self.nnz:,} "
-                "nonzeros); look at single rows and columns, or raise max_bytes"
+                "nonzeros); look at single rows and columns, or give tocsr() a larger max_bytes"
             )
 
     def _operand(self, x: Any, n: int, who: str) -> np.ndarray:

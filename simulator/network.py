@@ -58,14 +58,14 @@ class Network:
     def __init__(
         self,
         nodes: Mapping[str, Node],
-        params: Mapping[str, np.ndarray] | None,
+        params: Mapping[str, np.ndarray],
         buffers: Mapping[str, np.ndarray],
         dtype: np.dtype,
         engine: Engine,
         outputs: tuple[str, ...] | None = None,
     ) -> None:
         self._nodes = dict(nodes)
-        self._params = None if params is None else dict(params)
+        self._params = dict(params)
         self._buffers = dict(buffers)
         self._outputs = outputs
         self.dtype = np.dtype(dtype)
@@ -195,9 +195,7 @@ class Network:
         new._buffers.update(
             {f"{name}.{k}": _frozen(v) for k, v in layer.init_buffers(*input_shapes, dtype=self.dtype).items()}
         )
-        if node_params and share is None and new._params is not None:
-            if rng is None:
-                return new._replace(params=None)
+        if share is None and rng is not None:
             drawn = layer.init_params(as_rng(rng), *input_shapes, dtype=self.dtype)
             new._params.update({f"{name}.{k}": _frozen(v) for k, v in drawn.items()})
         return new
@@ -321,23 +319,34 @@ class Network:
 
         return self._replace(
             nodes=kept,
-            params=None if self._params is None else cut(self._params),
+            params=cut(self._params),
             buffers={key: array for key, array in self._buffers.items() if key.split(".", 1)[0] in kept},
             outputs=names,
         )
 
     # ------------------------------------------------------------------ weights
 
+    @cached_property
+    def _missing(self) -> list[str]:
+        return [name for name in self.param_shapes if name not in self._params]
+
     @property
     def has_weights(self) -> bool:
-        return self._params is not None
+        """Whether every layer has its weights."""
+        return not self._missing
 
     @property
     def params(self) -> dict[str, np.ndarray]:
         """Trained arrays by name, such as "conv1.weight"; read-only views."""
-        if self._params is None:
-            raise SimulatorError("network: expected weights, got a network built without rng; build it with rng=0")
+        self._require_weights()
         return dict(self._params)
+
+    def _require_weights(self) -> None:
+        if self._missing:
+            raise SimulatorError(
+                f"network: expected weights, got none for {', '.join(self._missing[:3])}; build it with rng=0, or give "
+                "them to with_params"
+            )
 
     @property
     def param_shapes(self) -> dict[str, Shape]:
@@ -376,8 +385,7 @@ class Network:
             If a shape differs, or weights are still missing.
         """
         shapes = self.param_shapes
-        new = dict(self._params or {})
-        new.update(_fitting(params, shapes, self.dtype, "with_params", copy))
+        new = {**self._params, **_fitting(params, shapes, self.dtype, "with_params", copy)}
         missing = sorted(set(shapes) - set(new))
         if missing:
             raise ShapeError(
@@ -398,9 +406,9 @@ class Network:
     def with_dtype(self, dtype: Any) -> Network:
         """The network in another precision."""
         dtype = Network.input((1,), dtype=dtype).dtype
-        cast = {k: _frozen(v.astype(dtype)) for k, v in (self._params or {}).items()}
+        cast = {k: _frozen(v.astype(dtype)) for k, v in self._params.items()}
         buffers = {k: _frozen(v.astype(dtype)) for k, v in self._buffers.items()}
-        return self._replace(dtype=dtype, params=None if self._params is None else cast, buffers=buffers)
+        return self._replace(dtype=dtype, params=cast, buffers=buffers)
 
     @cached_property
     def _matrices(self) -> dict[str, TiedMatrix]:
@@ -412,12 +420,14 @@ class Network:
             assert node.pattern is not None
             weight = node.fixed_weight
             if weight is None:
-                weight = self.params[f"{node.owner}.weight"]
+                weight = self._own(node)["weight"]
             self._matrices[node.name] = TiedMatrix(node.pattern, np.asarray(weight, self.dtype))
         return self._matrices[node.name]
 
-    def _own(self, arrays: Mapping[str, np.ndarray], owner: str, names: Iterable[str]) -> dict[str, np.ndarray]:
-        return {name: arrays[f"{owner}.{name}"] for name in names}
+    def _own(self, node: Node) -> dict[str, np.ndarray]:
+        """A node's params by their own names."""
+        self._require_weights()
+        return {key: self._params[f"{node.owner}.{key}"] for key in node.param_shapes}
 
     def _node_buffers(self, name: str) -> dict[str, np.ndarray]:
         prefix = f"{name}."
@@ -507,7 +517,7 @@ class Network:
     def _forward(
         self, node: Node, xs: tuple[np.ndarray, ...], training: bool, rng: np.random.Generator | None
     ) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
-        params = self._own(self.params if node.param_shapes else {}, node.owner, node.param_shapes)
+        params = self._own(node)
         if isinstance(node.layer, FunctionLayer):
             return node.layer.forward(params, self._node_buffers(node.name), *xs, training=training, rng=rng)
         (x,) = xs
@@ -603,9 +613,7 @@ class BoundNode:
     @property
     def params(self) -> dict[str, np.ndarray]:
         """The layer's trained arrays, such as "weight" and "bias"."""
-        if not self.param_shapes:
-            return {}
-        return self.network._own(self.network.params, self.owner, self.param_shapes)
+        return self.network._own(self.node)
 
     @property
     def buffers(self) -> dict[str, np.ndarray]:

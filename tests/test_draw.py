@@ -504,7 +504,7 @@ def test_a_kernel_of_zeros():
 
 
 def test_kernels_need_weights_and_a_matrix():
-    with pytest.raises(SimulatorError, match="expected weights, got a network built without rng"):
+    with pytest.raises(SimulatorError, match="expected weights, got none for"):
         draw_kernel(one(Conv(1, 3), (1, 4, 4), rng=None), "it")
     with pytest.raises(ShapeError, match="expected a layer that is a matrix, got ReLU"):
         draw_kernel(one(ReLU(), (1, 4, 4)), "it")

@@ -188,7 +188,7 @@ def test_without_rng_there_are_patterns_shapes_and_counts_only():
         lambda: net.node("conv2").params,
         lambda: mixed.add(Dense(2), rng=0).params,
     ):
-        with pytest.raises(SimulatorError, match=r"network: expected weights, got a network built without rng; build"):
+        with pytest.raises(SimulatorError, match=r"network: expected weights, got none for .*; build"):
             ask()
 
 
@@ -763,3 +763,16 @@ def test_params_and_buffers_fit_by_name_and_shape():
         centred.with_buffers({"center1.maen": np.zeros(2)})
     with pytest.raises(ShapeError, match=r"network\.with_buffers: expected center1\.mean of shape \(2,\), got \(3,\)"):
         centred.with_buffers({"center1.mean": np.zeros(3)})
+
+
+def test_a_layer_without_weights_is_named_and_the_others_keep_theirs():
+    whole = Network.sequential((4,), [Dense(3)], rng=0)
+    longer = whole.add(Dense(2))
+    assert not longer.has_weights
+    with pytest.raises(
+        SimulatorError, match=r"expected weights, got none for dense2.weight, dense2.bias; build it with"
+    ):
+        longer.predict(np.zeros((1, 4)))
+    ready = longer.with_params({"dense2.weight": np.ones((2, 3)), "dense2.bias": np.zeros(2)})
+    np.testing.assert_array_equal(ready.params["dense1.weight"], whole.params["dense1.weight"])
+    assert ready.predict(np.ones((1, 4))).shape == (1, 2)

@@ -152,7 +152,7 @@ def test_errors(network, data):
         train(network, data, trainable=["convo"])
     with pytest.raises(UnknownNameError, match="did you mean 'dense1'"):
         train(network, data, losses={"dense": CrossEntropy()})
-    with pytest.raises(SimulatorError, match="expected weights, got a network built without rng"):
+    with pytest.raises(SimulatorError, match="expected weights, got none for"):
         train(Network.sequential((1, 6, 6), [Dense(3)]), data)
     linear = Network.sequential((1, 6, 6), [Dense(3)], rng=0)
     with pytest.raises(SimulatorError, match="expected a finite loss, got .* use a smaller learning rate"):

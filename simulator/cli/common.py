@@ -260,11 +260,16 @@ def _finite(value: Any) -> Any:
 
 
 def print_table(title: str, table: Table) -> None:
-    """A title and a table: words wrap at the width of a terminal, numbers never, as cut numbers would be wrong."""
+    """A title and a table as wide as it needs: cut numbers would be wrong numbers."""
+    from rich.cells import cell_len
     from rich.console import Console
 
-    console = Console()
-    size = Console(width=10_000).measure(table)
+    for column in table.columns:
+        if column.no_wrap:
+            lines = (line for cell in (column.header, *column.cells) for line in str(cell).splitlines())
+            column.min_width = max(map(cell_len, lines), default=0)
+    console = Console(markup=False, emoji=False)  # a class may be called [b] or :smile:
+    size = Console(width=10_000, markup=False, emoji=False).measure(table)
     console.width = max(console.width, size.minimum) if console.is_terminal else size.maximum
     with console.capture() as capture:
         console.print(table)
@@ -273,14 +278,14 @@ def print_table(title: str, table: Table) -> None:
         click.echo(line.rstrip())
 
 
-def table(*columns: str, left: int = 1) -> Table:
-    """A plain table; all but the first `left` columns hold numbers."""
+def table(*columns: str, left: int = 1, wrap: str = "") -> Table:
+    """A plain table; all but the first `left` columns hold numbers, the one called `wrap` wraps on a terminal."""
     from rich import box
     from rich.table import Table
 
     made = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i < left else "right", no_wrap=i >= left)
+        made.add_column(column, justify="left" if i < left else "right", no_wrap=column != wrap)
     return made
 
 

@@ -105,7 +105,7 @@ def equivalence(net: str, dtype: str, seed: int, engine: str, as_json: bool, **b
 def print_proofs(proofs: Iterable[Proof], title: str) -> None:
     """The table of an equivalence, and its sum in one line."""
     proofs = list(proofs)
-    made = table("layer", "matrix", "forward", "input\ngradient", "weight\ngradient", "", left=2)
+    made = table("layer", "matrix", "forward", "input\ngradient", "weight\ngradient", "result", left=2, wrap="matrix")
     for p in proofs:
         numbers = ["" if d is None else f"{d:.1e}" for d in (p.forward, p.input_gradient, p.weight_gradient)]
         verdict = "skipped" if p.skipped else "pass" if p.ok else "FAIL"
@@ -139,7 +139,7 @@ def plugins(as_json: bool) -> None:
         print_json({"offers": offers, "problems": catalog.problems})
         return
     for kind in SHELVES:
-        made = table("name", "plugin", "origin", "", left=4)
+        made = table("name", "plugin", "origin", "summary", left=4, wrap="summary")
         for e in getattr(catalog, kind).entries.values():
             made.add_row(e.name, e.plugin.name, e.plugin.origin, e.summary)
         print_table(kind, made)

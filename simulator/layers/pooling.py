@@ -27,6 +27,8 @@ Sizes = int | Sequence[int]
 def _pool_window(layer: Any, space: Sequence[int], who: str) -> Window:
     """The window of a pooling layer; a kernel of "global" covers the whole space."""
     if layer.kernel == "global":
+        if layer.stride is not None or layer.padding or layer.ceil or layer.dilation != 1:
+            raise ShapeError(f"{who}: expected no other option with the kernel 'global', got {layer!r}; leave them out")
         return Window(tuple(space), who=who)
     if isinstance(layer.kernel, str):
         raise ShapeError(f"{who} kernel: expected sizes or 'global', got {layer.kernel!r}; write 'global' or a number")

@@ -237,7 +237,7 @@ def test_wishes_that_cannot_be_met(wish, message, run):
         (None, "plugin broken.py: expected a Python file, got no such file; check the path"),
         ("import no_such_module", "expected a module that can be imported, got ModuleNotFoundError"),
         ("def :\n  pass\n", "expected a module that can be imported, got SyntaxError"),
-        ("raise RuntimeError('one\\ntwo')", "expected a module that can be imported, got RuntimeError: one two; mend it"),
+        ("raise RuntimeError('one\\ntwo')", "expected a module that can be imported, got RuntimeError: one two; "),
         (
             "from simulator import hookimpl\n@hookimpl\ndef register_layer(register): pass\n",
             "expected only known hooks, got 'register_layer'; did you mean 'register_layers'",
@@ -324,6 +324,7 @@ def test_on_a_terminal_words_wrap_and_numbers_do_not(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     out = run("plugins").out
     assert max(map(len, out.splitlines())) <= 80
+    assert f"cnn-matrix-simulator {importlib.metadata.version('cnn-matrix-simulator')}" in out
     assert run("describe").rows() == expected
 
 

@@ -319,3 +319,10 @@ def test_a_window_that_no_input_fills_is_refused_before_it_divides_by_zero():
     assert math.isfinite(AveragePool(3, padding=2, stride=1, count_include_pad=False).fixed_weight((1, 2)).max())
     with pytest.raises(ShapeError, match="only padding in window 0 along axis 0"):
         Network.sequential((1, 2), [AveragePool(2, padding=2, count_include_pad=False)])
+
+
+@pytest.mark.parametrize("kind", [AveragePool, MaxPool, Subsample])
+@pytest.mark.parametrize("option", [{"stride": 2}, {"padding": 1}, {"ceil": True}, {"dilation": 2}])
+def test_a_global_kernel_takes_no_other_option(kind, option):
+    with pytest.raises(ShapeError, match=r"expected no other option with the kernel 'global', got .*; leave them out"):
+        kind("global", **option).output_shape((2, 4, 4))
