@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 _WHERE = {
     "catalog": ["Catalog"],
+    "channels": ["ChannelGroups"],
     "data": ["Dataset", "RandomShift"],
     "engine": ["Engine", "SciPyEngine"],
     "errors": ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError"],
@@ -24,7 +25,7 @@ _WHERE = {
     "matrix": ["TiedMatrix", "identity"],
     "network": ["Gradients", "Network", "Trace"],
     "optimizers": ["SGD", "CosineDecay"],
-    "patterns": ["ChannelGroups", "ExplicitPattern", "Pattern", "WindowPattern"],
+    "patterns": ["ExplicitPattern", "Pattern", "WindowPattern"],
     "training": ["Epoch", "evaluate", "train"],
     "windows": ["Window"],
 }  # fmt: skip
@@ -34,6 +35,7 @@ __all__ = sorted(_MODULE_OF)
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
+    from simulator.channels import ChannelGroups
     from simulator.data import Dataset, RandomShift
     from simulator.engine import Engine, SciPyEngine
     from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from simulator.matrix import TiedMatrix, identity
     from simulator.network import Gradients, Network, Trace
     from simulator.optimizers import SGD, CosineDecay
-    from simulator.patterns import ChannelGroups, ExplicitPattern, Pattern, WindowPattern
+    from simulator.patterns import ExplicitPattern, Pattern, WindowPattern
     from simulator.training import Epoch, evaluate, train
     from simulator.windows import Window
 

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
-from simulator.patterns import ChannelGroups, ExplicitPattern, Pattern, WindowPattern
+from simulator.patterns import ExplicitPattern, Pattern, WindowPattern
 
 __all__ = ["TiedMatrix", "identity"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,28 +120,27 @@ def train(
         click.echo(f"{settings['data']}: {len(data)} samples to train on, {len(held_out)} held out")
     history: list[dict[str, Any]] = list(start.info.get("history", []))
     last: Epoch | None = start.epoch
-    if save_path is not None and resumed is not None and save_path != resume_path:
-        save(save_path, network, catalog=catalog, info=resumed.info, epoch=last)
-    try:
-        for epoch in _epochs(catalog, settings, start, data, held_out):
-            history.append(
-                {
-                    "number": epoch.number,
-                    "loss": epoch.loss,
-                    "metrics": epoch.metrics,
-                    "validation": epoch.validation,
-                    "seconds": epoch.seconds,
-                }
-            )
-            if save_path is not None:
-                info = {"settings": settings, "history": history, "classes": list(data.classes)}
-                save(save_path, epoch.network, catalog=catalog, info=info, epoch=epoch)
-            last = epoch
-    except KeyboardInterrupt:
+
+    def checkpoint() -> None:
         if save_path is not None and last is not None:
-            cure = f"epoch {last.number} is in {save_path}; go on with: simulator train --resume {save_path}"
-        else:
+            info = {"settings": settings, "history": history, "classes": list(data.classes)}
+            save(save_path, last.network, catalog=catalog, info=info, epoch=last)
+
+    try:
+        if save_path != resume_path:
+            checkpoint()
+        with contextlib.closing(_epochs(catalog, settings, start, data, held_out)) as epochs:
+            for epoch in epochs:
+                last, history = epoch, [*history, _entry(epoch)]
+                checkpoint()
+    except KeyboardInterrupt:
+        checkpoint()  # the interrupt may have come while it was being written
+        if save_path is None:
             cure = "nothing was saved; use --save PATH to keep every finished epoch"
+        elif last is None:
+            cure = "no epoch was finished, so nothing was saved"
+        else:
+            cure = f"epoch {last.number} is in {save_path}; go on with: simulator train --resume {save_path}"
         click.echo(f"\nInterrupted: {cure}", err=True)
         click.get_current_context().exit(130)
     assert last is not None
@@ -181,6 +180,17 @@ def train(
             )
     if not ok:
         click.get_current_context().exit(1)
+
+
+def _entry(epoch: Epoch) -> dict[str, Any]:
+    """What a checkpoint remembers of an epoch, for the curve."""
+    return {
+        "number": epoch.number,
+        "loss": epoch.loss,
+        "metrics": epoch.metrics,
+        "validation": epoch.validation,
+        "seconds": epoch.seconds,
+    }
 
 
 def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
@@ -261,7 +271,7 @@ def _build(settings: dict[str, Any]) -> dict[str, Any]:
 
 def _epochs(
     catalog: Catalog, settings: dict[str, Any], start: Saved, data: Dataset, held_out: Dataset
-) -> Iterator[Epoch]:
+) -> Generator[Epoch]:
     """Train with a progress bar per epoch."""
     from simulator.data import RandomShift
     from simulator.optimizers import CosineDecay
@@ -285,8 +295,8 @@ def _epochs(
             resume=start.epoch,
             on_batch=on_batch,
         ):
-            on_epoch(epoch)
             yield epoch
+            on_epoch(epoch)  # once it is saved
 
 
 @contextlib.contextmanager
@@ -307,7 +317,7 @@ def _progress(epochs: int, done: int) -> Iterator[tuple[Any, Any]]:
         task = progress.add_task(f"epoch {done + 1}/{epochs}", total=None)
 
         def on_batch(step: int, steps: int) -> None:
-            progress.update(task, completed=step, total=steps)
+            progress.update(task, completed=step, total=steps, refresh=step == steps)
 
         def on_epoch(epoch: Epoch) -> None:
             numbers = [("loss", epoch.loss), *epoch.metrics.items()], list(epoch.validation.items())

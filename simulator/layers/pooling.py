@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
 from simulator.layers.base import Affine, Arrays, Forward, FunctionLayer, Gradients, MatrixLayer, Shape, check_channels
-from simulator.patterns import ChannelGroups, Pattern, WindowPattern
+from simulator.patterns import Pattern, WindowPattern
 from simulator.windows import Window
 
 __all__ = ["AveragePool", "MaxPool", "Subsample"]

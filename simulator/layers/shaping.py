@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
 from simulator.layers.base import Affine, Arrays, Forward, FunctionLayer, MatrixLayer, Shape, check_channels
-from simulator.patterns import ChannelGroups, Pattern, WindowPattern
+from simulator.patterns import Pattern, WindowPattern
 from simulator.windows import Window, check_size
 
 __all__ = ["Add", "Concatenate", "Flatten", "Pad", "Reshape"]
