@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse, special
 
-from simulator.layers.base import Affine, Arrays, Forward, FunctionLayer, Shape
+from simulator.layers.base import Affine, Array, Arrays, Forward, FunctionLayer, Rng, Shape
 
 __all__ = ["LeakyReLU", "LogSoftmax", "ReLU", "ScaledTanh", "Sigmoid", "Softmax", "Tanh"]
 
@@ -29,18 +29,11 @@ class Elementwise(FunctionLayer):
     def output_shape(self, *input_shapes: Shape) -> Shape:
         return input_shapes[0]
 
-    def forward(
-        self,
-        params: Arrays,
-        buffers: Arrays,
-        *xs: np.ndarray,
-        training: bool = False,
-        rng: np.random.Generator | None = None,
-    ) -> Forward:
+    def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         y, slope = self.value_and_slope(xs[0])
         return y, lambda dy: ((dy * slope,), {}), {}
 
-    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine | None:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine | None:
         if not self.piecewise_linear:
             return None
         y, slope = self.value_and_slope(xs[0])
@@ -158,14 +151,7 @@ class Softmax(FunctionLayer):
     def output_shape(self, *input_shapes: Shape) -> Shape:
         return input_shapes[0]
 
-    def forward(
-        self,
-        params: Arrays,
-        buffers: Arrays,
-        *xs: np.ndarray,
-        training: bool = False,
-        rng: np.random.Generator | None = None,
-    ) -> Forward:
+    def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         y = special.softmax(xs[0], axis=0)
         return y, lambda dy: ((y * (dy - np.sum(dy * y, axis=0)),), {}), {}
 
@@ -184,13 +170,6 @@ class LogSoftmax(FunctionLayer):
     def output_shape(self, *input_shapes: Shape) -> Shape:
         return input_shapes[0]
 
-    def forward(
-        self,
-        params: Arrays,
-        buffers: Arrays,
-        *xs: np.ndarray,
-        training: bool = False,
-        rng: np.random.Generator | None = None,
-    ) -> Forward:
+    def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         y = special.log_softmax(xs[0], axis=0)
         return y, lambda dy: ((dy - np.exp(y) * np.sum(dy, axis=0),), {}), {}

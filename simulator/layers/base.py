@@ -26,7 +26,9 @@ from simulator.patterns import Pattern
 __all__ = ["Counts", "FunctionLayer", "Layer", "MatrixLayer"]
 
 Shape = tuple[int, ...]
+Array = np.ndarray
 Arrays = Mapping[str, np.ndarray]
+Rng = np.random.Generator | None
 Gradients = tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]
 Pullback = Callable[[np.ndarray], Gradients]
 Forward = tuple[np.ndarray, Pullback, dict[str, np.ndarray]]
@@ -178,14 +180,7 @@ class FunctionLayer(Layer):
     """A layer that is not one fixed matrix: it computes, and returns how gradients go back."""
 
     @abstractmethod
-    def forward(
-        self,
-        params: Arrays,
-        buffers: Arrays,
-        *xs: np.ndarray,
-        training: bool = False,
-        rng: np.random.Generator | None = None,
-    ) -> Forward:
+    def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         """Compute the layer.
 
         Parameters

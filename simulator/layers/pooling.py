@@ -16,7 +16,18 @@ from scipy import sparse
 
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
-from simulator.layers.base import Affine, Arrays, Forward, FunctionLayer, Gradients, MatrixLayer, Shape, check_channels
+from simulator.layers.base import (
+    Affine,
+    Array,
+    Arrays,
+    Forward,
+    FunctionLayer,
+    Gradients,
+    MatrixLayer,
+    Rng,
+    Shape,
+    check_channels,
+)
 from simulator.patterns import Pattern, WindowPattern
 from simulator.windows import Window
 
@@ -208,14 +219,7 @@ class MaxPool(FunctionLayer):
     def output_shape(self, *input_shapes: Shape) -> Shape:
         return _pool_shape(self, input_shapes[0], "max-pool")
 
-    def forward(
-        self,
-        params: Arrays,
-        buffers: Arrays,
-        *xs: np.ndarray,
-        training: bool = False,
-        rng: np.random.Generator | None = None,
-    ) -> Forward:
+    def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         (x,) = xs
         y, chosen = self._select(x)
         window = _pool_window(self, x.shape[1:-1], "max-pool")
@@ -252,7 +256,7 @@ class MaxPool(FunctionLayer):
             np.copyto(y, value, where=larger)
         return y, chosen
 
-    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         (x,) = xs
         _, chosen = self._select(x[..., None])
         sites = _pool_window(self, x.shape[1:], "max-pool").sites(x.shape[1:])

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
-from simulator.layers.base import Affine, Arrays, Forward, FunctionLayer, MatrixLayer, Shape, check_channels
+from simulator.layers.base import Affine, Array, Arrays, Forward, FunctionLayer, MatrixLayer, Rng, Shape, check_channels
 from simulator.patterns import Pattern, WindowPattern
 from simulator.windows import Window, check_size
 
@@ -25,19 +25,12 @@ __all__ = ["Add", "Concatenate", "Flatten", "Pad", "Reshape"]
 class _Rearrangement(FunctionLayer):
     """The same units in another shape: as a matrix the identity."""
 
-    def forward(
-        self,
-        params: Arrays,
-        buffers: Arrays,
-        *xs: np.ndarray,
-        training: bool = False,
-        rng: np.random.Generator | None = None,
-    ) -> Forward:
+    def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         (x,) = xs
         out = (*self.output_shape(x.shape[:-1]), x.shape[-1])
         return x.reshape(out), lambda dy: ((dy.reshape(x.shape),), {}), {}
 
-    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         (x,) = xs
         return [sparse.eye_array(x.size, dtype=x.dtype, format="csr")], np.zeros(x.size, x.dtype)
 
@@ -161,20 +154,13 @@ class Add(FunctionLayer):
             )
         return input_shapes[0]
 
-    def forward(
-        self,
-        params: Arrays,
-        buffers: Arrays,
-        *xs: np.ndarray,
-        training: bool = False,
-        rng: np.random.Generator | None = None,
-    ) -> Forward:
+    def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         y = xs[0] + xs[1]
         for x in xs[2:]:
             y += x
         return y, lambda dy: ((dy,) * len(xs), {}), {}
 
-    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         x = xs[0]
         return [sparse.eye_array(x.size, dtype=x.dtype, format="csr") for _ in xs], np.zeros(x.size, x.dtype)
 
@@ -201,18 +187,11 @@ class Concatenate(FunctionLayer):
             )
         return (sum(s[0] for s in input_shapes), *input_shapes[0][1:])
 
-    def forward(
-        self,
-        params: Arrays,
-        buffers: Arrays,
-        *xs: np.ndarray,
-        training: bool = False,
-        rng: np.random.Generator | None = None,
-    ) -> Forward:
+    def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         edges = np.cumsum([len(x) for x in xs])[:-1]
         return np.concatenate(xs), lambda dy: (tuple(np.split(dy, edges)), {}), {}
 
-    def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine:
+    def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         total = sum(x.size for x in xs)
         matrices, start = [], 0
         for x in xs:
