@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Sequence
 
@@ -47,7 +46,6 @@ def main(args: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="replace")  # a terminal without Greek letters still gets its table
     try:
         status = cli.main(args=args, prog_name="simulator", standalone_mode=False)
-        print(end="", flush=True)
     except click.exceptions.Abort:
         click.echo("Interrupted.", err=True)
         status = 130
@@ -58,9 +56,6 @@ def main(args: Sequence[str] | None = None) -> None:
         status = _failed(str(error))
     except (MemoryError, OverflowError) as error:
         status = _failed(f"simulator: expected sizes that fit into memory, got: {error}; use smaller ones")
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 1
     except OSError as error:
         status = _failed(
             f"simulator: expected to read and write, got: {error}; check the path, its rights and the disk"

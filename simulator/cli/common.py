@@ -29,8 +29,6 @@ class ShapeType(click.ParamType):
     name = "CxHxW"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
         try:
             shape = tuple(int(part) for part in value.lower().split("x"))
         except ValueError:
@@ -58,8 +56,6 @@ class PairType(click.ParamType):
     name = "NAME=VALUE"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
-        if isinstance(value, tuple):
-            return value
         name, equals, text = value.partition("=")
         if not (name and equals and text):
             self.fail(f"expected NAME=VALUE, got {value!r}", param, ctx)
@@ -162,9 +158,9 @@ def was_given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
 
 
-def is_file(net: str) -> bool:
+def is_file(catalog: Catalog, net: str) -> bool:
     """Whether NET names a saved network rather than an architecture."""
-    return Path(net).is_file() or Path(net).suffix == ".safetensors"
+    return net not in catalog.architectures and (Path(net).is_file() or Path(net).suffix == ".safetensors")
 
 
 def load_file(catalog: Catalog, net: str) -> Saved:
@@ -172,7 +168,7 @@ def load_file(catalog: Catalog, net: str) -> Saved:
     from simulator.errors import FileError
     from simulator.files import load
 
-    if not is_file(net):
+    if not Path(net).is_file():
         known = net in catalog.architectures
         cure = f"train one: simulator train {net} --save {net}.safetensors" if known else "check the path"
         command = click.get_current_context().info_name
@@ -223,7 +219,7 @@ def network_from(
     from simulator.errors import SimulatorError
     from simulator.files import Saved
 
-    if is_file(net):
+    if is_file(catalog, net):
         if input_shape or classes or build_option:
             raise click.UsageError(
                 f"{net} is a saved network: its input, classes and options are in the file; leave them out"

@@ -29,8 +29,6 @@ class SpanType(click.ParamType):
     name = "FIRST:STOP"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        if isinstance(value, tuple):
-            return value
         first, _, stop = value.partition(":")
         if not (first.isdecimal() and stop.isdecimal()):
             self.fail(f"expected two numbers such as 0:64, got {value!r}", param, ctx)

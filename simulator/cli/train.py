@@ -115,7 +115,7 @@ def train(
     data, held_out, start = _prepared(catalog, settings, engine, resumed)
     network = start.network
     if not as_json:
-        name = "trained network" if is_file(settings["net"]) else settings["net"]
+        name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]
         click.echo(f"{name}: {network!r}")
         click.echo(f"{settings['data']}: {len(data)} samples to train on, {len(held_out)} held out")
     history: list[dict[str, Any]] = list(start.info.get("history", []))
@@ -227,7 +227,7 @@ def _prepared(
     net, source = settings["net"], settings["data"]
     shape = settings["input_shape"]
     start = resumed
-    if start is None and is_file(net):
+    if start is None and is_file(catalog, net):
         start = network_from(catalog, net, dtype=settings["dtype"], **_build(settings))
     if start is not None:
         wanted: tuple[int, ...] | None = start.network.input_shape
@@ -253,7 +253,7 @@ def _prepared(
     if len(network.output_shape) != 1 or network.output_shape[0] < classes:
         raise ShapeError(
             f"{net}: expected outputs for the {classes} classes of {source}, got {network.output_shape}; "
-            + ("use other --data" if is_file(net) else f"build it with --classes {classes}")
+            + ("use other --data" if is_file(catalog, net) else f"build it with --classes {classes}")
         )
     train_on, held_out = (data, data.test) if data.test else data.split(settings["held_out"], settings["seed"])
     epoch = None if resumed is None or resumed.epoch is None else replace(resumed.epoch, network=network)

@@ -22,6 +22,16 @@ class Result:
     out: str
     err: str
 
+    @property
+    def complaint(self):
+        """The one line that says what is wrong; click puts lines on the usage before some."""
+        *before, line = self.err.splitlines()
+        assert self.status == 2
+        assert not before or before[0].startswith("Usage: ")
+        assert not any(other.startswith("Error: ") for other in before)
+        assert line.startswith("Error: ")
+        return line.removeprefix("Error: ")
+
     def rows(self):
         """The lines of a table as lists of their cells, numbers without commas."""
         lines = [line.split() for line in self.out.splitlines()]

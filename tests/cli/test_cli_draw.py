@@ -1,0 +1,107 @@
+"""The command that draws: each picture becomes a file, and what cannot be drawn is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator import Dense, Network, save
+
+pytest.importorskip("matplotlib")
+
+PNG, SVG = b"\x89PNG\r\n\x1a\n", b"<?xml"
+
+
+@pytest.mark.parametrize(
+    ("args", "name"),
+    [
+        (["conv1"], "conv1-matrix.png"),
+        (["dense3", "--what", "matrix"], "dense3-matrix.png"),
+        (["relu1"], "relu1-matrix.png"),
+        (["pool2", "--what", "graph", "--sample", "3"], "pool2-graph.png"),
+        (["dense3", "--what", "graph"], "dense3-graph.png"),
+        (["conv1", "--what", "kernel"], "conv1-kernel.png"),
+        (["conv1", "--what", "activations"], "conv1-activations.png"),
+        (["--what", "curve"], "training-curve.png"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_every_picture_of_a_trained_network(args, name, run, trained, folder):
+    result = run("draw", trained, *args)
+    assert (result.status, result.out, result.err) == (0, f"Drew {name}\n", "")
+    assert (folder / name).read_bytes().startswith(PNG)
+    assert [p.name for p in folder.iterdir()] == [name]
+
+
+def test_an_architecture_and_a_vector_graphic(run, folder):
+    small = ("--input", "1x12x12", "-o", "width=0.3", "--data", "xo")
+    result = run("draw", "lenet5", "conv2", *small, "--what", "activations", "--output", "maps.svg")
+    assert (result.status, result.out) == (0, "Drew maps.svg\n")
+    assert (folder / "maps.svg").read_bytes().startswith(SVG)
+
+
+def drawn(run, *args):
+    assert run("draw", *args, "--output", "picture.png").status == 0
+    return Path("picture.png").read_bytes()
+
+
+def test_options_change_the_picture(run, trained):
+    plain = drawn(run, trained, "conv2")
+    assert drawn(run, trained, "conv2") == plain
+    assert drawn(run, trained, "conv2", "--rows", "0:8") != plain
+    assert drawn(run, trained, "conv2", "--columns", "0:30") != plain
+    assert drawn(run, trained, "conv2", "--order", "F") != plain
+    assert drawn(run, trained, "conv2", "--sample", "5") == plain  # it is the same for every sample
+
+
+def test_the_sample_is_one_of_the_data_that_the_network_was_trained_on(run, trained):
+    first = drawn(run, trained, "relu4")
+    assert drawn(run, trained, "relu4", "--data", "xo", "--sample", "0") == first
+    assert drawn(run, trained, "relu4", "--sample", "1") != first
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "expected a layer, got none; name one of: conv1, relu1, pool1, conv2, "),
+        (["conv"], "network: expected a node, got 'conv'; did you mean 'conv"),
+        (["conv1", "--what", "picture"], "'picture' is not one of 'matrix', 'kernel', 'graph', 'activations', 'curve'"),
+        (["conv1", "--output", "conv1.pdf"], "save: expected a file that ends in .png or .svg, got 'conv1.pdf'; "),
+        (["conv1", "--output", "no/conv1.png"], "save: expected an existing folder, got "),
+        (["conv1", "--rows", "5"], "expected two numbers such as 0:64, got '5'"),
+        (["conv1", "--rows", "-1:5"], "expected two numbers such as 0:64, got '-1:5'"),
+        (["conv1", "--rows", "5:5"], "draw conv1 rows: expected a part of 0 to 288, at most 512 long, got 5 to 5"),
+        (["conv1", "--columns", "0:145"], "draw conv1 columns: expected a part of 0 to 144, at most 512 long, got 0"),
+        (["conv1", "--what", "kernel", "--rows", "0:5"], "--rows: expected --what matrix, got --what kernel; leave it"),
+        (["conv1", "--what", "graph", "--order", "C"], "--order: expected --what matrix, got --what graph; leave it"),
+        (["conv1", "--what", "graph"], "draw conv1: expected at most 200 units and 2000 connections, got 432 and 5832"),
+        (["relu1", "--sample", "1000"], "xo: expected a sample from 0 to 999, got 1000; choose one of them"),
+        (["relu1", "--sample", "-1"], "-1 is not in the range x>=0"),
+        (["relu1", "--data", "nothing.npz"], "got nothing.npz, which does not exist; check the path"),
+        (["relu1", "--data", "digitz"], "one of the datasets, got 'digitz'; did you mean 'digits'?"),
+        (["conv1", "--input", "1x28x28"], "is a saved network: its input, classes and options are in the file; leave"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_cannot_be_drawn(args, message, run, trained, folder):
+    assert message in run("draw", trained, *args).complaint
+    assert list(folder.iterdir()) == []
+
+
+def test_data_of_another_shape(run, trained, files, folder):
+    result = run("draw", trained, "relu1", "--data", files / "wide.npz")
+    assert "expected samples of shape (1, 12, 12), got (1, 12, 24); use data of that shape" in result.complaint
+
+
+def test_a_smooth_layer_has_no_matrix(run, folder):
+    result = run("draw", "lenet5-1998", "c1-tanh", "--data", "xo")
+    assert "draw c1-tanh: expected a layer that is piecewise linear, got ScaledTanh()" in result.complaint
+
+
+def test_a_curve_needs_a_history(run, folder):
+    assert run("draw", "lenet5", "--what", "curve").complaint == (
+        "draw curve: expected a network saved while training, got lenet5; simulator train --save PATH makes one"
+    )
+    save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0))
+    assert "expected a network saved while training, got net; " in run("draw", "net", "--what", "curve").complaint

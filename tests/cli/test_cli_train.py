@@ -1,0 +1,526 @@
+"""The command that trains: settings, progress, checkpoints, Ctrl-C, resuming, bad data."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from simulator import Catalog, Conv, CosineDecay, Dense, Network, RandomShift, load, save
+from simulator.cli import cli
+from simulator.training import evaluate, train
+
+SMALL = ("--data", "xo", "--input", "1x12x12", "-o", "width=0.3", "--no-proof")
+KEYS = {
+    "network", "data", "epochs", "seed", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
+    "saved",
+}  # fmt: skip
+
+STOPPING = '''
+from dataclasses import dataclass
+from pathlib import Path
+from simulator import hookimpl
+from simulator_plugins.optimizers.momentum import Momentum
+
+@dataclass(frozen=True)
+class Stopping(Momentum):
+    """Momentum; where there is a file called stop, Ctrl-C is pressed at the step that it names."""
+
+    def step(self, params, grads, state):
+        stop = Path("stop")
+        if stop.exists() and state["step"] == int(stop.read_text()):
+            raise KeyboardInterrupt
+        return super().step(params, grads, state)
+
+@hookimpl
+def register_optimizers(register):
+    register("stopping", Stopping)
+'''
+
+DENSE = '''
+from simulator import Network, hookimpl
+
+def dense(make, input_shape=(1, 12, 12), classes=10, rng=None):
+    """One layer."""
+    return Network.input(input_shape).add(make("dense", classes), name="dense", rng=rng)
+
+@hookimpl
+def register_architectures(register):
+    register("dense", dense, lr=0.5)
+'''
+
+
+@pytest.fixture
+def stopping(folder):
+    (folder / "stopping.py").write_text(STOPPING)
+    return ("-p", "stopping.py")
+
+
+@pytest.fixture
+def dense(folder):
+    (folder / "one_layer.py").write_text(DENSE)
+    return ("-p", "one_layer.py")
+
+
+def assert_same(one, other):
+    """Two checkpoints hold the same weights, optimizer state and random state, to the last bit."""
+    for first, second in (
+        (one.network.params, other.network.params),
+        (one.epoch.optimizer_state, other.epoch.optimizer_state),
+    ):
+        assert first.keys() == second.keys()
+        for name, value in first.items():
+            np.testing.assert_array_equal(value, second[name], strict=True, err_msg=name)
+    assert one.epoch.rng_state == other.epoch.rng_state
+    assert one.epoch.number == other.epoch.number
+
+
+# ---------------------------------------------------------------------- settings
+
+
+def test_without_arguments_it_is_lenet5_on_the_digits():
+    defaults = {p.name: p.default for p in cli.commands["train"].params}
+    wanted = {"net": "lenet5", "data": "digits", "epochs": 20, "batch_size": 32, "optimizer": "momentum", "seed": 0}
+    assert {name: defaults[name] for name in wanted} == wanted
+    assert defaults["engine"] == "scipy"
+    assert defaults["dtype"] == "float32"
+
+
+def test_one_epoch_of_the_default_training(run):
+    pytest.importorskip("sklearn")
+    result = run("train", "--epochs", "1", "--no-proof", "--json")
+    content = json.loads(result.out)
+    assert result.status == 0
+    assert (content["network"], content["data"]) == ("lenet5", "digits")
+    assert content["test_accuracy"] > 0.2  # twice as good as guessing
+
+
+@pytest.mark.slow
+def test_the_default_training(run):
+    pytest.importorskip("sklearn")
+    result = run("train")
+    assert result.status == 0
+    assert float(re.search(r"test accuracy (\d+\.\d+)% on 359 samples", result.out)[1]) > 98
+    assert "All 12 layers that have a matrix equal it" in result.out
+
+
+def test_json_says_what_python_says(run):
+    result = run("train", *SMALL, "--epochs", "2", "--batch-size", "50", "--lr", "0.02", "--seed", "5", "--json")
+    content = json.loads(result.out)
+    assert result.status == 0
+    assert set(content) == KEYS
+
+    catalog = Catalog()
+    train_on, held_out = catalog.load_data("xo", (1, 12, 12)).split(0.2, 5)
+    network = catalog.build("lenet5", (1, 12, 12), 2, 5, width=0.3)
+    optimizer = catalog.create("optimizers", "momentum", lr=CosineDecay(0.02, 2 * 16))
+    *_, last = train(network, train_on, epochs=2, batch_size=50, optimizer=optimizer, augment=RandomShift(2), rng=5)
+    tested = evaluate(last.network, held_out)
+    assert content == {
+        "network": "lenet5",
+        "data": "xo",
+        "epochs": 2,
+        "seed": 5,
+        "train_loss": last.loss,
+        "train_accuracy": last.metrics["accuracy"],
+        "test_loss": tested["loss"],
+        "test_accuracy": tested["accuracy"],
+        "seconds": content["seconds"],
+        "saved": None,
+    }
+    assert content["seconds"] > 0
+
+
+def test_every_setting_arrives(run, files):
+    """Each setting changes the weights that come out, but for the engine and the ways of reporting."""
+    small = ("--data", files / "good.npz", "--epochs", "1", "-o", "width=0.3", "--no-proof")
+
+    def weights(*args):
+        assert run("train", *small, "--save", "net", *args).status == 0
+        return load("net").network.params["dense3.weight"]
+
+    plain = weights()
+    np.testing.assert_array_equal(weights("--engine", "scipy", "--json"), plain)
+    for setting in (
+        ("--optimizer", "sgd"),
+        ("--lr", "0.01"),
+        ("--schedule", "constant"),
+        ("--weight-decay", "0.1"),
+        ("--shift", "0"),
+        ("--held-out", "0.5"),
+        ("--seed", "1"),
+        ("--batch-size", "8"),
+        ("--dtype", "float64"),
+    ):
+        assert not np.array_equal(weights(*setting), plain), setting
+    assert weights("--dtype", "float64").dtype == np.float64
+    assert weights("--classes", "4").shape == (4, 25)
+    assert weights("-o", "width=0.5").shape == (3, 42)
+
+
+def test_what_is_printed(run, trained):
+    result = run("train", *SMALL[:-1], "--epochs", "2", "--save", "net.safetensors")
+    history = load(trained).info["history"]
+    lines = result.out.splitlines()
+    assert result.status == 0
+    assert lines[0] == "lenet5: Network 12 layers, 1500 params: (1, 12, 12) -> (2,)"
+    assert lines[1] == "xo: 800 samples to train on, 200 held out"
+    last = history[-1]
+    assert re.fullmatch(
+        rf"After 2 epochs and \d+\.\d s: train loss {last['loss']:.4f}, test accuracy "
+        rf"{last['validation']['accuracy']:.2%} on 200 samples that it never saw\.",
+        lines[2],
+    )
+    assert "Layer against matrix: the trained network in float64" in lines
+    assert any(line.startswith("All 12 layers that have a matrix equal it") for line in lines)
+    assert lines[-1] == "Saved to net.safetensors. Look at it: simulator evaluate net.safetensors"
+    assert result.err.splitlines() == [
+        f"epoch {e['number']}/2  loss {e['loss']:.4f}  accuracy {e['metrics']['accuracy']:.2%}  "
+        f"test loss {e['validation']['loss']:.4f}  accuracy {e['validation']['accuracy']:.2%}"
+        for e in history
+    ]
+
+
+def test_a_bar_on_a_terminal(run, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    result = run("train", *SMALL, "--epochs", "2")
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", result.err)
+    assert result.status == 0
+    assert re.search(r"epoch 1/2 ━+ 25/25 steps", plain)
+    assert "epoch 3/2" not in plain
+    assert re.findall(r"epoch (\d)/2  loss", plain) == ["1", "2"]
+
+
+def test_one_seed_one_result(run):
+    for name in ("one", "other"):
+        assert run("train", *SMALL, "--epochs", "1", "--save", name).status == 0
+    assert_same(load("one"), load("other"))
+
+
+def test_from_a_saved_network(run, trained):
+    before = load(trained)
+    result = run("train", trained, "--data", "xo", "--epochs", "1", "--no-proof", "--save", "further", "--json")
+    after = load("further")
+    assert result.status == 0
+    assert json.loads(result.out)["network"] == str(trained)
+    assert json.loads(result.out)["train_loss"] < before.info["history"][0]["loss"]
+    assert after.epoch.number == 1
+    assert after.network.param_shapes == before.network.param_shapes
+
+
+def test_a_file_called_like_an_architecture(run):
+    """The architecture keeps its name; where only a file can be meant, it is the file."""
+    assert run("train", *SMALL, "--epochs", "1", "--save", "lenet5").status == 0
+    assert json.loads(run("describe", "lenet5", "--json").out)["totals"]["params"] == 61706
+    assert json.loads(run("describe", "./lenet5", "--json").out)["totals"]["params"] == 1500
+    assert "lenet5 on 200 held-out samples of xo" in run("evaluate", "lenet5").out
+
+
+def test_data_with_a_test_part(run, files):
+    result = run("train", "--data", files / "tested.npz", "-o", "width=0.3", "--epochs", "1", "--no-proof")
+    assert f"{files / 'tested.npz'}: 40 samples to train on, 20 held out" in result.out
+
+
+def test_data_and_network_take_each_others_shape(run, files):
+    """Data that come in one shape only decide the network's; names of classes are kept."""
+    path = files / "good.npz"
+    result = run("train", "--data", path, "-o", "width=0.3", "--epochs", "1", "--no-proof", "--save", "net")
+    saved = load("net")
+    assert result.status == 0
+    assert (saved.network.input_shape, saved.network.output_shape) == ((1, 12, 12), (3,))
+    assert saved.info["classes"] == ["a", "b", "c"]
+
+
+def test_samples_without_space_are_not_moved(run, files, dense):
+    path = files / "flat.npz"
+    result = run("train", "dense", *dense, "--data", path, "--epochs", "2", "--no-proof", "--save", "net", "--json")
+    assert result.status == 0
+    assert load("net").info["settings"]["lr"] == 0.5  # the architecture's own
+    assert json.loads(result.out)["test_accuracy"] > 1 / 3
+
+
+# ---------------------------------------------------------------------- resuming
+
+
+@pytest.mark.parametrize(("step", "epoch"), [(6 + 2, 1), (2 * 6 + 5, 2)])
+def test_interrupted_and_resumed_is_as_if_nothing_had_happened(step, epoch, run, stopping, files, folder):
+    settings = (
+        *stopping, "--optimizer", "stopping", "--weight-decay", "0.01", "--seed", "4", "--data", files / "good.npz",
+        "--batch-size", "8", "--epochs", "3", "-o", "width=0.3", "--no-proof",
+    )  # fmt: skip
+    assert run("train", *settings, "--save", "whole").status == 0
+
+    Path("stop").write_text(str(step))
+    result = run("train", *settings, "--save", "broken")
+    assert result.status == 130
+    assert result.err.splitlines()[-1] == (
+        f"Interrupted: epoch {epoch} is in broken; go on with: simulator train --resume broken"
+    )
+    assert load("broken").epoch.number == epoch
+    assert sorted(p.name for p in folder.iterdir()) == ["broken", "stop", "stopping.py", "whole"]
+
+    result = run("train", *stopping, "--resume", "broken", "--no-proof", "--save", "copy")  # Ctrl-C once more
+    assert result.status == 130
+    assert f"Interrupted: epoch {epoch} is in copy; " in result.err
+    assert_same(load("copy"), load("broken"))
+
+    Path("stop").unlink()
+    result = run("train", *stopping, "--resume", "broken", "--no-proof", "--json")
+    assert result.status == 0
+    assert re.findall(r"epoch (\d)/3", result.err) == [str(n) for n in range(epoch + 1, 4)]
+    assert json.loads(result.out)["epochs"] == 3
+    whole, resumed = load("whole"), load("broken")
+    assert_same(whole, resumed)
+    assert [e["loss"] for e in whole.info["history"]] == [e["loss"] for e in resumed.info["history"]]
+    assert whole.info["settings"] == resumed.info["settings"]
+    assert evaluate_json(run, "whole") == evaluate_json(run, "broken")
+
+
+def evaluate_json(run, name):
+    content = json.loads(run("evaluate", name, "--json").out)
+    content.pop("network")
+    return content
+
+
+def test_interrupted_before_the_first_epoch_is_over(run, stopping):
+    Path("stop").write_text("3")
+    result = run("train", *stopping, *SMALL, "--optimizer", "stopping", "--epochs", "2", "--save", "net", "--json")
+    assert (result.status, result.out) == (130, "")
+    assert result.err == "\nInterrupted: no epoch was finished, so nothing was saved\n"
+    assert not Path("net").exists()
+
+
+def test_interrupted_without_save(run, stopping):
+    Path("stop").write_text("30")
+    result = run("train", *stopping, *SMALL, "--optimizer", "stopping", "--epochs", "2")
+    assert result.status == 130
+    assert "Interrupted: nothing was saved; use --save PATH to keep every finished epoch" in result.err
+
+
+def test_interrupted_while_writing_the_epoch_is_written_after_all(run, monkeypatch):
+    import simulator.files
+
+    written = []
+
+    def interrupted_once(path, network, epoch, **others):
+        written.append(epoch.number)
+        if written == [1, 2]:
+            raise KeyboardInterrupt
+        save(path, network, epoch=epoch, **others)
+
+    monkeypatch.setattr(simulator.files, "save", interrupted_once)
+    result = run("train", *SMALL, "--epochs", "3", "--save", "net")
+    assert result.status == 130
+    assert written == [1, 2, 2]
+    assert "Interrupted: epoch 2 is in net; " in result.err
+    assert (load("net").epoch.number, len(load("net").info["history"])) == (2, 2)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_ctrl_c_in_earnest(shell, files, run):
+    settings = ("--data", files / "good.npz", "-o", "width=0.3", "--epochs", "100000", "--no-proof")
+    process = shell("train", *settings, "--save", "net")
+    assert process.stderr.readline().startswith("epoch      1/100000  loss ")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    number = int(re.fullmatch(r"Interrupted: epoch (\d+) is in net; .*", err.splitlines()[-1])[1])
+    assert "Traceback" not in err
+    assert load("net").epoch.number == number >= 1
+    assert run("evaluate", "net").status == 0
+
+
+def test_resuming_a_finished_run(run, trained):
+    result = run("train", "--resume", trained, "--no-proof", "--json")
+    content, last = json.loads(result.out), load(trained).info["history"][-1]
+    assert (result.status, result.err) == (0, "")
+    assert (content["epochs"], content["train_loss"]) == (2, last["loss"])
+    assert content["test_accuracy"] == last["validation"]["accuracy"]
+    result = run("train", "--resume", trained, "--no-proof", "--save", "elsewhere")
+    assert result.status == 0
+    assert "Saved to elsewhere." in result.out
+    assert_same(load("elsewhere"), load(trained))
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        (["--epochs", "5"], "'--epochs'"),
+        (["--data", "xo"], "'--data'"),
+        (["--lr", "0.1"], "'--lr'"),
+        (["--input", "1x12x12"], "'--input'"),
+        (["-o", "width=0.3"], "'-o' / '--option'"),
+        (["--classes", "2"], "'--classes'"),
+        (["--dtype", "float32"], "'--dtype'"),
+        (["--optimizer", "sgd"], "'--optimizer'"),
+        (["lenet5"], "'[NET]'"),
+    ],
+    ids=str,
+)
+def test_resuming_refuses_other_settings(setting, name, run, trained):
+    message = run("train", "--resume", trained, *setting).complaint
+    assert f"--resume goes on with the settings of that run; leave out {name}, or start a new run" in message
+
+
+def test_resuming_with_another_engine(run, stopping):
+    Path("stop").write_text("30")
+    Path("counting.py").write_text(
+        "from pathlib import Path\n"
+        "from simulator import SciPyEngine, hookimpl\n"
+        "class Counting(SciPyEngine):\n"
+        "    'Leaves a trace.'\n"
+        "    def grad(self, *args):\n"
+        "        Path('used').touch()\n"
+        "        return super().grad(*args)\n"
+        "@hookimpl\n"
+        "def register_engines(register):\n"
+        "    register('counting', Counting)\n"
+    )
+    settings = (*stopping, "-p", "counting.py", "--no-proof")
+    assert run("train", *settings, *SMALL, "--optimizer", "stopping", "--epochs", "2", "--save", "net").status == 130
+    Path("stop").unlink()
+    assert not Path("used").exists()
+    assert run("train", *settings, "--resume", "net", "--engine", "counting").status == 0
+    assert Path("used").exists()
+
+
+def test_only_a_checkpoint_can_be_resumed(run, trained):
+    saved = load(trained)
+    save("weights", saved.network)
+    assert (
+        "expected a checkpoint of simulator train, got a network without one, weights; start from its"
+        in run("train", "--resume", "weights").complaint
+    )
+    settings = {name: value for name, value in saved.info["settings"].items() if name != "seed"}
+    save("older", saved.network, info={**saved.info, "settings": settings}, epoch=saved.epoch)
+    assert (
+        "resume: expected the settings of a run, got none for seed in older; train anew"
+        in run("train", "--resume", "older").complaint
+    )
+    assert "got nothing, which does not exist" in run("train", "--resume", "nothing").complaint
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--epochs", "0"], "0 is not in the range x>=1"),
+        (["--epochs", "-3"], "-3 is not in the range x>=1"),
+        (["--epochs", "many"], "'many' is not a valid integer"),
+        (["--batch-size", "0"], "0 is not in the range x>=1"),
+        (["--lr", "0"], "0.0 is not in the range x>0"),
+        (["--lr", "-1"], "-1.0 is not in the range x>0"),
+        (["--lr", "nan"], "'--lr': expected a finite number, got 'nan'"),
+        (["--lr", "inf"], "'--lr': expected a finite number, got 'inf'"),
+        (["--weight-decay", "-1"], "-1.0 is not in the range x>=0"),
+        (["--weight-decay", "nan"], "'--weight-decay': expected a finite number, got 'nan'"),
+        (["--shift", "-1"], "-1 is not in the range x>=0"),
+        (
+            ["--shift", "12"],
+            "train --shift: expected less than 12 sites, the shortest side of the samples, got 12; use",
+        ),
+        (["--held-out", "0"], "0.0 is not in the range 0<x<1"),
+        (["--held-out", "1"], "1.0 is not in the range 0<x<1"),
+        (["--held-out", "nan"], "'--held-out': expected a finite number, got 'nan'"),
+        (["--held-out", "1e-6"], "data split: expected samples on both sides, got 1000 and 0 of 1000"),
+        (["--seed", "-1"], "-1 is not in the range x>=0"),
+        (["--classes", "1"], "lenet5: expected outputs for the 2 classes of xo, got (1,); build it with --classes 2"),
+        (["--optimizer", "momentun"], "one of the optimizers, got 'momentun'; did you mean 'momentum'?"),
+        (["--engine", "cupy"], "one of the engines, got 'cupy'; choose one of: "),
+        (["--lr", "1e6"], "train: expected a finite loss, got nan at step 3 of epoch 1; use a smaller learning rate"),
+        (["--save", "no/such/folder"], "save: expected an existing folder, got "),
+        (["--save", "."], "save: expected the name of a file, got the folder .; add a name such as net.safetensors"),
+        (["--input", "1x4x4"], "data xo: expected a shape (1, height, width) of at least 8 x 8, got (1, 4, 4)"),
+        (["--input", "1x9x9"], "lenet5: expected an input (channels, height, width) of at least 12 x 12"),
+        (["--input", "3x12x12"], "data xo: expected a shape (1, height, width) of at least 8 x 8, got (3, 12, 12)"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_settings(args, message, run):
+    assert message in run("train", *SMALL, "--epochs", "1", *args).complaint
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nan.npz", "expected finite numbers, got 1 NaN or infinite ones, the first in sample 7; clean the data"),
+        ("infinite.npz", "expected finite numbers, got 1 NaN or infinite ones, the first in sample 8; clean the data"),
+        ("empty.npz", "expected as many targets as samples, and at least one, got 0 and 0; check the file"),
+        ("shorter.npz", "expected as many targets as samples, and at least one, got 60 and 5; check the file"),
+        ("beyond.npz", "expected labels from 0 to 1, got 0 to 2; correct the labels or name more classes"),
+        ("negative.npz", "expected labels from 0 to 1, got -1 to 1; correct the labels"),
+        ("alone.npz", "data split: expected samples on both sides, got 1 and 0 of 1"),
+        ("real.npz", "real.npz: expected an integer label for each sample, got other targets; "),
+        ("flat.npz", "lenet5: expected an input (channels, height, width) of at least 12 x 12, got (144,)"),
+        ("damaged.npz", "damaged.npz: expected a whole file from numpy.savez"),
+        ("notes.txt", "notes.txt: expected one data set that reads it, got none; name the "),
+        ("nothing.npz", "which does not exist; check the path"),
+    ],
+)
+def test_bad_data(name, message, run, files):
+    result = run("train", "--data", files / name, "-o", "width=0.3", "--epochs", "1")
+    assert message in result.complaint
+    assert result.out == ""
+
+
+def test_unknown_data_is_answered_with_the_nearest(run):
+    assert "one of the datasets, got 'digitz'; did you mean 'digits'?" in run("train", "--data", "digitz").complaint
+    assert "data npz: expected a path, got none; write npz:PATH" in run("train", "--data", "npz").complaint
+    assert "data xo: expected no path, got here; write just xo" in run("train", "--data", "xo:here").complaint
+
+
+def test_data_of_another_shape(run, files, trained):
+    path = files / "wide.npz"
+    assert (
+        "expected samples of shape (1, 16, 16), got (1, 12, 24); leave --input out"
+        in run("train", "--data", path, "--input", "1x16x16").complaint
+    )
+    assert "expected samples of shape (1, 12, 12), got (1, 12, 24)" in run("train", trained, "--data", path).complaint
+
+
+def test_signals_are_not_moved_out_of_sight(run, files, dense):
+    path = files / "signal.npz"
+    message = run("train", "dense", *dense, "--data", path).complaint
+    assert "expected less than 1 sites, the shortest side of the samples, got 2; use --shift 0" in message
+    assert run("train", "dense", *dense, "--data", path, "--shift", "0", "--epochs", "1").status == 0
+
+
+def test_a_saved_network_with_too_few_outputs(run, files, trained):
+    path = files / "good.npz"
+    message = run("train", trained, "--data", path).complaint
+    assert f"expected outputs for the 3 classes of {path}, got (2,); use other --data" in message
+
+
+def test_a_network_that_ends_in_pictures(run):
+    save("pictures", Network.sequential((1, 12, 12), [Conv(2, kernel=3)], rng=0))
+    assert (
+        "expected outputs for the 2 classes of xo, got (2, 10, 10); use other"
+        in run("train", "pictures", "--data", "xo").complaint
+    )
+
+
+def test_the_folder_vanishes(run, folder, monkeypatch):
+    import simulator.files
+
+    def vanishing(path, *args, **others):
+        path.parent.rmdir()
+        save(path, *args, **others)
+
+    (folder / "there").mkdir()
+    monkeypatch.setattr(simulator.files, "save", vanishing)
+    result = run("train", *SMALL, "--epochs", "1", "--save", "there/net")
+    assert "save: expected an existing folder, got " in result.complaint
+
+
+def test_one_class_is_enough(run, folder):
+    np.savez("one.npz", inputs=np.ones((8, 1, 12, 12)), targets=np.zeros(8, int))
+    save("dense", Network.sequential((1, 12, 12), [Dense(1)], rng=0))
+    assert run("train", "dense", "--data", "one.npz", "--epochs", "1", "--no-proof").status == 0

@@ -1,0 +1,247 @@
+"""Commands that use a trained network: evaluate and predict."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from simulator import Catalog, Conv, Dense, Network, load, save
+from simulator.training import evaluate
+
+WRAPPED = '''
+from simulator import Dataset, hookimpl
+from simulator_plugins.datasets.xo import xo
+
+def wrapped(shape=None):
+    """X and O by the name of the network's input, the last 20 to test on."""
+    data = xo(shape)
+    last = data.take(slice(80, 100))
+    test = Dataset({"input": last.inputs}, last.targets, data.classes)
+    return Dataset({"input": data.inputs[:80]}, data.targets[:80], data.classes, test)
+
+@hookimpl
+def register_datasets(register):
+    register("wrapped", wrapped)
+'''
+
+
+@pytest.fixture(scope="module")
+def held_out():
+    """The samples that the training of the `trained` network left out."""
+    return Catalog().load_data("xo", (1, 12, 12)).split(0.2, 0)[1]
+
+
+# ---------------------------------------------------------------------- evaluate
+
+
+def test_evaluate_says_what_python_says(run, trained, held_out):
+    result = run("evaluate", trained, "--json")
+    content = json.loads(result.out)
+    network = load(trained).network
+    predicted = network.predict(held_out.inputs).argmax(axis=1)
+    assert (result.status, result.err) == (0, "")
+    assert content == {
+        "network": str(trained),
+        "samples": 200,
+        **evaluate(network, held_out),
+        "classes": ["X", "O"],
+        "confusion": [
+            [int(np.sum((held_out.targets == truth) & (predicted == guess))) for guess in (0, 1)] for truth in (0, 1)
+        ],
+    }
+    assert content["accuracy"] == (content["confusion"][0][0] + content["confusion"][1][1]) / 200
+    assert content["accuracy"] > 0.85
+
+
+def test_evaluate_prints_the_confusion(run, trained):
+    result = run("evaluate", trained)
+    content = json.loads(run("evaluate", trained, "--json").out)
+    rows = result.rows()
+    assert (result.status, result.err) == (0, "")
+    assert result.out.splitlines()[0] == (
+        f"{trained} on 200 held-out samples of xo: loss {content['loss']:.4f}, accuracy {content['accuracy']:.2%}"
+    )
+    assert "Confusion matrix: rows are the truth, columns the prediction" in result.out
+    assert [rows["X"], rows["O"]] == [list(map(str, counts)) for counts in content["confusion"]]
+
+
+def test_evaluate_all_samples(run, trained):
+    data = Catalog().load_data("xo", (1, 12, 12))
+    content = json.loads(run("evaluate", trained, "--all", "--json").out)
+    assert content["samples"] == 1000
+    assert content["accuracy"] == evaluate(load(trained).network, data)["accuracy"]
+    assert "on 1000 samples of xo: loss" in run("evaluate", trained, "--all").out
+
+
+def test_evaluate_on_other_data(run, files):
+    path = files / "tested.npz"
+    assert run("train", "--data", files / "good.npz", "-o", "width=0.3", "--epochs", "1", "--save", "net").status == 0
+    assert f"net on 20 test samples of {path}" in run("evaluate", "net", "--data", path).out
+    assert f"net on 60 samples of {path}" in run("evaluate", "net", "--data", path, "--all").out
+    assert f"net on 12 held-out samples of {files / 'good.npz'}" in run("evaluate", "net").out
+    both = [json.loads(run("evaluate", "net", "--data", files / n, "--all", "--json").out) for n in ("good.npz", path)]
+    assert both[0].pop("classes") == ["a", "b", "c"]
+    assert both[1].pop("classes") == ["0", "1", "2"]
+    assert both[0] == both[1]
+
+
+def test_a_class_that_is_never_predicted_is_a_row_of_dots(run):
+    network = Network.sequential((1, 12, 12), [Dense(3)], rng=0)
+    bias = np.array([0, 0, 1e3])
+    save("stubborn", network.with_params({"dense1.weight": np.zeros((3, 144)), "dense1.bias": bias}))
+    result = run("evaluate", "stubborn", "--data", "xo")
+    assert result.rows()["O"] == [".", ".", "500"]
+    content = json.loads(run("evaluate", "stubborn", "--data", "xo", "--json").out)
+    assert content["classes"] == ["X", "O", "2"]
+    assert content["confusion"] == [[0, 0, 500], [0, 0, 500], [0, 0, 0]]
+
+
+def test_classes_may_have_any_name(run):
+    names = ["[b]", ":smile:"]
+    rng = np.random.default_rng(0)
+    np.savez("odd.npz", inputs=rng.random((20, 1, 12, 12)), targets=np.arange(20) % 2, classes=names)
+    save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0))
+    assert set(names) <= set(run("evaluate", "net", "--data", "odd.npz").rows())
+
+
+def test_data_by_the_name_of_the_input(run, folder):
+    (folder / "wrapped.py").write_text(WRAPPED)
+    plugin = ("-p", "wrapped.py")
+    save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0))
+    content = json.loads(run("evaluate", "net", *plugin, "--data", "wrapped", "--all", "--json").out)
+    first = Catalog().load_data("xo", (1, 12, 12)).take(slice(0, 100))
+    assert content["samples"] == 100
+    assert content["loss"] == pytest.approx(evaluate(load("net").network, first)["loss"], rel=1e-6)
+    assert content["accuracy"] == evaluate(load("net").network, first)["accuracy"]
+
+
+# ---------------------------------------------------------------------- predict
+
+
+def test_predict_says_what_python_says(run, trained, held_out):
+    result = run("predict", trained, "--json")
+    content = json.loads(result.out)
+    probabilities = softmax(load(trained).network.predict(held_out.inputs[:10]).astype(float), axis=1)
+    assert (result.status, result.err) == (0, "")
+    assert content["network"] == str(trained)
+    assert content["predictions"] == [
+        {
+            "sample": i,
+            "prediction": "XO"[probabilities[i].argmax()],
+            "probability": probabilities[i].max(),
+            "truth": "XO"[held_out.targets[i]],
+        }
+        for i in range(10)
+    ]
+
+
+def test_predict_prints_the_chosen_samples(run, trained):
+    chosen = ("--sample", "199", "--sample", "3")
+    result = run("predict", trained, *chosen)
+    rows = json.loads(run("predict", trained, *chosen, "--json").out)["predictions"]
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith(f"{trained} on held-out samples of xo\n")
+    assert [row["sample"] for row in rows] == [199, 3]
+    for row in rows:
+        assert result.rows()[str(row["sample"])] == [row["prediction"], row["truth"], f"{row['probability']:.2%}"]
+
+
+def test_predict_all_counts_from_the_first_sample(run, trained):
+    data = Catalog().load_data("xo", (1, 12, 12))
+    (row,) = json.loads(run("predict", trained, "--all", "--sample", "999", "--json").out)["predictions"]
+    assert row["truth"] == "XO"[data.targets[999]]
+
+
+def test_predict_on_data_with_other_classes(run, trained, files):
+    """The network answers in its own words, the truth is in those of the data."""
+    rows = json.loads(run("predict", trained, "--data", files / "good.npz", "--json").out)["predictions"]
+    assert {row["prediction"] for row in rows} <= {"X", "O"}
+    assert [row["truth"] for row in rows] == list("abcabcabca")
+
+
+def test_predict_without_labels(run, trained, files):
+    rows = json.loads(run("predict", trained, "--data", files / "real.npz", "--json").out)["predictions"]
+    assert [row["truth"] for row in rows] == [None] * 10
+    assert run("predict", trained, "--data", files / "real.npz").rows()["0"][0] in "XO"
+
+
+def test_predict_with_a_network_of_unnamed_classes(run, files):
+    save("net", Network.sequential((1, 12, 12), [Dense(5)], rng=0))
+    rows = json.loads(run("predict", "net", "--data", files / "real.npz", "--json").out)["predictions"]
+    logits = load("net").network.predict(np.load(files / "real.npz")["inputs"][:10])
+    assert [row["prediction"] for row in rows] == [str(label) for label in logits.argmax(axis=1)]
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_only_files_of_trained_networks(command, run, files):
+    assert run(command, "lenet5").complaint == (
+        f"{command}: expected the file of a trained network, got 'lenet5'; train one: simulator train lenet5 --save "
+        "lenet5.safetensors"
+    )
+    for name in ("nothing", "nothing.safetensors"):
+        assert run(command, name).complaint == (
+            f"{command}: expected the file of a trained network, got {name!r}; check the path"
+        )
+    assert "it is damaged or of another kind" in run(command, files / "damaged.safetensors").complaint
+    assert "Missing argument 'NET'" in run(command).complaint
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nan.npz", "expected finite numbers, got 1 NaN or infinite ones"),
+        ("empty.npz", "expected as many targets as samples, and at least one"),
+        ("wide.npz", "wide.npz: expected samples of shape (1, 12, 12), got (1, 12, 24); use data of that shape"),
+        ("nothing.npz", "which does not exist; check the path"),
+    ],
+)
+def test_bad_data(command, name, message, run, files, trained):
+    assert message in run(command, trained, "--data", files / name).complaint
+
+
+def test_labels_that_the_network_does_not_know(run, files, trained):
+    message = run("evaluate", trained, "--data", files / "good.npz").complaint
+    assert message.startswith("cross-entropy: expected labels from 0 to 1, got 0 to 2; ")
+    message = run("evaluate", trained, "--data", files / "real.npz").complaint
+    assert "real.npz: expected an integer label for each sample, got other targets; for those use " in message
+
+
+def test_data_that_nobody_named(run, files):
+    save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0))
+    assert run("evaluate", "net").complaint == (
+        "the file does not say what the network was trained on; name the data with --data"
+    )
+    save("net", load("net").network, info={"settings": "none"})
+    assert "name the data with --data" in run("predict", "net").complaint
+    save("net", load("net").network, info={"settings": {"data": "xo"}})
+    assert "net on 1000 samples of xo" in run("evaluate", "net").out
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_a_network_that_ends_in_pictures(command, run):
+    save("pictures", Network.sequential((1, 12, 12), [Conv(2, kernel=3)], rng=0))
+    message = run(command, "pictures", "--data", "xo").complaint
+    assert message.startswith(f"{command}: expected a network with one output per class, got the shape (2, 10, 10); ")
+
+
+def test_samples_that_are_not_there(run, trained):
+    assert run("predict", trained, "--sample", "0", "--sample", "200").complaint == (
+        "predict: expected a sample from 0 to 199, got 200; choose one of them"
+    )
+    assert "-1 is not in the range x>=0" in run("predict", trained, "--sample", "-1").complaint
+
+
+def test_moved_data_are_missed(run, files, folder):
+    path = Path("mine.npz")
+    path.write_bytes((files / "good.npz").read_bytes())
+    assert run("train", "--data", path, "-o", "width=0.3", "--epochs", "1", "--no-proof", "--save", "net").status == 0
+    path.unlink()
+    assert "got mine.npz, which does not exist; check the path" in run("evaluate", "net").complaint
