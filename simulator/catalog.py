@@ -260,7 +260,7 @@ class Catalog:
             inspect.signature(entry.object).bind(*args, **options)
         except TypeError as error:
             raise ShapeError(
-                f"{entry.name}: expected the arguments {inspect.signature(entry.object)}, got {error}; correct the call"
+                f"{entry.name}: expected the arguments {inspect.signature(entry.object)}, but {error}; correct the call"
             ) from None
         return entry.object(*args, **options)
 
@@ -320,9 +320,18 @@ class Catalog:
         if classes < 1:
             raise ShapeError(f"{name}: expected at least one class, got {classes}; give a positive number")
         generator = None if rng is None else as_rng(rng)
-        network = self._call(
-            entry, self.make, input_shape=tuple(input_shape), classes=classes, rng=generator, **options
-        )
+        try:
+            network = self._call(
+                entry, self.make, input_shape=tuple(input_shape), classes=classes, rng=generator, **options
+            )
+        except (SimulatorError, MemoryError, OverflowError):
+            raise
+        except Exception as error:
+            given = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
+            raise PluginError(
+                f"plugin {entry.plugin.name}, architecture {name}: expected to build with {given}, got "
+                f"{type(error).__name__}: {error}; correct the options, or mend the plugin"
+            ) from error
         if not isinstance(network, Network):
             raise PluginError(
                 f"plugin {entry.plugin.name}, architecture {name}: expected a Network, got {type(network).__name__}; "
@@ -439,7 +448,7 @@ def _found(plugin: Any) -> tuple[Any, Plugin]:
         return importlib.import_module(str(plugin)), Plugin(str(plugin), f"module {plugin}")
     except PluginError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"plugin {plugin}: expected a module that can be imported, got {type(error).__name__}: {error}; mend it, "
             "or install what it needs"

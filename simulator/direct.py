@@ -1,4 +1,4 @@
-"""Every matrix layer computed without its matrix: the other side of the proof.
+"""The core's layers computed without their matrices: the other side of the proof.
 
 Nothing here knows of patterns and window tables. A picture is padded with `numpy.pad`; a loop over the taps of the
 kernel adds up strided views of it, as a textbook does. A plugin proves a layer of its own by registering a direct
@@ -14,30 +14,47 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from simulator.layers import AveragePool, Conv, ConvTranspose, Dense, LocallyConnected, Pad, Sparse, Subsample
+from simulator.errors import ShapeError
+from simulator.layers import (
+    Add,
+    AveragePool,
+    Concatenate,
+    Conv,
+    ConvTranspose,
+    Dense,
+    Flatten,
+    LeakyReLU,
+    LocallyConnected,
+    MaxPool,
+    Pad,
+    ReLU,
+    Reshape,
+    Sparse,
+    Subsample,
+)
 
 __all__ = ["direct"]
 
-Triple = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+Triple = tuple[np.ndarray, Any, np.ndarray | None]
 
 
 @functools.singledispatch
-def direct(layer: Any, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Triple:
-    """Compute a matrix layer without its matrix.
+def direct(layer: Any, x: Any, weight: Any, dy: np.ndarray) -> Triple:
+    """Compute a layer without its matrix.
 
     Parameters
     ----------
-    layer : MatrixLayer
+    layer : Layer
         Its type chooses the computation.
-    x : numpy.ndarray, (channels, *space, batch)
-        Input.
-    weight : numpy.ndarray
-        In the layer's own layout.
+    x : numpy.ndarray, (channels, *space, batch), or a tuple of them
+        The input, or the inputs of a layer that takes several.
+    weight : numpy.ndarray or None
+        In the layer's own layout; None for a layer that is no fixed matrix.
     dy : numpy.ndarray, (out_channels, *out_space, batch)
         Gradient of the loss with respect to the output.
 
@@ -45,16 +62,25 @@ def direct(layer: Any, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Tri
     -------
     y : numpy.ndarray
         The output without bias.
-    dx : numpy.ndarray
-        Gradient with respect to the input.
+    dx : numpy.ndarray, or a tuple of them
+        Gradient with respect to each input.
     dweight : numpy.ndarray or None
-        Gradient with respect to the weight; None if it is fixed.
+        Gradient with respect to the weight; None where it is not trained.
+
+    Raises
+    ------
+    ShapeError
+        If `dy` does not have the size that the field's formula gives.
     """
     raise NotImplementedError(f"no direct computation for {type(layer).__name__}")
 
 
 def _per_axis(value: Any, ndim: int) -> tuple[int, ...]:
     return (int(value),) * ndim if isinstance(value, (int, np.integer)) else tuple(value)
+
+
+def _pair(padding: Any) -> tuple[int, int]:
+    return (int(padding),) * 2 if isinstance(padding, (int, np.integer)) else (padding[0], padding[1])
 
 
 @dataclass(frozen=True)
@@ -71,22 +97,36 @@ class _Slide:
     value: float = 0.0
 
     @classmethod
-    def over(cls, layer: Any, kernel: Any, stride: Any, space: Sequence[int], out_space: Sequence[int]) -> _Slide:
+    def over(cls, layer: Any, kernel: Any, stride: Any, space: Sequence[int], ceil: bool = False) -> _Slide:
+        """Work out from the formulas where the picture begins and how many windows there are."""
         ndim = len(space)
         k, s, d = (_per_axis(v, ndim) for v in (kernel, stride, layer.dilation))
-        padding = layer.padding
-        if isinstance(padding, str):
-            total = [
-                max(0, (o - 1) * b + (a - 1) * c + 1 - n)
-                for n, o, a, b, c in zip(space, out_space, k, s, d, strict=True)
-            ]
-            begin = {"valid": [0] * ndim, "same_lower": [(t + 1) // 2 for t in total]}.get(
-                padding, [t // 2 for t in total]
-            )
-        else:
-            begin = [p if isinstance(p, (int, np.integer)) else p[0] for p in _per_axis(padding, ndim)]
+        begin, out = [], []
+        for axis, n in enumerate(space):
+            extent = (k[axis] - 1) * d[axis] + 1
+            if isinstance(layer.padding, str) and layer.padding != "valid":
+                count = math.ceil(n / s[axis])
+                total = max(0, (count - 1) * s[axis] + extent - n)
+                first = math.ceil(total / 2) if layer.padding == "same_lower" else total // 2
+            else:
+                first, last = (0, 0) if layer.padding == "valid" else _pair(_per_axis(layer.padding, ndim)[axis])
+                room = (n + first + last - extent) / s[axis]
+                count = (math.ceil(room) if ceil else math.floor(room)) + 1
+                if ceil and (count - 1) * s[axis] >= n + first:
+                    count -= 1
+            begin.append(first)
+            out.append(count)
         mode = getattr(layer, "padding_mode", "constant")
-        return cls(k, s, d, tuple(begin), tuple(space), tuple(out_space), mode, getattr(layer, "pad_value", 0.0))
+        return cls(k, s, d, tuple(begin), tuple(space), tuple(out), mode, getattr(layer, "pad_value", 0.0))
+
+    def matching(self, dy: np.ndarray) -> _Slide:
+        """This, or a `ShapeError` if there are not as many windows as `dy` has sites."""
+        if dy.shape[1:-1] != self.out_space:
+            raise ShapeError(
+                f"direct: expected {self.out_space} windows by the formula, got {dy.shape[1:-1]} output sites; the "
+                "layer's output_shape is wrong"
+            )
+        return self
 
     @property
     def widths(self) -> list[tuple[int, int]]:
@@ -177,7 +217,7 @@ def _full(
 
 @direct.register
 def _conv(layer: Conv, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Triple:
-    slide = _Slide.over(layer, layer.kernel, layer.stride, x.shape[1:-1], dy.shape[1:-1])
+    slide = _Slide.over(layer, layer.kernel, layer.stride, x.shape[1:-1]).matching(dy)
     outs, ins = _pairs(layer, len(dy), len(x))
     full = _full(weight, outs, ins, (len(dy), len(x)), slide.kernel)
     flipped = tuple(range(2, full.ndim)) if layer.flip else ()
@@ -187,7 +227,7 @@ def _conv(layer: Conv, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Tri
 
 @direct.register
 def _locally_connected(layer: LocallyConnected, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Triple:
-    slide = _Slide.over(layer, layer.kernel, layer.stride, x.shape[1:-1], dy.shape[1:-1])
+    slide = _Slide.over(layer, layer.kernel, layer.stride, x.shape[1:-1]).matching(dy)
     outs, ins = _pairs(layer, len(dy), len(x))
     full = _full(weight, outs, ins, (len(dy), len(x)), (*slide.kernel, *slide.out_space))
     y, dx, dfull = _correlate(slide, x, full, dy)
@@ -197,7 +237,16 @@ def _locally_connected(layer: LocallyConnected, x: np.ndarray, weight: np.ndarra
 @direct.register
 def _conv_transpose(layer: ConvTranspose, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Triple:
     # The convolution from this layer's output to its input, with forward and backward exchanged.
-    slide = _Slide.over(layer, layer.kernel, layer.stride, dy.shape[1:-1], x.shape[1:-1])
+    slide = replace(_Slide.over(layer, layer.kernel, layer.stride, dy.shape[1:-1]), out_space=x.shape[1:-1])
+    extra = _per_axis(layer.output_padding, x.ndim - 2)
+    pads = [_pair(p) for p in _per_axis(layer.padding, x.ndim - 2)]
+    formula = tuple(
+        (n - 1) * s - sum(p) + d * (k - 1) + e + 1
+        for n, s, p, d, k, e in zip(
+            slide.out_space, slide.stride, pads, slide.dilation, slide.kernel, extra, strict=True
+        )
+    )
+    replace(slide, out_space=formula).matching(dy)
     outs, ins = _pairs(layer, len(x), len(dy))
     full = _full(weight, outs, ins, (len(x), len(dy)), slide.kernel)
     dx, y, dfull = _correlate(slide, dy, full, x)
@@ -207,9 +256,10 @@ def _conv_transpose(layer: ConvTranspose, x: np.ndarray, weight: np.ndarray, dy:
 def _pool_slide(layer: Any, x: np.ndarray, dy: np.ndarray) -> _Slide:
     space = x.shape[1:-1]
     if layer.kernel == "global":
-        return _Slide(space, space, (1,) * len(space), (0,) * len(space), space, dy.shape[1:-1])
+        ones = (1,) * len(space)
+        return _Slide(space, ones, ones, (0,) * len(space), space, ones).matching(dy)
     stride = layer.kernel if layer.stride is None else layer.stride
-    return _Slide.over(layer, layer.kernel, stride, space, dy.shape[1:-1])
+    return _Slide.over(layer, layer.kernel, stride, space, layer.ceil).matching(dy)
 
 
 def _sums(slide: _Slide, x: np.ndarray, scaled_dy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -248,20 +298,21 @@ def _average(layer: AveragePool, x: np.ndarray, weight: np.ndarray, dy: np.ndarr
 def _padding_ends(layer: Any, slide: _Slide) -> list[int]:
     if isinstance(layer.padding, str):
         return [end for _, end in slide.widths]
-    return [p if isinstance(p, (int, np.integer)) else p[1] for p in _per_axis(layer.padding, len(slide.space))]
+    return [_pair(p)[1] for p in _per_axis(layer.padding, len(slide.space))]
 
 
 @direct.register
 def _pad_layer(layer: Pad, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Triple:
     ndim = x.ndim - 2
-    widths = [(p, p) if isinstance(p, (int, np.integer)) else (p[0], p[1]) for p in _per_axis(layer.padding, ndim)]
+    widths = [_pair(p) for p in _per_axis(layer.padding, ndim)]
     return _pad(x, widths, layer.mode, layer.pad_value), _unpad(dy, widths, layer.mode, x.shape[1:-1]), None
 
 
 @direct.register
 def _dense(layer: Dense, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Triple:
     flat = x.reshape(-1, x.shape[-1])
-    return np.einsum("oi,ib->ob", weight, flat), np.einsum("oi,ob->ib", weight, dy), np.einsum("ob,ib->oi", dy, flat)
+    dx = np.einsum("oi,ob->ib", weight, dy).reshape(x.shape)
+    return np.einsum("oi,ib->ob", weight, flat), dx, np.einsum("ob,ib->oi", dy, flat)
 
 
 @direct.register
@@ -274,3 +325,50 @@ def _sparse(layer: Sparse, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) ->
         dx[col] += weight[tie] * flat_dy[row]
         dw[tie] += math.fsum(flat_dy[row] * flat[col])
     return y.reshape(dy.shape), dx.reshape(x.shape), dw
+
+
+# Layers that choose their matrix by the input.
+
+
+@direct.register
+def _max_pool(layer: MaxPool, x: np.ndarray, weight: None, dy: np.ndarray) -> Triple:
+    slide = _pool_slide(layer, x, dy)
+    padded = _pad(x, slide.widths, "constant", -np.inf)
+    seen = np.stack([padded[:, *view] for _, view in slide.taps()])  # (taps, channels, *out_space, batch)
+    largest = seen.argmax(axis=0)
+    dpadded = np.zeros_like(padded)
+    for number, (_, view) in enumerate(slide.taps()):
+        dpadded[:, *view] += np.where(largest == number, dy, 0)
+    return seen.max(axis=0), slide.unpad(dpadded), None
+
+
+@direct.register
+def _relu(layer: ReLU, x: np.ndarray, weight: None, dy: np.ndarray) -> Triple:
+    return (x + abs(x)) / 2, np.where(x > 0, dy, 0), None
+
+
+@direct.register
+def _leaky_relu(layer: LeakyReLU, x: np.ndarray, weight: None, dy: np.ndarray) -> Triple:
+    return np.where(x > 0, x, layer.slope * x), np.where(x > 0, dy, layer.slope * dy), None
+
+
+@direct.register(Flatten)
+@direct.register(Reshape)
+def _reshape(layer: Any, x: np.ndarray, weight: None, dy: np.ndarray) -> Triple:
+    return x.reshape(dy.shape), dy.reshape(x.shape), None
+
+
+@direct.register
+def _add(layer: Add, x: tuple[np.ndarray, ...], weight: None, dy: np.ndarray) -> Triple:
+    return np.sum(np.stack(x), axis=0), tuple(dy for _ in x), None
+
+
+@direct.register
+def _concatenate(layer: Concatenate, x: tuple[np.ndarray, ...], weight: None, dy: np.ndarray) -> Triple:
+    y, dx, start = np.empty_like(dy), [], 0
+    for part in x:
+        channels = slice(start, start + len(part))
+        y[channels] = part
+        dx.append(dy[channels])
+        start = channels.stop
+    return y, tuple(dx), None

@@ -14,8 +14,8 @@ import numpy as np
 
 from simulator.direct import direct
 from simulator.errors import ShapeError
-from simulator.layers import FunctionLayer, MatrixLayer
-from simulator.matrix import TiedMatrix
+from simulator.layers import FunctionLayer, Layer, MatrixLayer
+from simulator.matrix import LARGEST_CSR, TiedMatrix
 from simulator.network import Input, Network, Node, Rng, as_rng
 
 __all__ = ["Proof", "equivalence", "tolerance"]
@@ -81,8 +81,8 @@ def equivalence(network: Network, *, batch: int = 2, rng: Rng = 0) -> Iterator[P
     Yields
     ------
     Proof
-        One for each layer, in order. Layers that choose their matrix by the input are compared on the first sample; a
-        weight that is all zero, with which anything would be equal, is replaced by a random one.
+        One for each layer, in order. Layers that choose their matrix by the input are compared on one sample; a weight
+        that is all zero, with which anything would be equal, is replaced by a random one.
 
     Examples
     --------
@@ -92,70 +92,95 @@ def equivalence(network: Network, *, batch: int = 2, rng: Rng = 0) -> Iterator[P
     [True]
     """
     generator = as_rng(rng)
-    samples = {n: generator.standard_normal((batch, *network.nodes[n].shape)) for n in network.inputs}
-    trace = network.run(samples)
     for node in network.nodes.values():
         if isinstance(node.layer, Input):
             continue
-        xs = [np.ascontiguousarray(np.moveaxis(trace[i], 0, -1)) for i in node.inputs]
-        dy = generator.standard_normal((*node.shape, batch)).astype(network.dtype)
-        try:
-            if isinstance(node.layer, MatrixLayer):
-                yield _matrix_proof(network, node, xs[0], dy, generator)
-            else:
-                yield _sample_proof(network, node, xs, dy)
-        except ShapeError as error:  # a matrix too large to build
-            yield Proof(node.name, type(node.layer).__name__, skipped=str(error))
+        # Inputs of its own for each layer: behind a dead ReLU a network has only zeros, with which anything is equal.
+        xs = [_drawn(generator, shape, batch, network.dtype) for shape in node.input_shapes]
+        dy = _drawn(generator, node.shape, batch, network.dtype)
+        if isinstance(node.layer, MatrixLayer):
+            yield _matrix_proof(network, node, xs[0], dy, generator)
+        else:
+            yield _sample_proof(network, node, [x[..., :1] for x in xs], dy[..., :1])
+
+
+def _drawn(rng: np.random.Generator, shape: Sequence[int], batch: int, dtype: Any) -> np.ndarray:
+    return rng.standard_normal((*shape, batch)).astype(dtype)
+
+
+def _verdict(
+    who: tuple[str, str], matrix: str, forward: float, input_gradient: float, weight_gradient: float | None, dtype: Any
+) -> Proof:
+    found = [d for d in (forward, input_gradient, weight_gradient) if d is not None]
+    ok = all(d <= tolerance(dtype) for d in found)  # NaN is no proof
+    return Proof(*who, matrix, forward, input_gradient, weight_gradient, ok)
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Largest difference relative to the largest magnitude."""
+    """Largest difference relative to the largest magnitude; infinite where sizes differ or a number is not finite."""
+    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return np.inf
     scale = max(float(np.max(np.abs(a), initial=0)), float(np.max(np.abs(b), initial=0)))
     return float(np.max(np.abs(a - b), initial=0)) / scale if scale else 0.0
 
 
 def _matrix_proof(network: Network, node: Node, x: np.ndarray, dy: np.ndarray, rng: np.random.Generator) -> Proof:
     layer = node.layer
+    assert isinstance(layer, MatrixLayer)
     who = (node.name, type(layer).__name__)
-    if direct.dispatch(type(layer)) is direct.dispatch(object):
+    if not _known(layer):
         return Proof(
             *who, skipped=f"{who[1]} has no direct computation to compare with; register one with direct.register"
         )
     matrix = network.node(node.name).matrix
+    need = matrix.pattern.csr_nbytes(network.dtype)
+    if need > LARGEST_CSR:
+        return Proof(*who, skipped=f"its matrix of {need:,} bytes is too large to build")
     if not matrix.weight.any():
         matrix = matrix.with_weight(rng.standard_normal(matrix.weight.shape).astype(network.dtype))
     csr = matrix.tocsr()
-    y, dx, dw = direct(layer, x, matrix.weight.reshape(layer.weight_shape(*node.input_shapes)), dy)  # type: ignore[attr-defined]
+    try:
+        y, dx, dw = direct(layer, x, matrix.weight.reshape(layer.weight_shape(*node.input_shapes)), dy)
+    except ShapeError as error:  # the layer and the formula disagree about its size
+        return Proof(*who, str(error), np.inf, ok=False)
     batch = x.shape[-1]
-    flat, flat_dy = x.reshape(-1, batch), dy.reshape(-1, batch)
+    flat, flat_dy = x.reshape(csr.shape[1], batch), dy.reshape(csr.shape[0], batch)
     y_matrix, dw_matrix = csr @ flat, matrix.grad(flat, flat_dy)
     if node.padding is not None:
-        constants = np.full((1, batch), layer.pad_value, x.dtype)  # type: ignore[attr-defined]
+        constants = np.full((1, batch), layer.pad_value, x.dtype)
         offset = TiedMatrix(node.padding, matrix.weight)
         y_matrix, dw_matrix = y_matrix + offset.tocsr() @ constants, dw_matrix + offset.grad(constants, flat_dy)
-    forward = _difference(y.reshape(-1, batch), y_matrix)
-    backward = _difference(dx.reshape(-1, batch), csr.T @ flat_dy)
-    weight = _difference(dw.ravel(), dw_matrix.ravel()) if dw is not None else None
-    ok = max(forward, backward, weight or 0.0) <= tolerance(x.dtype)
-    return Proof(*who, repr(matrix), forward, backward, weight, ok)
+    forward = _difference(y, y_matrix.reshape(dy.shape))
+    backward = _difference(dx, (csr.T @ flat_dy).reshape(x.shape))
+    weight = None if dw is None else _difference(dw.ravel(), dw_matrix.ravel())
+    return _verdict(who, repr(matrix), forward, backward, weight, network.dtype)
 
 
 def _sample_proof(network: Network, node: Node, xs: Sequence[np.ndarray], dy: np.ndarray) -> Proof:
     layer = node.layer
     assert isinstance(layer, FunctionLayer)
+    who = (node.name, type(layer).__name__)
     bound = network.node(node.name)
     affine = layer.affine_at(bound.params, bound.buffers, *(x[..., 0] for x in xs))
     if affine is None:
-        return Proof(
-            node.name, type(layer).__name__, skipped=f"{type(layer).__name__} is not piecewise linear: no matrix"
-        )
+        return Proof(*who, skipped=f"{who[1]} is not piecewise linear: no matrix")
     matrices, offset = affine
-    y, pullback, _ = layer.forward(bound.params, bound.buffers, *(x[..., :1] for x in xs))
-    dxs, _ = pullback(dy[..., :1])
-    y_matrix = offset + sum(m @ x[..., 0].ravel() for m, x in zip(matrices, xs, strict=True))
-    forward = _difference(y.ravel(), y_matrix)
-    gradients = [_difference(dx.ravel(), m.T @ dy[..., 0].ravel()) for dx, m in zip(dxs, matrices, strict=True)]
     rows, cols = matrices[0].shape
     words = f"for one sample {rows} x {cols}: {sum(m.nnz for m in matrices)} nonzeros"
-    ok = max(forward, *gradients) <= tolerance(y.dtype)
-    return Proof(node.name, type(layer).__name__, words, forward, max(gradients), None, ok)
+    if _known(layer):
+        try:
+            y, dx, _ = direct(layer, xs[0] if layer.inputs == 1 else tuple(xs), None, dy)
+        except ShapeError as error:
+            return Proof(*who, str(error), np.inf, ok=False)
+        dxs = (dx,) if layer.inputs == 1 else dx
+    else:
+        y, pullback, _ = layer.forward(bound.params, bound.buffers, *xs)
+        dxs, words = pullback(dy)[0], f"{words}, against its own forward"
+    y_matrix = offset + sum(m @ x.ravel() for m, x in zip(matrices, xs, strict=True))
+    gradients = [_difference(dx.ravel(), m.T @ dy.ravel()) for dx, m in zip(dxs, matrices, strict=True)]
+    return _verdict(who, words, _difference(y.ravel(), y_matrix), max(gradients), None, network.dtype)
+
+
+def _known(layer: Layer) -> bool:
+    """Whether there is a direct computation of this layer."""
+    return direct.dispatch(type(layer)) is not direct.dispatch(object)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +30,7 @@ __all__ = ["Saved", "load", "save"]
 
 _FORMAT = "cnn-matrix-simulator"
 _VERSION = 1
-_LARGEST = 10**8  # no size in a network that fits this machine is larger; a hostile file's may be
+_LARGEST = 10**7  # no size in a network that fits this machine is larger; a hostile file's may be
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ def save(
         "dtype": network.dtype.name,
         "nodes": [_described(node, catalog, arrays) for node in network.nodes.values()],
         "outputs": list(network.outputs),
-        "info": dict(info or {}),
+        "info": _plain(info or {}),
     }
     if epoch is not None:
         state = epoch.optimizer_state
@@ -96,14 +97,14 @@ def save(
         content["epoch"] = {
             "number": epoch.number,
             "loss": epoch.loss,
-            "metrics": epoch.metrics,
-            "validation": epoch.validation,
+            "metrics": _plain(epoch.metrics),
+            "validation": _plain(epoch.validation),
             "seconds": epoch.seconds,
-            "optimizer": {k: v for k, v in state.items() if not isinstance(v, np.ndarray)},
+            "optimizer": _plain({k: v for k, v in state.items() if not isinstance(v, np.ndarray)}),
             "rng": _plain(epoch.rng_state),
         }
     metadata = {"simulator": json.dumps(content)}
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     write_atomically(path, lambda temporary: save_file(whole, temporary, metadata))
 
 
@@ -123,7 +124,7 @@ def _described(node: Any, catalog: Catalog, arrays: dict[str, np.ndarray]) -> di
         if isinstance(value, Pattern):
             key = f"pattern/{node.name}/{f.name}"
             arrays.update({f"{key}/{n}": a for n, a in zip(("rows", "cols", "ties"), value.triplets(), strict=True)})
-            value = {"pattern": key, "shape": list(value.shape)}
+            value = {"pattern": key, "shape": list(value.shape), "n_ties": value.n_ties}
         config[f.name] = _plain(value)
     return {
         "name": node.name,
@@ -185,7 +186,7 @@ def load(path: str | Path, *, catalog: Catalog | None = None) -> Saved:
         if content["format"] != _FORMAT:
             raise KeyError("format")
         version = int(content["version"])
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
         raise FileError(
             f"load: expected a network saved by the simulator, got another safetensors file, {path}; read it with "
             "safetensors and use network.with_params"
@@ -205,6 +206,7 @@ def load(path: str | Path, *, catalog: Catalog | None = None) -> Saved:
         ValueError,
         AttributeError,
         IndexError,
+        ArithmeticError,
         RecursionError,
         MemoryError,
     ) as error:
@@ -218,6 +220,7 @@ def _rebuilt(content: dict[str, Any], arrays: dict[str, np.ndarray], catalog: Ca
     for node in content["nodes"]:
         if "input" in node:
             shape = _checked(node["input"])
+            _checked(math.prod(shape))
             if network is None:
                 network = Network.input(shape, node["name"], dtype=content["dtype"])
             else:
@@ -229,6 +232,13 @@ def _rebuilt(content: dict[str, Any], arrays: dict[str, np.ndarray], catalog: Ca
             raise FileError(
                 f"expected layer {node['layer']!r} of plugin {node['plugin']!r} for {node['name']!r}, got a catalog "
                 "without it; install that plugin or load it with -p"
+            )
+        offered = catalog.layers.entry(node["layer"]).plugin.name
+        if offered != node["plugin"]:
+            wish = f"layers.{node['layer']}={node['plugin']}"
+            raise FileError(
+                f"expected layer {node['layer']!r} of plugin {node['plugin']!r} for {node['name']!r}, got that of "
+                f"{offered!r}, another function; load that plugin with -p and choose it with --prefer {wish}"
             )
         layer = _layer(catalog.layers[node["layer"]], node["config"], arrays)
         network = network.add(layer, *node["inputs"], name=node["name"], share=node["share"])
@@ -266,7 +276,7 @@ def _layer(kind: type[Layer], config: Mapping[str, Any], arrays: Mapping[str, np
         if isinstance(value, dict):
             key = value["pattern"]
             triplets = (arrays[f"{key}/{n}"] for n in ("rows", "cols", "ties"))
-            values[name] = ExplicitPattern(*triplets, shape=_checked(value["shape"]))
+            values[name] = ExplicitPattern(*triplets, shape=_checked(value["shape"]), n_ties=_checked(value["n_ties"]))
             continue
         if isinstance(fields[name].default, float) and not isinstance(value, (int, float)):
             raise ValueError(f"{name}={value!r} is no number")

@@ -23,7 +23,7 @@ from simulator.patterns import ExplicitPattern, Pattern, WindowPattern
 
 __all__ = ["TiedMatrix", "identity"]
 
-GIB = 2**30
+LARGEST_CSR = 4 * 2**30  # bytes of a CSR matrix that is built without being asked twice
 _BLOCK_BYTES = 2**20  # of intermediate results of the gradient: what stays in the cache of a core
 
 
@@ -36,7 +36,7 @@ class TiedMatrix:
     pattern : Pattern
         Connections and ties.
     weight : array_like
-        The shared weights, of any shape with ``pattern.n_ties`` entries; kept as a read-only view.
+        The shared weights, of any shape with ``pattern.n_ties`` entries. Kept read-only: what may change is copied.
 
     Raises
     ------
@@ -60,7 +60,10 @@ class TiedMatrix:
     weight: np.ndarray
 
     def __post_init__(self) -> None:
-        weight = np.asarray(self.weight).view()
+        weight = np.asarray(self.weight)
+        if weight.dtype.kind not in "fiub":
+            raise ShapeError(f"TiedMatrix: expected real weights, got {weight.dtype}; use their real or imaginary part")
+        weight = weight.copy() if weight.flags.writeable else weight.view()
         if weight.dtype == np.float16:  # scipy.sparse has no such matrices
             weight = weight.astype(np.float32)
         if weight.size != self.pattern.n_ties:
@@ -151,11 +154,11 @@ class TiedMatrix:
     @cached_property
     def csr(self) -> sparse.csr_array:
         """The CSR matrix on the pattern's own index arrays: what an engine multiplies with. Do not change it."""
-        self._check_bytes(4 * GIB)
+        self._check_bytes(LARGEST_CSR)
         indptr, indices, ties = self.pattern.csr
         return sparse.csr_array((self.weight.ravel()[ties], indices, indptr), shape=self.shape)
 
-    def tocsr(self, max_bytes: int = 4 * GIB) -> sparse.csr_array:
+    def tocsr(self, max_bytes: int = LARGEST_CSR) -> sparse.csr_array:
         """The equivalent fully connected layer: a new `scipy.sparse.csr_array` of shape (n_out, n_in).
 
         Parameters
@@ -231,7 +234,8 @@ class TiedMatrix:
                 f"TiedMatrix grad: expected x and dy of one batch, got {x.shape} and {dy.shape}; give both for the "
                 "same samples"
             )
-        dtype = np.result_type(x, dy, self.dtype)
+        dtype = np.result_type(x, dy, self.dtype, np.float32)
+        x, dy = x.astype(dtype, copy=False), dy.astype(dtype, copy=False)
         total = np.zeros(self.pattern.n_ties, np.float64)
         if x.ndim == 1:
             x, dy = x[:, None], dy[:, None]
@@ -257,7 +261,7 @@ class TiedMatrix:
             part = slice(start, start + step)
             yield np.einsum("kb,kb->k", dy[rows[part]], x[indices[part]]), ties[part]
 
-    def untied(self, max_bytes: int = 4 * GIB) -> TiedMatrix:
+    def untied(self, max_bytes: int = LARGEST_CSR) -> TiedMatrix:
         """The same matrix with one weight per connection: nothing is shared any more.
 
         Returns
@@ -269,7 +273,7 @@ class TiedMatrix:
         rows, cols, ties = self.pattern.triplets()
         return TiedMatrix(ExplicitPattern(rows, cols, shape=self.shape), self.weight.ravel()[ties])
 
-    def densified(self, max_bytes: int = 4 * GIB) -> TiedMatrix:
+    def densified(self, max_bytes: int = LARGEST_CSR) -> TiedMatrix:
         """The same matrix as a dense layer: every cell is a weight of its own, the zeros too.
 
         Returns

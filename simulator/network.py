@@ -371,7 +371,7 @@ class Network:
         params : mapping of str to array_like
             New arrays by name; those left out stay as they are. The arrays of a PyTorch ``state_dict`` fit unchanged.
         copy : bool, default True
-            Copy the arrays. Without it they must not be changed afterwards.
+            Copy the arrays. Without it they themselves become read-only.
 
         Returns
         -------
@@ -625,9 +625,10 @@ class BoundNode:
 
 
 def _frozen(array: Any) -> np.ndarray:
-    view = np.asarray(array).view()
-    view.flags.writeable = False
-    return view
+    """The array itself, read-only from now on."""
+    frozen = np.asarray(array)
+    frozen.flags.writeable = False
+    return frozen
 
 
 def _fitting(

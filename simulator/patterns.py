@@ -151,6 +151,8 @@ class ExplicitPattern(Pattern):
         Number of the weight that each connection uses. Default: each its own, in the order given.
     shape : (int, int)
         Output and input units.
+    n_ties : int, optional
+        Number of weights, some of which may have no connection. Default: one more than the largest tie.
 
     Raises
     ------
@@ -167,12 +169,14 @@ class ExplicitPattern(Pattern):
     ExplicitPattern 2 x 3: 4 nonzeros share 2 weights
     """
 
-    def __init__(self, rows: Any, cols: Any, ties: Any = None, *, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, rows: Any, cols: Any, ties: Any = None, *, shape: tuple[int, int], n_ties: int | None = None
+    ) -> None:
         rows, cols = np.asarray(rows), np.asarray(cols)
         ties = np.arange(len(rows)) if ties is None and rows.ndim == 1 else np.asarray(ties)
         if len(shape) != 2 or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
             raise ShapeError(f"ExplicitPattern: expected a shape (n_out, n_in), got {shape}; give two sizes")
-        limits = (shape[0], shape[1], np.iinfo(np.int64).max)
+        limits = (shape[0], shape[1], np.iinfo(np.int64).max if n_ties is None else n_ties)
         for name, array, limit in zip(("rows", "cols", "ties"), (rows, cols, ties), limits, strict=True):
             if array.ndim != 1 or len(array) != len(rows) or (array.size and array.dtype.kind not in "iu"):
                 raise ShapeError(
@@ -186,7 +190,7 @@ class ExplicitPattern(Pattern):
                 )
         self.shape = (int(shape[0]), int(shape[1]))
         self.nnz = len(rows)
-        self.n_ties = int(ties.max()) + 1 if len(ties) else 0
+        self.n_ties = n_ties if n_ties is not None else int(ties.max()) + 1 if len(ties) else 0
         order = np.argsort(rows, kind="stable")
         index = _index_dtype(max(self.nnz, *self.shape, self.n_ties, 1))
         indptr = np.zeros(self.shape[0] + 1, index)
@@ -257,7 +261,26 @@ class WindowPattern(Pattern):
     tie_strides: tuple[int, int, int]
 
     def __post_init__(self) -> None:
-        out_sites, taps = self.sites.shape
+        sites, inputs = np.array(self.sites), self.channels.inputs
+        if sites.ndim != 2 or sites.dtype.kind not in "iu":
+            raise ShapeError(
+                f"WindowPattern sites: expected integers (out_sites, taps), got {sites.dtype} of shape {sites.shape}; "
+                "make the table with Window.sites"
+            )
+        for name, table, least, most in (
+            ("sites", sites, -1, self.in_sites),
+            ("channels", inputs, 0, self.in_channels),
+        ):
+            if table.size and not (least <= table.min() and table.max() < most):
+                raise ShapeError(
+                    f"WindowPattern {name}: expected numbers from {least} to {most - 1}, got {table.min()} to "
+                    f"{table.max()}; correct the table or the size of the input"
+                )
+        if min(self.tie_strides) < 0:
+            raise ShapeError(f"WindowPattern tie_strides: expected none below 0, got {self.tie_strides}; correct them")
+        sites.flags.writeable = False
+        object.__setattr__(self, "sites", sites)
+        out_sites, taps = sites.shape
         counts = (self.channels.pairs, out_sites, taps)
         empty = 0 in counts
         vars(self).update(

@@ -24,9 +24,9 @@ class Gradients:
     params : dict of str to numpy.ndarray
         Of each trained array, in its shape.
     inputs : dict of str to numpy.ndarray
-        Of each input, (batch, channels, *space).
+        Of each input, (batch, channels, *space); zero where no output depends on it.
     activations : dict of str to numpy.ndarray
-        Of each node's output, (batch, channels, *space).
+        Of each node's output, (batch, channels, *space); read-only views.
     """
 
     params: dict[str, np.ndarray]
@@ -57,9 +57,7 @@ class Trace:
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._activations:
             raise UnknownNameError(f"network: expected a node, got {name!r}; {nearest(name, self._activations)}")
-        view = np.moveaxis(self._activations[name], -1, 0)
-        view.flags.writeable = False
-        return view
+        return _public(self._activations[name])
 
     @property
     def activations(self) -> dict[str, np.ndarray]:
@@ -119,9 +117,9 @@ class Trace:
             if node.share is None:
                 for key, shape in node.param_shapes.items():
                     params.setdefault(f"{node.name}.{key}", np.zeros(shape, self[node.name].dtype))
-        outward = {name: np.moveaxis(array, -1, 0) for name, array in pending.items()}
+        outward = {name: _public(array) for name, array in pending.items()}
         entered = [n.name for n in self._nodes.values() if isinstance(n.layer, Input) and not params_only]
-        inputs = {name: outward[name] for name in entered if name in outward}
+        inputs = {name: outward.get(name, np.zeros_like(self[name])) for name in entered}
         return Gradients(params, inputs, outward)
 
     def _trained_paths(self) -> set[str]:
@@ -131,3 +129,10 @@ class Trace:
             if node.param_shapes or any(i in found for i in node.inputs):
                 found.add(node.name)
         return found
+
+
+def _public(array: np.ndarray) -> np.ndarray:
+    """A read-only view (batch, channels, *space) of (channels, *space, batch)."""
+    view = np.moveaxis(array, -1, 0)
+    view.flags.writeable = False
+    return view

@@ -139,6 +139,10 @@ def train(
     >>> last.metrics
     {'accuracy': 1.0}
     """
+    if not isinstance(data, Dataset):
+        raise ShapeError(f"train data: expected a Dataset, got {type(data).__name__}; write Dataset(inputs, targets)")
+    if optimizer is not None and not isinstance(optimizer, Optimizer):
+        raise ShapeError(f"train optimizer: expected an optimizer, got {optimizer!r}; write SGD(lr=0.1)")
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if not isinstance(value, (int, np.integer)) or value < 1:
             raise ShapeError(f"train {name}: expected a positive integer, got {value!r}; give at least 1")
@@ -181,7 +185,7 @@ def _epochs(
     else:
         network, state, first = resume.network, resume.optimizer_state, resume.number + 1
         expected = optimizer.init({name: network.params[name] for name in names})
-        if set(expected) != set(state):
+        if {k: _kind(v) for k, v in expected.items()} != {k: _kind(v) for k, v in state.items()}:
             raise ShapeError(
                 f"train resume: expected a state with {', '.join(sorted(expected)[:3])} ..., got "
                 f"{', '.join(sorted(state)[:3])} ...; resume with the optimizer and the trainable params of that run"
@@ -192,24 +196,30 @@ def _epochs(
         start = time.perf_counter()
         order = generator.permutation(len(data))
         totals: dict[str, float] = {}
-        for step in range(steps):
-            batch = data.take(order[step * batch_size : (step + 1) * batch_size])
-            with np.errstate(over="ignore", invalid="ignore"):  # a loss that is not finite is reported below
+        with np.errstate(over="ignore", invalid="ignore"):  # what is no longer finite is reported in words
+            for step in range(steps):
+                batch = data.take(order[step * batch_size : (step + 1) * batch_size])
                 trace = network.run(_augmented(batch.inputs, augment, generator), training=True, rng=generator)
                 values, output_gradients = objective.values_and_gradients(trace, batch)
-            if not math.isfinite(values["loss"]):
+                if not math.isfinite(values["loss"]):
+                    raise SimulatorError(
+                        f"train: expected a finite loss, got {values['loss']} at step {step + 1} of epoch {number}; "
+                        "use a smaller learning rate"
+                    )
+                for name, value in values.items():
+                    totals[name] = totals.get(name, 0.0) + value * len(batch)
+                gradients = trace.backward(output_gradients, params_only=True).params
+                params = network.params
+                new, state = optimizer.step({n: params[n] for n in names}, {n: gradients[n] for n in names}, state)
+                network = network.with_params(new, copy=False).with_buffers(trace.buffers)
+                if on_batch is not None:
+                    on_batch(step + 1, steps)
+        for name in names:
+            if not np.isfinite(network.params[name]).all():
                 raise SimulatorError(
-                    f"train: expected a finite loss, got {values['loss']} at step {step + 1} of epoch {number}; use a "
+                    f"train: expected finite weights, got NaN or infinity in {name} after epoch {number}; use a "
                     "smaller learning rate"
                 )
-            for name, value in values.items():
-                totals[name] = totals.get(name, 0.0) + value * len(batch)
-            gradients = trace.backward(output_gradients, params_only=True).params
-            params = network.params
-            new, state = optimizer.step({n: params[n] for n in names}, {n: gradients[n] for n in names}, state)
-            network = network.with_params(new, copy=False).with_buffers(trace.buffers)
-            if on_batch is not None:
-                on_batch(step + 1, steps)
         means = {name: total / len(data) for name, total in totals.items()}
         checked = {} if validation is None else objective.evaluate(network, validation, batch_size)
         yield Epoch(
@@ -268,6 +278,9 @@ class _Objective:
             self.losses = dict(losses)
         else:
             self.losses = {network.output_name: losses}
+        for loss in self.losses.values():
+            if not isinstance(loss, Loss):
+                raise ShapeError(f"train losses: expected a loss, got {loss!r}; write CrossEntropy()")
         for name in (*self.losses, *weights):
             network.node(name)
         self.weights = weights
@@ -324,6 +337,11 @@ def _trainable_names(network: Network, trainable: Iterable[str] | None) -> list[
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
             raise UnknownNameError(f"train trainable: expected a param, got {pattern!r}; {nearest(pattern, names)}")
     return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def _kind(value: Any) -> Any:
+    """What must agree between the states of one optimizer: shape and precision, or the type of a number."""
+    return (value.shape, value.dtype) if isinstance(value, np.ndarray) else type(value)
 
 
 def generator_at(state: Mapping[str, Any]) -> np.random.Generator:

@@ -18,6 +18,7 @@ from simulator import (
     Conv,
     ConvTranspose,
     Dense,
+    Elementwise,
     Flatten,
     LocallyConnected,
     MatrixLayer,
@@ -29,9 +30,11 @@ from simulator import (
     Sparse,
     Subsample,
     TiedMatrix,
+    Window,
 )
 from simulator.direct import direct
 from simulator.equivalence import equivalence, tolerance
+from simulator.windows import _sites
 
 LAYERS = [
     (Conv(4, (3, 2), stride=(2, 1), dilation=2, padding=((1, 2), (0, 3)), groups=2, flip=True), (4, 8, 9)),
@@ -128,6 +131,16 @@ class Unknown(MatrixLayer):
 
 
 @dataclass(frozen=True)
+class Doubled(Elementwise):
+    """A layer of a plugin that is piecewise linear."""
+
+    piecewise_linear = True
+
+    def value_and_slope(self, x):
+        return 2 * x, np.full_like(x, 2)
+
+
+@dataclass(frozen=True)
 class WrongAffine(ReLU):
     """A ReLU whose matrix is the identity."""
 
@@ -144,12 +157,47 @@ def test_a_wrong_matrix_fails():
     assert proof.forward > 0.01
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "wrong"),
+    [
+        (TiedMatrix, "grad", lambda right: lambda self, x, dy: right(self, x, dy) * np.nan),
+        (TiedMatrix, "grad", lambda right: lambda self, x, dy: right(self, x, dy) * 2),
+        (MaxPool, "_select", lambda right: lambda self, x: right(self, -x)),
+        (Window, "output_space", lambda right: lambda self, space: tuple(n - 1 for n in right(self, space))),
+        (ReLU, "value_and_slope", lambda right: lambda self, x: (x, np.ones_like(x))),
+    ],
+)
+def test_sabotage_of_the_core_is_found(monkeypatch, kind, name, wrong):
+    layers = [Conv(4, 3, padding=1), ReLU(), MaxPool(2), Conv(4, 3), ReLU(), AveragePool(2)]
+    network = Network.sequential((2, 20, 20), layers, rng=0, dtype="float64")
+    dead = network.with_params({"conv1.bias": np.full(4, -100.0)})  # behind it every unit is zero
+    assert all(proof.ok for proof in equivalence(dead))
+    monkeypatch.setattr(kind, name, wrong(getattr(kind, name)))
+    _sites.cache_clear()
+    rebuilt = Network.sequential((2, 20, 20), layers, rng=0, dtype="float64")
+    failed = [proof.layer for proof in equivalence(rebuilt) if not proof.ok]
+    _sites.cache_clear()
+    assert failed == {"grad": ["Conv"] * 2, "_select": ["MaxPool"], "value_and_slope": ["ReLU"] * 2}.get(
+        name, ["Conv", "MaxPool", "Conv", "AveragePool"]
+    )
+
+
+def test_a_matrix_that_is_too_large_is_skipped_and_the_others_are_proven():
+    network = Network.sequential((64, 224, 224), [Conv(64, 3, padding=1), ReLU()], rng=0)
+    conv = next(equivalence(network, batch=1))
+    assert conv.ok
+    assert "its matrix of 14,722,400,260 bytes is too large to build" in conv.skipped
+
+
 def test_what_is_skipped_says_why():
     (proof,) = equivalence(Network.sequential((3,), [Sigmoid()], rng=0))
     assert proof.skipped == "Sigmoid is not piecewise linear: no matrix"
     assert proof.max_difference is None
     (proof,) = equivalence(Network.sequential((3,), [Unknown()], rng=0))
     assert "Unknown has no direct computation to compare with" in proof.skipped
+    (proof,) = equivalence(Network.sequential((3,), [Doubled()], rng=0))
+    assert proof.ok
+    assert proof.matrix.endswith("against its own forward")
     with pytest.raises(NotImplementedError, match="no direct computation for Unknown"):
         direct(Unknown(), None, None, None)
 

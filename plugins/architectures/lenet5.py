@@ -32,6 +32,9 @@ def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width=1.0):
             "resize the images, for example with --input 1x28x28"
         )
 
+    if not 0 < width < float("inf"):
+        raise ShapeError(f"lenet5 width: expected a positive factor, got {width}; 1 is the published size")
+
     def scaled(units):
         return max(1, round(units * width))
 

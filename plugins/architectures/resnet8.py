@@ -34,6 +34,8 @@ def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width=16):
             f"resnet8: expected an input (channels, height, width) of at least 4 x 4, got {tuple(input_shape)}; "
             "resize the images, for example with --input 1x16x16"
         )
+    if width < 1:
+        raise ShapeError(f"resnet8 width: expected at least one feature map, got {width}; 16 is the usual number")
     network = Network.input(input_shape)
     network = network.add(make("conv", width, kernel=3, padding=1), name="conv", rng=rng)
     network = network.add(make("relu"), name="relu")

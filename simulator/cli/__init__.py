@@ -50,8 +50,8 @@ def main(args: Sequence[str] | None = None) -> None:
         click.echo("Interrupted.", err=True)
         status = 130
     except click.ClickException as error:
-        error.show()
-        status = 2
+        context = getattr(error, "ctx", None)
+        status = _failed(f"{error.format_message()} (see '{context.command_path if context else 'simulator'} --help')")
     except SimulatorError as error:
         status = _failed(str(error))
     except (MemoryError, OverflowError) as error:

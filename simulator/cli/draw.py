@@ -12,6 +12,7 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     data_for,
+    history_of,
     network_from,
     settings_of,
     the_catalog,
@@ -117,7 +118,7 @@ def _history(saved: Saved, net: str) -> list[dict[str, Any]]:
     """The epochs that a checkpoint remembers."""
     from simulator.errors import FileError
 
-    history = saved.info.get("history")
+    history = history_of(saved)
     if not history:
         raise FileError(
             f"draw curve: expected a network saved while training, got {net}; simulator train --save PATH makes one"

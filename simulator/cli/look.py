@@ -11,7 +11,6 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     dtype_option,
-    engine_option,
     json_option,
     network_from,
     print_json,
@@ -79,10 +78,9 @@ def describe(net: str, as_json: bool, **build: Any) -> None:
 @build_options
 @dtype_option("float64")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws weights and samples.")
-@engine_option
 @json_option
 @CatalogOptions.decorate
-def equivalence(net: str, dtype: str, seed: int, engine: str, as_json: bool, **build: Any) -> None:
+def equivalence(net: str, dtype: str, seed: int, as_json: bool, **build: Any) -> None:
     """Prove that every layer equals its matrix.
 
     Each layer is computed directly, by loops over views of the picture, and by its scipy.sparse matrix: output,
@@ -91,7 +89,7 @@ def equivalence(net: str, dtype: str, seed: int, engine: str, as_json: bool, **b
     """
     from simulator.equivalence import equivalence as prove
 
-    network = network_from(the_catalog(), net, rng=seed, dtype=dtype, engine=engine, **build).network
+    network = network_from(the_catalog(), net, rng=seed, dtype=dtype, **build).network
     proofs = list(prove(network, rng=seed))
     ok = all(proof.ok for proof in proofs)
     if as_json:

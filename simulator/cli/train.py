@@ -15,8 +15,10 @@ from simulator.cli.common import (
     CatalogOptions,
     FiniteRange,
     build_options,
+    classes_of,
     dtype_option,
     engine_option,
+    history_of,
     is_file,
     json_option,
     labels_of,
@@ -25,6 +27,7 @@ from simulator.cli.common import (
     settings_of,
     the_catalog,
     was_given,
+    with_classes,
 )
 from simulator.cli.look import print_proofs
 
@@ -118,7 +121,7 @@ def train(
         name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]
         click.echo(f"{name}: {network!r}")
         click.echo(f"{settings['data']}: {len(data)} samples to train on, {len(held_out)} held out")
-    history: list[dict[str, Any]] = list(start.info.get("history", []))
+    history: list[dict[str, Any]] = history_of(start)
     last: Epoch | None = start.epoch
 
     def checkpoint() -> None:
@@ -234,6 +237,8 @@ def _prepared(
     else:
         wanted = tuple(shape) if shape else catalog.default_shape(net)
     data = catalog.load_data(source, wanted if catalog.any_shape(source) else None)
+    if start is not None:
+        data = with_classes(data, classes_of(start), source)
     if (start is not None or shape) and data.shape != wanted:
         raise ShapeError(
             f"{source}: expected samples of shape {wanted}, got {data.shape}; leave --input out, or use other data"

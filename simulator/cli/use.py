@@ -9,6 +9,7 @@ import click
 
 from simulator.cli.common import (
     CatalogOptions,
+    classes_of,
     data_for,
     json_option,
     labels_of,
@@ -19,6 +20,7 @@ from simulator.cli.common import (
     settings_of,
     table,
     the_catalog,
+    with_classes,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +88,8 @@ def evaluate(net: str, source: str | None, every: bool, as_json: bool) -> None:
     catalog = the_catalog()
     saved = load_file(catalog, net)
     data, what = _data_of(catalog, saved, source, every)
+    labels_of(data, what)
+    data = with_classes(data, classes_of(saved), what)
     labels = labels_of(data, what)
     measured = measure(saved.network, data)
     predicted = np.concatenate(
@@ -135,7 +139,7 @@ def predict(net: str, source: str | None, every: bool, samples: tuple[int, ...],
         )
     chosen = data.take(numbers)
     probabilities = softmax(saved.network.predict(chosen.inputs).astype("float64"), axis=1)
-    names = list(saved.info.get("classes") or data.classes)
+    names = list(classes_of(saved) or data.classes)
     names += [str(i) for i in range(len(names), probabilities.shape[1])]
     rows = []
     for i, number in enumerate(numbers):
@@ -151,5 +155,5 @@ def predict(net: str, source: str | None, every: bool, samples: tuple[int, ...],
         return
     made = table("sample", "prediction", "truth", "probability", left=3)
     for row in rows:
-        made.add_row(str(row["sample"]), row["prediction"], row["truth"] or "", f"{row['probability']:.2%}")
+        made.add_row(str(row["sample"]), str(row["prediction"]), str(row["truth"] or ""), f"{row['probability']:.2%}")
     print_table(f"{net} on {what}", made)

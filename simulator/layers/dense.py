@@ -76,8 +76,10 @@ class Sparse(MatrixLayer):
     >>> from simulator.matrix import TiedMatrix
     >>> circulant = scipy.sparse.csr_array([[1., 2., 0.], [0., 1., 2.], [2., 0., 1.]])
     >>> tied = TiedMatrix.from_sparse(circulant, ties=[0, 1, 0, 1, 1, 0])
-    >>> Sparse(tied.pattern).weight_shape((3,)), tied.weight
-    ((2,), array([1., 2.]))
+    >>> from simulator.network import Network
+    >>> net = Network.sequential((3,), [Sparse(tied.pattern)]).with_params({"sparse1.weight": tied.weight})
+    >>> net.predict([[1.0, 1.0, 1.0]])
+    array([[3., 3., 3.]], dtype=float32)
     """
 
     connections: Pattern
@@ -86,6 +88,11 @@ class Sparse(MatrixLayer):
     init: str = "he"
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
+        if not isinstance(self.connections, Pattern) or 0 in self.connections.shape:
+            raise ShapeError(
+                f"sparse: expected a pattern with rows and columns, got {self.connections!r}; for a scipy matrix use "
+                "TiedMatrix.from_sparse(matrix, ties).pattern"
+            )
         n_out, n_in = self.connections.shape
         shape = (n_out,) if self.shape is None else tuple(self.shape)
         if math.prod(shape) != n_out:

@@ -52,12 +52,16 @@ def _pool_shape(layer: Any, input_shape: Shape, who: str) -> Shape:
     channels, *space = check_channels(input_shape, who)
     window = _pool_window(layer, space, who)
     out = window.output_space(space)
-    for axis, table in enumerate(window.axis_sites(space)):
-        empty = np.flatnonzero(np.all(table < 0, axis=1))
-        if len(empty):
+    kernel, stride, dilation = window.sizes(space)
+    for axis, (n, k, s, d, (begin, _), count) in enumerate(
+        zip(space, kernel, stride, dilation, window.padding_pairs(space), out, strict=True)
+    ):
+        # Only windows that start on the padding can miss the input: those before it, and the last.
+        before = np.arange(min(count, -(-begin // s))) * s - begin
+        first = before + -(before // d) * d  # where the first tap that is not before the input stands
+        if np.any((first - before > (k - 1) * d) | (first >= n)) or (count - 1) * s - begin >= n:
             raise ShapeError(
-                f"{who}: expected every window to read some input, got only padding in window {empty[0]} along axis "
-                f"{axis}; pad less"
+                f"{who}: expected every window to read some input, got only padding in one along axis {axis}; pad less"
             )
     return (channels, *out)
 

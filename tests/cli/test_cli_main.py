@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
+from simulator import Catalog, PluginError
 from simulator.cli import cli, main
 from simulator.cli.common import print_json
 
@@ -136,15 +137,17 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
         (["describe", "-o", "width"], "expected NAME=VALUE, got 'width'"),
         (["describe", "-o", "=2"], "expected NAME=VALUE, got '=2'"),
         (["describe", "-o", "widht=2"], "lenet5: expected one of its options, got 'widht'; did you mean 'width'?"),
-        (["describe", "-o", "width=broad"], "lenet5: expected options that it can use, got -o width=broad"),
-        (["describe", "-o", "width=1e999"], "lenet5: expected options that it can use, got -o width=inf"),
-        (["describe", "-o", "classes=3"], "lenet5: expected options that it can use, got -o classes=3"),
+        (["describe", "-o", "width=broad"], "lenet5: expected to build with width='broad', got TypeError"),
+        (["describe", "-o", "width=1e999"], "lenet5 width: expected a positive factor, got inf"),
+        (["describe", "-o", "width=0"], "lenet5 width: expected a positive factor, got 0"),
+        (["describe", "resnet8", "-o", "width=0"], "resnet8 width: expected at least one feature map, got 0"),
+        (["describe", "-o", "classes=3"], "-o classes: expected an option of lenet5 itself, got classes; leave it out"),
         (
             ["describe", "nothing.safetensors"],
             "describe: expected the file of a trained network, got 'nothing.safetensors'; check the path",
         ),
         (["describe", "n" * 300], "simulator: expected to read and write, got: "),
-        (["equivalence", "--engine", "scipi"], "one of the engines, got 'scipi'; did you mean 'scipy'?"),
+        (["train", "--engine", "scipi"], "one of the engines, got 'scipi'; did you mean 'scipy'?"),
         (["equivalence", "--dtype", "float16"], "'float16' is not one of 'float32', 'float64'"),
         (["equivalence", "--seed", "-1"], "-1 is not in the range x>=0"),
     ],
@@ -166,13 +169,17 @@ def test_too_little_memory(run, mine):
 
 def test_an_option_that_the_architecture_refuses(run, mine):
     result = run("describe", "mine", "-p", mine, "--prefer", "layers.relu=core", "-o", "story=odd")
-    assert "mine: expected options that it can use, got -o story=odd (no such story); correct them" in result.complaint
+    assert (
+        "plugin mine, architecture mine: expected to build with story='odd', got ValueError: no such"
+        in result.complaint
+    )
 
 
 def test_a_broken_architecture_is_not_blamed_on_the_user(mine, folder):
     Path(mine).write_text(MINE.replace('story="none"', 'story="odd"'))
-    with pytest.raises(ValueError, match="no such story"):  # its author needs the traceback
-        main(["describe", "mine", "-p", mine, "--prefer", "layers.relu=core"])
+    with pytest.raises(PluginError, match="expected to build with no options, got ValueError") as error:
+        Catalog(mine, prefer={"layers.relu": "core"}).build("mine")
+    assert isinstance(error.value.__cause__, ValueError)  # its author needs the traceback
 
 
 def test_interrupted_anywhere(run, monkeypatch):

@@ -209,7 +209,7 @@ def test_bad_data(command, name, message, run, files, trained):
 
 def test_labels_that_the_network_does_not_know(run, files, trained):
     message = run("evaluate", trained, "--data", files / "good.npz").complaint
-    assert message.startswith("cross-entropy: expected labels from 0 to 1, got 0 to 2; ")
+    assert "expected the classes that the network knows (X, O), got a, b, c; rename" in message
     message = run("evaluate", trained, "--data", files / "real.npz").complaint
     assert "real.npz: expected an integer label for each sample, got other targets; for those use " in message
 
@@ -217,10 +217,13 @@ def test_labels_that_the_network_does_not_know(run, files, trained):
 def test_data_that_nobody_named(run, files):
     save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0))
     assert run("evaluate", "net").complaint == (
-        "the file does not say what the network was trained on; name the data with --data"
+        "the file does not say what the network was trained on; name the data with --data "
+        "(see 'simulator evaluate --help')"
     )
     save("net", load("net").network, info={"settings": "none"})
-    assert "name the data with --data" in run("predict", "net").complaint
+    assert (
+        "expected settings as simulator train writes them, got 'none'; the file is d" in run("predict", "net").complaint
+    )
     save("net", load("net").network, info={"settings": {"data": "xo"}})
     assert "net on 1000 samples of xo" in run("evaluate", "net").out
 
@@ -245,3 +248,39 @@ def test_moved_data_are_missed(run, files, folder):
     assert run("train", "--data", path, "-o", "width=0.3", "--epochs", "1", "--no-proof", "--save", "net").status == 0
     path.unlink()
     assert "got mine.npz, which does not exist; check the path" in run("evaluate", "net").complaint
+
+
+def test_a_class_keeps_its_number_by_its_name(run, files, folder):
+    data = np.load(files / "good.npz")
+    inputs, targets = data["inputs"], data["targets"]
+    np.savez(folder / "abc.npz", inputs=inputs, targets=targets, classes=np.array(["a", "b", "c"]))
+    run("train", "--data", folder / "abc.npz", "--epochs", "1", "-o", "width=0.2", "--save", "named", "--no-proof")
+    only = targets == 2
+    np.savez(folder / "c.npz", inputs=inputs[only], targets=0 * targets[only], classes=np.array(["c"]))
+    result = json.loads(run("evaluate", "named", "--data", folder / "c.npz", "--json").out)
+    expected = load("named").network.predict(inputs[only]).argmax(axis=1)
+    assert result["accuracy"] == np.mean(expected == 2)
+    assert result["classes"] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("info", "what"),
+    [
+        ({"classes": 5}, "classes"),
+        ({"classes": [1, 2]}, "classes"),
+        ({"settings": {"data": "xo", "held_out": "x", "seed": 0}}, "settings, held_out"),
+        ({"settings": {"data": "xo", "held_out": 0.2, "seed": -1}}, "settings, seed"),
+        ({"settings": {"data": "xo", "build_option": 5}}, "settings, build_option"),
+    ],
+)
+def test_what_a_damaged_file_remembers_is_refused(run, info, what):
+    save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0), info=info)
+    message = run("evaluate", "net", "--data", "xo").complaint
+    assert f"expected {what} as simulator train writes them, got " in message
+
+
+@pytest.mark.parametrize("history", [5, [5], [{"number": 1}], [{"number": 1, "loss": "x"}]])
+def test_a_damaged_history_is_refused(run, history):
+    save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0), info={"history": history})
+    message = run("draw", "net", "--what", "curve").complaint
+    assert "expected history as simulator train writes them, got " in message
