@@ -247,3 +247,37 @@ def test_data_by_name_and_path(tmp_path):
         catalog.load_data("digit")
     with pytest.raises(PluginError, match="plugin mine, data set nothing: expected a Dataset, got NoneType"):
         catalog.load_data("nothing")
+
+
+def test_a_plugin_that_leaves_is_reported(tmp_path):
+    file = tmp_path / "leaves.py"
+    file.write_text("import sys; sys.exit(3)")
+    with pytest.raises(
+        PluginError, match="plugin .*leaves.py: expected a module that can be imported, got SystemExit: 3"
+    ):
+        Catalog(str(file))
+
+
+def test_an_architecture_that_fails_is_reported_with_its_plugin():
+    def fails(make, input_shape=(1,), classes=10, rng=None):
+        return [][1]
+
+    with pytest.raises(
+        PluginError, match="plugin mine, architecture fails: expected to build with no options, got IndexEr"
+    ):
+        Catalog(plugin("mine", architectures={"fails": fails})).build("fails")
+
+
+def test_several_data_sets_that_could_read_a_path_ask_for_a_name(tmp_path):
+    def both(name):
+        module = types.ModuleType(name)
+        module.register_datasets = hookimpl(
+            lambda register: register(name, lambda path: None, accepts=lambda path: path.suffix == ".two")
+        )
+        return module
+
+    (tmp_path / "a.two").touch()
+    with pytest.raises(
+        FileError, match="expected one data set that reads it, got several that could; name the kind, one:"
+    ):
+        Catalog(both("one"), both("two"), entry_points=False).load_data(str(tmp_path / "a.two"))

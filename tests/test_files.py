@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import types
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -19,11 +21,13 @@ from simulator import (
     Dense,
     FileError,
     FunctionLayer,
+    LocallyConnected,
     Network,
     RandomShift,
     ReLU,
     Sparse,
     TiedMatrix,
+    hookimpl,
     load,
     save,
     train,
@@ -251,3 +255,74 @@ def test_foreign_damaged_and_missing_files(catalog, tmp_path, network):
         load(bad, catalog=catalog)
     with pytest.raises(FileError, match="expected a file, got .*missing, which does not exist"):
         load(tmp_path / "missing", catalog=catalog)
+
+
+@dataclass(frozen=True)
+class Scale(FunctionLayer):
+    """x times one number."""
+
+    def output_shape(self, *input_shapes):
+        return input_shapes[0]
+
+    def param_shapes(self, *input_shapes):
+        return {"factor": ()}
+
+    def init_params(self, rng, *input_shapes, dtype):
+        return {"factor": np.asarray(rng.normal(), dtype)}
+
+    def forward(self, params, buffers, *xs, training=False, rng=None):
+        factor = params["factor"]
+        return xs[0] * factor, lambda dy: ((dy * factor,), {"factor": np.sum(dy * xs[0])}), {}
+
+
+@dataclass(frozen=True)
+class Negative(ReLU):
+    """Another function under a known name."""
+
+    def value_and_slope(self, x):
+        return -x, np.full_like(x, -1)
+
+
+def offering(name, kind):
+    module = types.ModuleType("mine")
+    module.register_layers = hookimpl(lambda register: register(name, kind))
+    return module
+
+
+def test_a_param_without_axes_comes_back(tmp_path):
+    catalog = Catalog(offering("scale", Scale), entry_points=False)
+    network = Network.sequential((2,), [Scale()], rng=0)
+    save(tmp_path / "n.safetensors", network, catalog=catalog)
+    assert load(tmp_path / "n.safetensors", catalog=catalog).network.params["scale1.factor"].shape == ()
+
+
+def test_weights_without_a_connection_come_back(catalog, tmp_path):
+    pattern = LocallyConnected(1, 3, padding=1).pattern((1, 3, 3))
+    network = Network.sequential((9,), [Sparse(pattern)], rng=0)
+    save(tmp_path / "n.safetensors", network, catalog=catalog)
+    same(load(tmp_path / "n.safetensors", catalog=catalog).network.params, network.params)
+
+
+def test_a_layer_of_another_plugin_under_the_same_name_is_refused(tmp_path):
+    wish = {"layers.relu": "mine"}
+    mine = Catalog(offering("relu", Negative), entry_points=False, prefer=wish)
+    save(tmp_path / "n.safetensors", Network.sequential((2,), [Negative()], rng=0), catalog=mine)
+    with pytest.raises(
+        FileError, match="layer 'relu' of plugin 'mine' .* got that of 'core', .*--prefer layers.relu=mine"
+    ):
+        load(tmp_path / "n.safetensors", catalog=Catalog(entry_points=False))
+    assert load(tmp_path / "n.safetensors", catalog=mine).network.predict([[1, 2]]).tolist() == [[-1, -2]]
+
+
+def test_numpy_numbers_are_plain_values(catalog, tmp_path, network):
+    save(tmp_path / "n.safetensors", network, catalog=catalog, info={"a": np.int64(3), "b": [np.float32(0.5)]})
+    assert load(tmp_path / "n.safetensors", catalog=catalog).info == {"a": 3, "b": [0.5]}
+
+
+@pytest.mark.parametrize("value", [float("inf"), -float("inf"), 10**400])
+def test_numbers_beyond_all_bounds(catalog, tmp_path, network, value):
+    path = tmp_path / "n.safetensors"
+    for change in (_set("version", value=value), _set("nodes", 1, "config", "kernel", value=value)):
+        changed(path, catalog, network, change)
+        with pytest.raises(FileError):
+            load(path, catalog=catalog)

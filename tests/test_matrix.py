@@ -206,13 +206,29 @@ def test_tocsr_gives_a_copy_of_its_own():
             np.testing.assert_array_equal(tied @ np.eye(tied.shape[1]), expected)
 
 
-def test_the_weight_is_a_read_only_view():
+def test_the_weight_is_read_only_and_what_may_change_is_copied():
     weight = np.ones((3, 3))
     tied = TiedMatrix(dense_pattern(3, 3), weight)
-    assert np.shares_memory(tied.weight, weight)
     with pytest.raises(ValueError, match="read-only"):
         tied.weight[0, 0] = 2
+    before = tied @ np.ones(3)
     weight[0, 0] = 2  # the caller's own array stays his
+    np.testing.assert_array_equal(tied.tocsr() @ np.ones(3), before)
+    weight.flags.writeable = False
+    assert np.shares_memory(TiedMatrix(dense_pattern(3, 3), weight).weight, weight)
+
+
+def test_complex_weights_are_refused():
+    with pytest.raises(
+        ShapeError, match="TiedMatrix: expected real weights, got complex128; use their real or imaginary"
+    ):
+        TiedMatrix(dense_pattern(1, 1), [1j])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float16])
+def test_small_types_do_not_overflow_in_the_gradient(dtype):
+    tied = TiedMatrix(dense_pattern(1, 1), [1.0])
+    assert tied.grad(np.full((1, 4), 200, dtype), np.full((1, 4), 200, dtype)).item() == 160_000
 
 
 def test_matrices_and_patterns_are_frozen_values_compared_by_identity():

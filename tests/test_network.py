@@ -7,6 +7,7 @@ from dataclasses import FrozenInstanceError, dataclass
 import networkx as nx
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,8 +30,10 @@ from simulator import (
     ShapeError,
     SimulatorError,
     Softmax,
+    Sparse,
     Subsample,
     Tanh,
+    TiedMatrix,
     UnknownNameError,
 )
 from simulator.network import as_rng
@@ -548,7 +551,8 @@ def test_other_params_are_copied_cast_and_checked_in(agree):
     copied, kept = (net.with_params({"conv1.weight": same}, copy=copy) for copy in (True, False))
     assert not np.shares_memory(copied.params["conv1.weight"], same)
     assert np.shares_memory(kept.params["conv1.weight"], same)
-    same[:] = 0
+    with pytest.raises(ValueError, match="read-only"):
+        same[:] = 0  # given away
     assert copied.params["conv1.weight"].any()
     agree(new.node("conv1").matrix.weight, weight)
     assert new.node("conv1").pattern is net.node("conv1").pattern
@@ -776,3 +780,23 @@ def test_a_layer_without_weights_is_named_and_the_others_keep_theirs():
     ready = longer.with_params({"dense2.weight": np.ones((2, 3)), "dense2.bias": np.zeros(2)})
     np.testing.assert_array_equal(ready.params["dense1.weight"], whole.params["dense1.weight"])
     assert ready.predict(np.ones((1, 4))).shape == (1, 2)
+
+
+def test_gradients_are_read_only_and_inputs_that_nothing_reaches_have_zeros():
+    network = Network.input((2,), "a").add_input((2,), "b").add(Dense(1), "a", name="left", rng=0)
+    network = network.add(Dense(1), "b", name="right", rng=0)
+    gradients = network.run({"a": np.ones((1, 2)), "b": np.ones((1, 2))}).backward({"left": np.ones((1, 1))})
+    assert gradients.inputs["b"].tolist() == [[0, 0]]
+    assert gradients.inputs["a"].any()
+    with pytest.raises(ValueError, match="read-only"):
+        gradients.activations["left"][:] = 0
+
+
+def test_a_pad_value_needs_a_window_pattern():
+    @dataclass(frozen=True)
+    class Padded(Sparse):
+        pad_value: float = 1.0
+
+    network = Network.sequential((3,), [Padded(TiedMatrix.from_sparse(scipy.sparse.eye_array(3)).pattern)], rng=0)
+    with pytest.raises(ShapeError, match="padded1: expected a WindowPattern for a pad value other than 0, got Expl"):
+        network.predict(np.ones((1, 3)))

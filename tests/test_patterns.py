@@ -288,3 +288,38 @@ def test_an_explicit_pattern_has_two_sizes():
 def test_explicit_connections_are_integers_in_range(rows, cols, ties, wrong):
     with pytest.raises(ShapeError, match=f"ExplicitPattern {wrong}"):
         ExplicitPattern(rows, cols, ties, shape=(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("sites", "channels", "strides", "message"),
+    [
+        ([[7]], None, (1, 0, 1), "WindowPattern sites: expected numbers from -1 to 3, got 7 to 7; correct the table"),
+        ([[-2]], None, (1, 0, 1), "WindowPattern sites: expected numbers from -1 to 3, got -2 to -2"),
+        ([0, 1], None, (1, 0, 1), "WindowPattern sites: expected integers .*, got int64 of shape"),
+        ([[0.5]], None, (1, 0, 1), "WindowPattern sites: expected integers .*, got float64 of shape"),
+        (
+            [[0]],
+            ChannelGroups.full(1, 2),
+            (1, 0, 1),
+            "WindowPattern channels: expected numbers from 0 to 0, got 0 to 1",
+        ),
+        ([[0]], None, (1, 0, -1), "WindowPattern tie_strides: expected none below 0, got"),
+    ],
+)
+def test_tables_that_would_read_beyond_the_input_are_refused(sites, channels, strides, message):
+    with pytest.raises(ShapeError, match=message):
+        WindowPattern(channels or ChannelGroups.full(1, 1), 1, np.array(sites), 4, strides)
+
+
+def test_the_table_of_sites_is_a_copy_of_its_own():
+    sites = np.array([[0, 1]])
+    pattern = WindowPattern(ChannelGroups.full(1, 1), 1, sites, 4, (2, 0, 1))
+    sites[:] = 99
+    assert pattern.sites.tolist() == [[0, 1]]
+
+
+def test_weights_without_a_connection():
+    pattern = ExplicitPattern([0], [0], [1], shape=(1, 1), n_ties=5)
+    assert pattern.n_ties == 5
+    with pytest.raises(ShapeError, match="ties: expected numbers from 0 to 0, got 1 to 1"):
+        ExplicitPattern([0], [0], [1], shape=(1, 1), n_ties=1)

@@ -9,6 +9,7 @@ import pytest
 
 from simulator import (
     SGD,
+    Catalog,
     Conv,
     CrossEntropy,
     Dataset,
@@ -178,3 +179,33 @@ def test_generator_at_goes_on_where_the_state_was_taken():
     rng.random(3)
     copy = generator_at(rng.bit_generator.state)
     np.testing.assert_array_equal(copy.random(5), rng.random(5))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "sgd"}, "train optimizer: expected an optimizer, got 'sgd'; write SGD"),
+        ({"losses": "cross-entropy"}, "train losses: expected a loss, got 'cross-entropy'; write CrossEntropy"),
+    ],
+)
+def test_names_instead_of_objects(network, data, options, message):
+    with pytest.raises(ShapeError, match=message):
+        train(network, data, **options)
+    with pytest.raises(ShapeError, match="train data: expected a Dataset, got tuple; write Dataset"):
+        train(network, (data.inputs, data.targets), **options)
+
+
+def test_weights_that_blow_up_in_the_last_step_are_reported(data):
+    linear = Network.sequential((1, 6, 6), [Dense(3)], rng=0)
+    with pytest.raises(
+        SimulatorError, match="expected finite weights, got NaN or infinity in dense1.weight after epoch 1"
+    ):
+        list(train(linear, data, epochs=1, batch_size=60, losses=SquaredError(), optimizer=SGD(1e39)))
+
+
+def test_a_state_of_another_shape_is_refused(network, data):
+    optimizer = Catalog().optimizers["momentum"](0.1)
+    epoch = last(train(network, data, epochs=1, optimizer=optimizer))
+    epoch.optimizer_state["velocity.conv1.bias"] = np.zeros(7)
+    with pytest.raises(ShapeError, match="train resume: expected a state with"):
+        list(train(network, data, epochs=2, optimizer=optimizer, resume=epoch))

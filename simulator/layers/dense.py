@@ -90,8 +90,8 @@ class Sparse(MatrixLayer):
     def output_shape(self, *input_shapes: Shape) -> Shape:
         if not isinstance(self.connections, Pattern) or 0 in self.connections.shape:
             raise ShapeError(
-                f"sparse: expected a pattern with rows and columns, got {self.connections!r}; for a scipy matrix use "
-                "TiedMatrix.from_sparse(matrix, ties).pattern"
+                f"sparse: expected a pattern with rows and columns, got {type(self.connections).__name__}; for a "
+                "scipy matrix use TiedMatrix.from_sparse(matrix, ties).pattern"
             )
         n_out, n_in = self.connections.shape
         shape = (n_out,) if self.shape is None else tuple(self.shape)

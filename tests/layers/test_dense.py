@@ -91,3 +91,9 @@ def test_a_sparse_layer_fits_its_pattern():
         Sparse(pattern, (4, 2)).output_shape((4,))
     with pytest.raises(ShapeError, match=r"sparse: expected an input of 4 units, got 6 \(shape \(3, 2\)\); use"):
         Sparse(pattern).output_shape((3, 2))
+
+
+@pytest.mark.parametrize("connections", [sparse.eye_array(3), ExplicitPattern([], [], shape=(0, 3))])
+def test_what_is_no_pattern_is_refused_with_the_cure(connections):
+    with pytest.raises(ShapeError, match="sparse: expected a pattern with rows and columns, got .*from_sparse"):
+        Network.sequential((3,), [Sparse(connections)])

@@ -307,7 +307,7 @@ def test_options_are_checked_where_the_shape_is_known(kind):
         (
             kind(2, padding=((0, 0), (2, 0))),
             (1, 4, 4),
-            r": expected every window to read some input, got only padding in window 0 along axis 1; pad less",
+            r": expected every window to read some input, got only padding in one along axis 1; pad less",
         ),
         (kind(2, dilation=2, padding=1), (1, 1), r": expected every window to read some input, got only padding"),
     ]:
@@ -317,7 +317,7 @@ def test_options_are_checked_where_the_shape_is_known(kind):
 
 def test_a_window_that_no_input_fills_is_refused_before_it_divides_by_zero():
     assert math.isfinite(AveragePool(3, padding=2, stride=1, count_include_pad=False).fixed_weight((1, 2)).max())
-    with pytest.raises(ShapeError, match="only padding in window 0 along axis 0"):
+    with pytest.raises(ShapeError, match="only padding in one along axis 0"):
         Network.sequential((1, 2), [AveragePool(2, padding=2, count_include_pad=False)])
 
 

@@ -58,7 +58,7 @@ def test_inputs_that_do_not_fit(catalog, name, shape, message):
 
 
 def test_lenet5_of_1998_knows_ten_classes(catalog):
-    with pytest.raises(ShapeError, match="expected at most 10 classes, one per code, got 11"):
+    with pytest.raises(ShapeError, match="expected at most 10 classes, it has ten output codes, got 11"):
         catalog.build("lenet5-1998", classes=11)
     assert catalog.build("lenet5-1998", classes=2).output_shape == (2,)
 
