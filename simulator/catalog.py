@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -248,6 +248,8 @@ class Catalog:
 
     def create(self, kind: str, name: str, *args: Any, **options: Any) -> Any:
         """Create something from any shelf: ``create("optimizers", "sgd", lr=0.1)``; errors as in `make`."""
+        if kind not in hookspecs.SHELVES:
+            raise UnknownNameError(f"catalog: expected a shelf, got {kind!r}; {nearest(kind, hookspecs.SHELVES)}")
         return self._call(getattr(self, kind).entry(name), *args, **options)
 
     def default_shape(self, architecture: str) -> tuple[int, ...] | None:
@@ -317,8 +319,12 @@ class Catalog:
             input_shape = self.default_shape(name)
             if input_shape is None:
                 raise ShapeError(f"{name}: expected an input shape, got none; give one, for example --input 1x28x28")
-        if classes < 1:
-            raise ShapeError(f"{name}: expected at least one class, got {classes}; give a positive number")
+        if not isinstance(classes, int) or classes < 1:
+            raise ShapeError(f"{name}: expected at least one class, got {classes!r}; give a positive number")
+        if not isinstance(input_shape, Sequence):
+            raise ShapeError(
+                f"{name}: expected an input shape such as (1, 28, 28), got {input_shape!r}; give all sizes"
+            )
         generator = None if rng is None else as_rng(rng)
         try:
             network = self._call(

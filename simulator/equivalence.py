@@ -17,6 +17,7 @@ from simulator.errors import ShapeError
 from simulator.layers import FunctionLayer, Layer, MatrixLayer
 from simulator.matrix import LARGEST_CSR, TiedMatrix
 from simulator.network import Input, Network, Node, Rng, as_rng
+from simulator.windows import check_size
 
 __all__ = ["Proof", "equivalence", "tolerance"]
 
@@ -91,6 +92,7 @@ def equivalence(network: Network, *, batch: int = 2, rng: Rng = 0) -> Iterator[P
     >>> [proof.ok for proof in equivalence(net)]
     [True]
     """
+    check_size(batch, "equivalence batch")
     generator = as_rng(rng)
     for node in network.nodes.values():
         if isinstance(node.layer, Input):

@@ -171,7 +171,8 @@ def load(path: str | Path, *, catalog: Catalog | None = None) -> Saved:
         If there is no such file, it is damaged or of another kind, or needs a plugin that is not there.
     """
     if not Path(path).is_file():
-        raise FileError(f"load: expected a file, got {path}, which does not exist; check the path")
+        what = "a folder" if Path(path).is_dir() else "which does not exist"
+        raise FileError(f"load: expected a file, got {path}, {what}; check the path")
     catalog = catalog or Catalog()
     try:
         with safe_open(path, framework="np") as file:

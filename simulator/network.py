@@ -34,7 +34,10 @@ Rng = np.random.Generator | int | None
 
 def as_rng(rng: Rng) -> np.random.Generator:
     """A generator from a seed, or the generator itself."""
-    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+    try:
+        return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise ShapeError(f"rng: expected a seed of at least 0 or a numpy Generator, got {rng!r}; write rng=0") from None
 
 
 class Network:
@@ -110,10 +113,11 @@ class Network:
         ShapeError
             If a size is not positive, or the dtype is neither float32 nor float64.
         """
-        dtype = np.dtype(dtype)
-        if dtype not in (np.float32, np.float64):
+        if dtype not in ("float32", "float64", np.float32, np.float64):
             raise ShapeError(f"network dtype: expected float32 or float64, got {dtype}; choose one of them")
-        return cls({}, {}, {}, dtype, engine or SciPyEngine()).add_input(shape, name)
+        return (
+            cls({}, {}, {}, np.dtype(dtype), SciPyEngine()).with_engine(engine or SciPyEngine()).add_input(shape, name)
+        )
 
     def add_input(self, shape: Iterable[int], name: str) -> Network:
         """The network with one more input."""
@@ -131,6 +135,8 @@ class Network:
         engine: Engine | None = None,
     ) -> Network:
         """Layers one after the other; see `input` and `add`."""
+        if isinstance(layers, Layer):
+            raise ShapeError(f"network.sequential: expected a list of layers, got {layers!r}; write [{layers!r}]")
         network = cls.input(input_shape, dtype=dtype, engine=engine)
         generator = None if rng is None else as_rng(rng)
         for layer in layers:
@@ -183,6 +189,10 @@ class Network:
             node_params = node.param_shapes
         except ShapeError as error:
             raise ShapeError(f"{name} (after {', '.join(inputs)}): {error}") from None
+        except (TypeError, AttributeError) as error:
+            raise ShapeError(
+                f"{name}: expected values of the right kind, got {layer!r} ({error}); correct its arguments"
+            ) from error
         if share is not None:
             owner = self.node(self.node(share).owner)
             if owner.param_shapes != node_params:
@@ -401,6 +411,8 @@ class Network:
 
     def with_engine(self, engine: Engine) -> Network:
         """The network with another engine."""
+        if not isinstance(engine, Engine):
+            raise ShapeError(f"network engine: expected an engine, got {engine!r}; write SciPyEngine()")
         return self._replace(engine=engine)
 
     def with_dtype(self, dtype: Any) -> Network:
@@ -502,7 +514,10 @@ class Network:
     def _inward(self, name: str, x: Any) -> np.ndarray:
         """The one place where (batch, channels, *space) becomes (channels, *space, batch)."""
         shape = self._nodes[name].shape
-        array = np.asarray(x)
+        try:
+            array = np.asarray(x)
+        except ValueError:
+            raise ShapeError(f"{name}: expected samples of one shape, got a ragged list; give equal ones") from None
         if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
             raise ShapeError(
                 f"{name}: expected (batch, {', '.join(map(str, shape))}), got {array.shape}; one sample needs a batch "
@@ -635,11 +650,17 @@ def _fitting(
     given: Mapping[str, Any], shapes: Mapping[str, Shape], dtype: np.dtype, who: str, copy: bool = True
 ) -> dict[str, np.ndarray]:
     """Arrays cast to `dtype` and frozen, after names and shapes have been checked."""
+    if not isinstance(given, Mapping):
+        raise ShapeError(
+            f"network.{who}: expected a dict of arrays by name, got {type(given).__name__}; write {{name: array}}"
+        )
     fitting = {}
     for name, value in given.items():
         if name not in shapes:
             raise UnknownNameError(f"network.{who}: expected a known name, got {name!r}; {nearest(name, shapes)}")
         array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise ShapeError(f"network.{who}: expected real numbers for {name}, got {array.dtype}; convert them first")
         if array.shape != tuple(shapes[name]):
             raise ShapeError(
                 f"network.{who}: expected {name} of shape {tuple(shapes[name])}, got {array.shape}; give one that fits"

@@ -25,6 +25,7 @@ from simulator.errors import ShapeError, SimulatorError, UnknownNameError, neare
 from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network, Rng, Trace, as_rng
 from simulator.optimizers import SGD, Optimizer
+from simulator.windows import check_size
 
 __all__ = ["Epoch", "evaluate", "generator_at", "train"]
 
@@ -143,9 +144,8 @@ def train(
         raise ShapeError(f"train data: expected a Dataset, got {type(data).__name__}; write Dataset(inputs, targets)")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise ShapeError(f"train optimizer: expected an optimizer, got {optimizer!r}; write SGD(lr=0.1)")
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if not isinstance(value, (int, np.integer)) or value < 1:
-            raise ShapeError(f"train {name}: expected a positive integer, got {value!r}; give at least 1")
+    check_size(epochs, "train epochs")
+    check_size(batch_size, "train batch_size")
     objective = _Objective(network, losses, loss_weights or {}, metrics, data)
     names = _trainable_names(network, trainable)
     return _epochs(
@@ -257,6 +257,7 @@ def evaluate(
     dict of str to float
         "loss" and the metrics, averaged over all samples.
     """
+    check_size(batch_size, "evaluate batch_size")
     objective = _Objective(network, losses, loss_weights or {}, metrics, data)
     return objective.evaluate(network, data, batch_size)
 

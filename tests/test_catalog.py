@@ -281,3 +281,12 @@ def test_several_data_sets_that_could_read_a_path_ask_for_a_name(tmp_path):
         FileError, match="expected one data set that reads it, got several that could; name the kind, one:"
     ):
         Catalog(both("one"), both("two"), entry_points=False).load_data(str(tmp_path / "a.two"))
+
+
+def test_values_of_the_wrong_kind(catalog):
+    with pytest.raises(UnknownNameError, match="catalog: expected a shelf, got 'layer'; did you mean 'layers'"):
+        catalog.create("layer", "relu")
+    with pytest.raises(ShapeError, match="lenet5: expected at least one class, got 'ten'"):
+        catalog.build("lenet5", classes="ten")
+    with pytest.raises(ShapeError, match="lenet5: expected an input shape such as .*, got 28; give all sizes"):
+        catalog.build("lenet5", 28)

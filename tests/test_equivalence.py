@@ -26,6 +26,7 @@ from simulator import (
     Network,
     Pad,
     ReLU,
+    ShapeError,
     Sigmoid,
     Sparse,
     Subsample,
@@ -221,3 +222,8 @@ def test_nan_is_no_proof():
     network = network.with_params({"dense1.weight": np.full((2, 3), np.nan)})
     (proof,) = equivalence(network)
     assert not proof.ok
+
+
+def test_a_proof_needs_samples():
+    with pytest.raises(ShapeError, match="equivalence batch: expected an integer of at least 1, got 0"):
+        list(equivalence(Network.sequential((3,), [ReLU()]), batch=0))

@@ -326,3 +326,8 @@ def test_numbers_beyond_all_bounds(catalog, tmp_path, network, value):
         changed(path, catalog, network, change)
         with pytest.raises(FileError):
             load(path, catalog=catalog)
+
+
+def test_a_folder_is_no_file(catalog, tmp_path):
+    with pytest.raises(FileError, match="load: expected a file, got .*, a folder; check the path"):
+        load(tmp_path, catalog=catalog)

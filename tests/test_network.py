@@ -27,6 +27,7 @@ from simulator import (
     Network,
     Pad,
     ReLU,
+    Reshape,
     ShapeError,
     SimulatorError,
     Softmax,
@@ -800,3 +801,30 @@ def test_a_pad_value_needs_a_window_pattern():
     network = Network.sequential((3,), [Padded(TiedMatrix.from_sparse(scipy.sparse.eye_array(3)).pattern)], rng=0)
     with pytest.raises(ShapeError, match="padded1: expected a WindowPattern for a pad value other than 0, got Expl"):
         network.predict(np.ones((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Network.input((1,), dtype="foo"), "network dtype: expected float32 or float64, got foo"),
+        (lambda: Network.input((1,), engine="scipy"), "network engine: expected an engine, got 'scipy'; write SciPyE"),
+        (lambda: Network.sequential((1,), ReLU()), "network.sequential: expected a list of layers, got ReLU"),
+        (lambda: Network.sequential((4,), [Dense(1)], rng="a"), "rng: expected a seed of at least 0 or a numpy Gen"),
+        (lambda: Network.sequential((4,), [Dense(1)], rng=-1), "rng: expected a seed of at least 0 .*, got -1"),
+        (lambda: Network.sequential((4,), [Reshape(4)]), r"reshape1: expected values of the right kind, got Reshape"),
+        (
+            lambda: Network.sequential((1, 4), [Conv(1, 3, table=5)]),
+            "conv1: expected values of the right kind, got Conv",
+        ),
+        (
+            lambda: Network.sequential((2,), [ReLU()]).predict([[1, 2], [3]]),
+            "input: expected samples of one shape, got",
+        ),
+        (lambda: small().with_params([1]), "network.with_params: expected a dict of arrays by name, got list"),
+        (lambda: small().with_params({"dense1.bias": ["a"]}), "expected real numbers for dense1.bias, got <U1"),
+        (lambda: small().with_params({"dense1.bias": [1j]}), "expected real numbers for dense1.bias, got complex128"),
+    ],
+)
+def test_values_of_the_wrong_kind(build, message):
+    with pytest.raises(ShapeError, match=message):
+        build()

@@ -145,9 +145,9 @@ def test_targets_by_output_and_inputs_by_name():
 
 
 def test_errors(network, data):
-    with pytest.raises(ShapeError, match="train epochs: expected a positive integer, got 0"):
+    with pytest.raises(ShapeError, match="train epochs: expected an integer of at least 1, got 0"):
         train(network, data, epochs=0)
-    with pytest.raises(ShapeError, match="train batch_size: expected a positive integer, got 1.5"):
+    with pytest.raises(ShapeError, match="train batch_size: expected an integer of at least 1, got 1.5"):
         train(network, data, batch_size=1.5)
     with pytest.raises(UnknownNameError, match="train trainable: expected a param, got 'convo'"):
         train(network, data, trainable=["convo"])
@@ -209,3 +209,8 @@ def test_a_state_of_another_shape_is_refused(network, data):
     epoch.optimizer_state["velocity.conv1.bias"] = np.zeros(7)
     with pytest.raises(ShapeError, match="train resume: expected a state with"):
         list(train(network, data, epochs=2, optimizer=optimizer, resume=epoch))
+
+
+def test_evaluating_no_samples_at_a_time_is_refused(network, data):
+    with pytest.raises(ShapeError, match="evaluate batch_size: expected an integer of at least 1, got 0"):
+        evaluate(network, data, batch_size=0)
