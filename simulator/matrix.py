@@ -97,7 +97,7 @@ class TiedMatrix:
         Examples
         --------
         >>> TiedMatrix.from_sparse(sparse.eye_array(3), ties=[0, 0, 0])
-        TiedMatrix 3 x 3: 3 nonzeros share 1 weights
+        TiedMatrix 3 x 3: 3 nonzeros share 1 weight
         """
         if not sparse.issparse(matrix) or matrix.ndim != 2:
             raise ShapeError(
@@ -359,7 +359,7 @@ def identity(n: int, dtype: Any = np.float64) -> TiedMatrix:
     Examples
     --------
     >>> identity(4)
-    TiedMatrix 4 x 4: 4 nonzeros share 1 weights
+    TiedMatrix 4 x 4: 4 nonzeros share 1 weight
     """
     sites = np.arange(n)[:, None]  # (n, 1)
     return TiedMatrix(WindowPattern(ChannelGroups.full(1, 1), 1, sites, n, (0, 0, 0)), np.ones(1, dtype))

@@ -194,7 +194,7 @@ def test_max_pooling_is_drawn_as_the_matrix_of_a_sample():
     figure = draw_matrix(one(MaxPool(2), (2, 4, 4)), "it", x)
     assert np.array_equal(nonzero(figure) @ x.ravel(), x.reshape(2, 2, 2, 2, 2).max(axis=(2, 4)).ravel())
     assert len(np.unique(cells(figure)[nonzero(figure)], axis=0)) == 1
-    assert figure.get_suptitle() == "it: TiedMatrix 8 x 32: 8 nonzeros share 1 weights, at this sample"
+    assert figure.get_suptitle() == "it: TiedMatrix 8 x 32: 8 nonzeros share 1 weight, at this sample"
 
 
 def test_relu_has_no_cell_where_the_sample_is_negative():

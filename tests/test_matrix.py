@@ -301,7 +301,7 @@ def test_half_precision_is_cast_because_scipy_has_no_such_matrices():
 def test_reprs_count():
     assert repr(convolution((1, 4, 4), padding=1)) == "TiedMatrix 48 x 16: 300 nonzeros share 27 weights"
     assert repr(convolution((1, 4, 4), padding=1).T) == "TiedMatrix 16 x 48: 300 nonzeros share 27 weights"
-    assert repr(identity(4)) == "TiedMatrix 4 x 4: 4 nonzeros share 1 weights"
+    assert repr(identity(4)) == "TiedMatrix 4 x 4: 4 nonzeros share 1 weight"
 
 
 def test_the_identity_changes_nothing():

@@ -228,8 +228,8 @@ def test_reprs_count():
     assert repr(Conv(6, 5, padding=2).pattern((1, 28, 28))) == (
         "WindowPattern 4704 x 784: 107736 nonzeros share 150 weights"
     )
-    assert repr(ExplicitPattern([0], [1], shape=(2, 3))) == "ExplicitPattern 2 x 3: 1 nonzeros share 1 weights"
-    assert repr(ExplicitPattern([0], [1], shape=(2, 3)).T) == "TransposedPattern 3 x 2: 1 nonzeros share 1 weights"
+    assert repr(ExplicitPattern([0], [1], shape=(2, 3))) == "ExplicitPattern 2 x 3: 1 nonzeros share 1 weight"
+    assert repr(ExplicitPattern([0], [1], shape=(2, 3)).T) == "TransposedPattern 3 x 2: 1 nonzeros share 1 weight"
 
 
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1, max_size=6))

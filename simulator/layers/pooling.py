@@ -90,7 +90,7 @@ class AveragePool(MatrixLayer):
     Examples
     --------
     >>> AveragePool(2).pattern((1, 4, 4))
-    WindowPattern 4 x 16: 16 nonzeros share 1 weights
+    WindowPattern 4 x 16: 16 nonzeros share 1 weight
     >>> AveragePool("global").output_shape((64, 7, 7))
     (64, 1, 1)
     """

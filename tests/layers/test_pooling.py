@@ -220,7 +220,7 @@ def test_averages_at_the_border_count_the_padding_or_not():
 def test_weights_of_averages_are_fixed_and_shared_where_they_can_be():
     plain = Network.sequential((3, 4, 4), [AveragePool(2)])
     assert plain.params == {}
-    assert repr(plain.node("averagepool1").matrix) == "TiedMatrix 12 x 48: 48 nonzeros share 1 weights"
+    assert repr(plain.node("averagepool1").matrix) == "TiedMatrix 12 x 48: 48 nonzeros share 1 weight"
     differs = Network.sequential((1, 4, 4), [AveragePool(3, padding=1, stride=1, count_include_pad=False)])
     assert differs.node("averagepool1").pattern.n_ties == 16
     assert set(differs.node("averagepool1").matrix.weight.tolist()) == {np.float32(1 / n) for n in (4, 6, 9)}
