@@ -92,7 +92,8 @@ class Pattern(ABC):
 
     def __repr__(self) -> str:
         n_out, n_in = self.shape
-        return f"{type(self).__name__} {n_out} x {n_in}: {self.nnz} nonzeros share {self.n_ties} weight{'s'[: self.n_ties != 1]}"
+        weights = "1 weight" if self.n_ties == 1 else f"{self.n_ties} weights"
+        return f"{type(self).__name__} {n_out} x {n_in}: {self.nnz} nonzeros share {weights}"
 
 
 def _index_dtype(largest: int) -> Any:
