@@ -12,12 +12,11 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     data_for,
-    history_of,
     network_from,
-    settings_of,
     the_catalog,
     was_given,
 )
+from simulator.cli.remembered import history_of, settings_of
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog

@@ -15,21 +15,18 @@ from simulator.cli.common import (
     CatalogOptions,
     FiniteRange,
     build_options,
-    classes_of,
     dtype_option,
     engine_option,
-    history_of,
     is_file,
     json_option,
     labels_of,
     network_from,
     print_json,
-    settings_of,
     the_catalog,
     was_given,
-    with_classes,
 )
 from simulator.cli.look import print_proofs
+from simulator.cli.remembered import classes_of, history_of, settings_of, with_classes
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog

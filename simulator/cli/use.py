@@ -9,7 +9,6 @@ import click
 
 from simulator.cli.common import (
     CatalogOptions,
-    classes_of,
     data_for,
     json_option,
     labels_of,
@@ -17,11 +16,10 @@ from simulator.cli.common import (
     options,
     print_json,
     print_table,
-    settings_of,
     table,
     the_catalog,
-    with_classes,
 )
+from simulator.cli.remembered import classes_of, settings_of, with_classes
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
