@@ -608,8 +608,8 @@ class BoundNode:
         """
         if self.node.pattern is None:
             raise ShapeError(
-                f"{self.name}: expected a layer that is a matrix, got {self.layer!r}, which depends on the input; "
-                "choose another layer, or use affine_at for one sample"
+                f"{self.name}: expected a layer that is one matrix, got {type(self.layer).__name__}; choose a "
+                "convolution, a dense layer or the like"
             )
         return self.node.pattern
 
@@ -622,7 +622,7 @@ class BoundNode:
         ShapeError
             If the layer is not a matrix.
         """
-        assert self.pattern is not None  # raises where there is none
+        _ = self.pattern  # raises where there is none
         return self.network._matrix(self.node)
 
     @property

@@ -224,7 +224,7 @@ def test_a_fixed_matrix_does_not_need_the_sample():
 
 
 def test_layers_that_are_no_matrix_are_refused():
-    with pytest.raises(ShapeError, match="it: expected a layer that is a matrix, got MaxPool"):
+    with pytest.raises(ShapeError, match="it: expected a layer that is one matrix, got MaxPool"):
         draw_matrix(one(MaxPool(2), (1, 4, 4)), "it")
     with pytest.raises(ShapeError, match="draw it: expected a layer that is piecewise linear, got Sigmoid"):
         draw_matrix(one(Sigmoid(), (4,)), "it", np.zeros(4))
@@ -506,7 +506,7 @@ def test_a_kernel_of_zeros():
 def test_kernels_need_weights_and_a_matrix():
     with pytest.raises(SimulatorError, match="expected weights, got none for"):
         draw_kernel(one(Conv(1, 3), (1, 4, 4), rng=None), "it")
-    with pytest.raises(ShapeError, match="expected a layer that is a matrix, got ReLU"):
+    with pytest.raises(ShapeError, match="expected a layer that is one matrix, got ReLU"):
         draw_kernel(one(ReLU(), (1, 4, 4)), "it")
 
 

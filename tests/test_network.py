@@ -728,7 +728,7 @@ def test_samples_are_real_numbers(dtype):
 def test_a_layer_that_is_no_matrix_says_so():
     node = small().node("tanh1")
     for ask in (lambda: node.pattern, lambda: node.matrix):
-        with pytest.raises(ShapeError, match=r"tanh1: expected a layer that is a matrix, got Tanh\(\), which"):
+        with pytest.raises(ShapeError, match=r"tanh1: expected a layer that is one matrix, got Tanh; choose"):
             ask()
 
 
