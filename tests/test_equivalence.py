@@ -13,13 +13,16 @@ import scipy.sparse
 
 import simulator.direct
 from simulator import (
+    Add,
     AveragePool,
     Catalog,
+    Concatenate,
     Conv,
     ConvTranspose,
     Dense,
     Elementwise,
     Flatten,
+    LeakyReLU,
     LocallyConnected,
     MatrixLayer,
     MaxPool,
@@ -56,6 +59,7 @@ LAYERS = [
     (AveragePool(3, 2, 1, ceil=True), (2, 8, 8)),
     (AveragePool(3, 2, 1, count_include_pad=False), (2, 8, 7)),
     (AveragePool(3, 2, "same", ceil=True), (2, 8, 8)),
+    (AveragePool(2, 3, 1, ceil=True), (2, 4, 4)),
     (AveragePool("global"), (3, 4, 5)),
     (Subsample(2), (3, 5, 4)),
     (MaxPool(3, 2, 1, ceil=True), (2, 8, 8)),
@@ -227,3 +231,23 @@ def test_nan_is_no_proof():
 def test_a_proof_needs_samples():
     with pytest.raises(ShapeError, match="equivalence batch: expected an integer of at least 1, got 0"):
         list(equivalence(Network.sequential((3,), [ReLU()]), batch=0))
+
+
+@pytest.mark.parametrize("layer", [Add(), Concatenate()])
+def test_joins_are_identities_side_by_side_or_below_each_other(layer):
+    network = Network.input((2, 3), "a", dtype="float64").add_input((2, 3), "b").add(layer, "a", "b", name="join")
+    (proof,) = equivalence(network)
+    assert proof.ok
+    assert proof.forward == proof.input_gradient == 0
+    assert "against its own forward" not in proof.matrix
+
+
+def test_leaky_relu_is_a_diagonal_of_ones_and_slopes():
+    (proof,) = equivalence(Network.sequential((9,), [LeakyReLU(0.1)], dtype="float64"))
+    assert proof.ok
+    assert proof.matrix == "for one sample 9 x 9: 9 nonzeros"
+
+
+def test_a_size_that_the_formula_does_not_give_fails():
+    with pytest.raises(ShapeError, match=r"direct: expected \(3, 3\) windows by the formula, got \(2, 2\) output"):
+        direct(Conv(1, 3), np.zeros((1, 5, 5, 1)), np.zeros((1, 1, 3, 3)), np.zeros((1, 2, 2, 1)))

@@ -331,3 +331,9 @@ def test_numbers_beyond_all_bounds(catalog, tmp_path, network, value):
 def test_a_folder_is_no_file(catalog, tmp_path):
     with pytest.raises(FileError, match="load: expected a file, got .*, a folder; check the path"):
         load(tmp_path, catalog=catalog)
+
+
+def test_another_format_in_the_same_place(catalog, tmp_path, network):
+    changed(tmp_path / "n.safetensors", catalog, network, _set("format", value="other"))
+    with pytest.raises(FileError, match="expected a network saved by the simulator, got another safetensors file"):
+        load(tmp_path / "n.safetensors", catalog=catalog)

@@ -279,7 +279,10 @@ def test_what_a_damaged_file_remembers_is_refused(run, info, what):
     assert f"expected {what} as simulator train writes them, got " in message
 
 
-@pytest.mark.parametrize("history", [5, [5], [{"number": 1}], [{"number": 1, "loss": "x"}]])
+ODD = {"number": 1, "loss": 1, "seconds": 1, "metrics": {"accuracy": "x"}, "validation": {}}
+
+
+@pytest.mark.parametrize("history", [5, [5], [{"number": 1}], [ODD]])
 def test_a_damaged_history_is_refused(run, history):
     save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0), info={"history": history})
     message = run("draw", "net", "--what", "curve").complaint
