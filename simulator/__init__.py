@@ -9,11 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 _WHERE = {
+    "augmentation": ["Chain", "RandomCrop", "RandomMirror", "RandomShift", "centre_crop", "ten_crops"],
+    "averaging": ["average"],
+    "building": ["check_image", "narrowed"],
     "catalog": ["Catalog"],
     "channels": ["ChannelGroups"],
-    "data": ["Dataset", "RandomShift"],
+    "data": ["Dataset", "Normalise", "one_hot"],
     "engine": ["Engine", "SciPyEngine"],
     "errors": ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError"],
+    "estimator": ["SimulatorClassifier"],
     "files": ["load", "save"],
     "hookspecs": ["hookimpl"],
     "layers": [
@@ -24,29 +28,35 @@ _WHERE = {
     "losses": ["CrossEntropy", "SquaredError", "accuracy"],
     "matrix": ["TiedMatrix", "identity"],
     "network": ["Gradients", "Network", "Trace"],
-    "optimizers": ["SGD", "CosineDecay"],
+    "optimizers": ["SGD", "Clipped"],
     "patterns": ["ExplicitPattern", "Pattern", "WindowPattern"],
+    "schedules": ["CosineDecay", "StepDecay", "WarmUp"],
     "training": ["Epoch", "evaluate", "train"],
     "windows": ["Window"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)
+__all__ = sorted(_MODULE_OF.keys() - {"SimulatorClassifier"})  # "import *" must work without scikit-learn
 
 if TYPE_CHECKING:
+    from simulator.augmentation import Chain, RandomCrop, RandomMirror, RandomShift, centre_crop, ten_crops
+    from simulator.averaging import average
+    from simulator.building import check_image, narrowed
     from simulator.catalog import Catalog
     from simulator.channels import ChannelGroups
-    from simulator.data import Dataset, RandomShift
+    from simulator.data import Dataset, Normalise, one_hot
     from simulator.engine import Engine, SciPyEngine
     from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError
+    from simulator.estimator import SimulatorClassifier
     from simulator.files import load, save
     from simulator.hookspecs import hookimpl
     from simulator.layers import *
     from simulator.losses import CrossEntropy, SquaredError, accuracy
     from simulator.matrix import TiedMatrix, identity
     from simulator.network import Gradients, Network, Trace
-    from simulator.optimizers import SGD, CosineDecay
+    from simulator.optimizers import SGD, Clipped
     from simulator.patterns import ExplicitPattern, Pattern, WindowPattern
+    from simulator.schedules import CosineDecay, StepDecay, WarmUp
     from simulator.training import Epoch, evaluate, train
     from simulator.windows import Window
 
@@ -60,4 +70,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(_MODULE_OF)

@@ -5,107 +5,20 @@ A catalog is an object, not a global: two of them with different plugins live si
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-import importlib.util
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import pluggy
-
-from simulator import builtin, hookspecs
+from simulator import hookspecs
 from simulator.data import Dataset
 from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError, nearest
+from simulator.loading import load_plugins
+from simulator.losses import Loss
 from simulator.network import Network, Rng, as_rng
+from simulator.shelves import Entry, Plugin, Shelf
 
 __all__ = ["Catalog", "Entry", "Plugin", "Shelf"]
-
-_GROUP = "simulator"
-_DISTRIBUTION = "cnn-matrix-simulator"
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """Where offers come from.
-
-    Parameters
-    ----------
-    name : str
-        Of the plugin.
-    origin : str
-        The distribution with its version, the file, or the module.
-    """
-
-    name: str
-    origin: str
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One thing on a shelf.
-
-    Parameters
-    ----------
-    name : str
-        What it is asked for by.
-    object : Any
-        The class or function.
-    plugin : Plugin
-        Who offers it.
-    accepts : callable, optional
-        For data sets: whether a path looks like this kind of data.
-    lr : float, optional
-        For architectures: a learning rate that suits momentum.
-    """
-
-    name: str
-    object: Any
-    plugin: Plugin
-    accepts: Callable[[Path], bool] | None = None
-    lr: float | None = None
-
-    @property
-    def summary(self) -> str:
-        """First line of the docstring."""
-        return (inspect.getdoc(self.object) or "").partition("\n")[0]
-
-
-class Shelf(Mapping[str, Any]):
-    """What is offered of one kind, by name."""
-
-    def __init__(self, kind: str, entries: Mapping[str, Entry]) -> None:
-        self.kind = kind
-        self.entries = dict(entries)
-
-    def __getitem__(self, name: str) -> Any:
-        return self.entry(name).object
-
-    def entry(self, name: str) -> Entry:
-        """The entry of this name, or an `UnknownNameError` with the nearest ones."""
-        if name not in self.entries:
-            raise UnknownNameError(
-                f"catalog: expected one of the {self.kind}, got {name!r}; {nearest(name, self.entries)} (see "
-                "'simulator plugins')"
-            )
-        return self.entries[name]
-
-    def named(self, obj: Any) -> Entry | None:
-        """The entry that offers `obj`, or None."""
-        return next((e for e in self.entries.values() if e.object is obj), None)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.entries)
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.entries
 
 
 class Catalog:
@@ -123,13 +36,18 @@ class Catalog:
     Attributes
     ----------
     layers, losses, optimizers, architectures, datasets, engines : Shelf
+    plugins : list of Plugin
+        Those that were loaded.
     problems : list of str
-        Installed plugins that could not be imported and were skipped.
+        Installed plugins that are broken and were left out, and names that two plugins offer: whoever asks for such a
+        name without preferring one gets a `PluginError`.
 
     Raises
     ------
     PluginError
-        If a plugin breaks its contract, or two offer one name.
+        If one of `plugins` cannot be loaded or breaks its contract.
+    UnknownNameError
+        If a preference is for nothing.
 
     Examples
     --------
@@ -146,93 +64,20 @@ class Catalog:
     engines: Shelf
 
     def __init__(self, *plugins: Any, entry_points: bool = True, prefer: Mapping[str, str] | None = None) -> None:
-        self.problems: list[str] = []
-        self.plugins: list[Plugin] = []
-        self._manager = pluggy.PluginManager("simulator")
-        self._manager.add_hookspecs(hookspecs)
-        self._load(builtin, Plugin("core", f"{_DISTRIBUTION} {_version()}"))
-        if entry_points:
-            for point in sorted(importlib.metadata.entry_points(group=_GROUP), key=lambda p: p.name):
-                origin = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-                try:
-                    module = point.load()
-                except Exception as error:  # an installed plugin must not take the others down
-                    self.problems.append(
-                        f"plugin {point.name} ({origin}): expected a module that can be imported, got "
-                        f"{type(error).__name__}: {error}; mend or uninstall it"
-                    )
-                    continue
-                self._load(module, Plugin(point.name, origin))
-        for plugin in plugins:
-            module, record = _found(plugin)
-            self._load(module, record)
-        try:
-            self._manager.check_pending()
-        except pluggy.PluginValidationError as error:
-            name = self._manager.get_name(error.plugin)
-            hook = str(error).partition("'")[2].partition("'")[0]
-            raise PluginError(
-                f"plugin {name}: expected only known hooks, got {hook!r}; {nearest(hook, _hook_names())}"
-            ) from None
         wishes = dict(prefer or {})
-        for kind in hookspecs.SHELVES:
-            setattr(self, kind, Shelf(kind, {name: _chosen(kind, o, wishes) for name, o in self._offers(kind).items()}))
+        loaded = load_plugins(plugins, entry_points, wishes)
+        self.plugins = loaded.plugins
+        self.problems = loaded.problems
+        for kind, shelf in loaded.shelves.items():
+            setattr(self, kind, shelf)
         for wish, plugin in wishes.items():
             kind, _, name = wish.partition(".")
-            if kind not in hookspecs.SHELVES or plugin != _provider(getattr(self, kind), name):
+            entries = loaded.shelves[kind].entries if kind in loaded.shelves else {}
+            if name not in entries or entries[name].plugin.name != plugin:
                 raise UnknownNameError(
                     f"prefer: expected KIND.NAME of something that plugin {plugin!r} offers, got {wish!r}; see "
                     "'simulator plugins' for what there is"
                 )
-
-    def _load(self, module: Any, plugin: Plugin) -> None:
-        try:
-            name = self._manager.register(module, name=plugin.name)
-        except pluggy.PluginValidationError as error:
-            reason = " ".join(str(error).split())
-            raise PluginError(
-                f"plugin {plugin.name} ({plugin.origin}): expected hooks with the arguments of their specification, "
-                f"got: {reason}; each takes the one argument 'register'"
-            ) from None
-        except ValueError:
-            raise PluginError(
-                f"plugin {plugin.name} ({plugin.origin}): expected a new name and module, got one that is loaded "
-                "already; load it once, or rename its entry point"
-            ) from None
-        if name is not None:
-            self.plugins.append(plugin)
-
-    def _offers(self, kind: str) -> dict[str, list[Entry]]:
-        """What all plugins offer of one kind, by name."""
-        hook = f"register_{kind}"
-        offers: dict[str, list[Entry]] = {}
-        for plugin in self.plugins:
-            others = [module for name, module in self._manager.list_name_plugin() if name != plugin.name]
-
-            def register(
-                name: str,
-                obj: Any,
-                accepts: Callable[[Path], bool] | None = None,
-                lr: float | None = None,
-                plugin: Plugin = plugin,
-            ) -> None:
-                if not isinstance(name, str) or not callable(obj):
-                    raise PluginError(
-                        f"plugin {plugin.name}, {hook}: expected register(name, class or function), got "
-                        f"register({name!r}, {obj!r}); pass a string and the class itself"
-                    )
-                offers.setdefault(name, []).append(Entry(name, obj, plugin, accepts, lr))
-
-            try:
-                self._manager.subset_hook_caller(hook, others)(register=register)
-            except SimulatorError:
-                raise
-            except Exception as error:
-                raise PluginError(
-                    f"plugin {plugin.name}, {hook}: expected it to register what it offers, got "
-                    f"{type(error).__name__}: {error}; mend the hook"
-                ) from error
-        return offers
 
     def make(self, name: str, *args: Any, **options: Any) -> Any:
         """Create a layer by name: ``make("conv", 6, kernel=5)``.
@@ -270,7 +115,7 @@ class Catalog:
         self,
         name: str,
         input_shape: tuple[int, ...] | None = None,
-        classes: int = 10,
+        classes: int | None = None,
         rng: Rng = 0,
         *,
         dtype: Any = "float32",
@@ -285,8 +130,8 @@ class Catalog:
             Such as "lenet5".
         input_shape : tuple of int, optional
             Of one sample. Default: the architecture's own.
-        classes : int, default 10
-            Number of logits.
+        classes : int, optional
+            Number of logits. Default: the architecture's own, or 10.
         rng : numpy.random.Generator, int or None, default 0
             Draws the first weights; None builds without weights.
         dtype : numpy dtype, default float32
@@ -319,7 +164,7 @@ class Catalog:
             input_shape = self.default_shape(name)
             if input_shape is None:
                 raise ShapeError(f"{name}: expected an input shape, got none; give one, for example --input 1x28x28")
-        if not isinstance(classes, int) or classes < 1:
+        if classes is not None and (not isinstance(classes, int) or classes < 1):
             raise ShapeError(f"{name}: expected at least one class, got {classes!r}; give a positive number")
         if not isinstance(input_shape, Sequence):
             raise ShapeError(
@@ -327,15 +172,18 @@ class Catalog:
             )
         generator = None if rng is None else as_rng(rng)
         try:
-            network = self._call(
-                entry, self.make, input_shape=tuple(input_shape), classes=classes, rng=generator, **options
-            )
+            given = {}
+            if "classes" in parameters and (
+                classes is not None or parameters["classes"].default is inspect.Parameter.empty
+            ):
+                given["classes"] = classes or 10
+            network = self._call(entry, self.make, input_shape=tuple(input_shape), rng=generator, **given, **options)
         except (SimulatorError, MemoryError, OverflowError):
             raise
         except Exception as error:
-            given = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
+            told = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
             raise PluginError(
-                f"plugin {entry.plugin.name}, architecture {name}: expected to build with {given}, got "
+                f"plugin {entry.plugin.name}, architecture {name}: expected to build with {told}, got "
                 f"{type(error).__name__}: {error}; correct the options, or mend the plugin"
             ) from error
         if not isinstance(network, Network):
@@ -345,13 +193,59 @@ class Catalog:
             )
         return network.with_dtype(dtype).with_engine(self.create("engines", engine))
 
+    def objective(self, name: str, network: Network) -> tuple[dict[str, Loss], dict[str, float]]:
+        """What a network of an architecture is trained for.
+
+        Parameters
+        ----------
+        name : str
+            Of the architecture.
+        network : Network
+            Built from it.
+
+        Returns
+        -------
+        losses : dict of Loss by output name
+            For `train`; the first output is the one that predicts, others are heads that help in training.
+        weights : dict of float by output name
+            Factors on the losses.
+
+        Raises
+        ------
+        PluginError
+            If the architecture declares a loss for no output of the network.
+        UnknownNameError
+            If there is no such architecture or loss.
+
+        Examples
+        --------
+        >>> catalog = Catalog()
+        >>> catalog.objective("lenet5", catalog.build("lenet5", rng=None))
+        ({'dense3': CrossEntropy(label_smoothing=0.0)}, {'dense3': 1.0})
+        """
+        entry = self.architectures.entry(name)
+        usual = "squared-error" if entry.task == "reconstruct" else "cross-entropy"
+        declared = {network.output_name: usual} if entry.losses is None else entry.losses
+        losses, weights = {}, {}
+        for output, wanted in declared.items():
+            if output in network.nodes:
+                loss, weight = (wanted, 1.0) if isinstance(wanted, str) else wanted
+                losses[output], weights[output] = self.create("losses", loss), float(weight)
+        if not losses:
+            raise PluginError(
+                f"plugin {entry.plugin.name}, architecture {name}: expected losses for outputs of the network, got "
+                f"{', '.join(declared)}; name some of {', '.join(network.outputs)}"
+            )
+        return losses, weights
+
     def load_data(self, source: str, shape: tuple[int, ...] | None = None) -> Dataset:
         """Load a data set.
 
         Parameters
         ----------
         source : str
-            A name ("digits"), a name with a path ("idx:folder"), or a path that one of the data sets accepts.
+            A name ("digits"), a name with a path ("idx:folder") or another name ("openml:mnist_784"), or a path that
+            one of the data sets accepts.
         shape : tuple of int, optional
             Shape of one sample, for data sets that can be made in any size.
 
@@ -377,6 +271,10 @@ class Catalog:
                     f"data {entry.name}: expected a file or folder, got {path}, which does not exist; check the path"
                 )
             given["path"] = Path(path)
+        elif "name" in parameters:
+            if not path:
+                raise FileError(f"data {entry.name}: expected a name, got none; write {entry.name}:NAME")
+            given["name"] = path
         elif path:
             raise FileError(f"data {entry.name}: expected no path, got {path}; write just {entry.name}")
         if "shape" in parameters:
@@ -409,67 +307,3 @@ class Catalog:
         if Path(source).suffix or len(Path(source).parts) > 1:
             raise FileError(f"data: expected a data set or a path, got {source}, which does not exist; check the path")
         return self.datasets.entry(name), path
-
-
-def _chosen(kind: str, offers: list[Entry], wishes: Mapping[str, str]) -> Entry:
-    """The only offer of a name, or the preferred one."""
-    wish = wishes.get(f"{kind}.{offers[0].name}")
-    fitting = [o for o in offers if wish in (None, o.plugin.name)]
-    if len(offers) > 1 and len(fitting) != 1:
-        first, second = offers[:2]
-        raise PluginError(
-            f"catalog: expected one plugin to offer {kind}.{first.name}, got {first.plugin.name} "
-            f"({first.plugin.origin}) and {second.plugin.name} ({second.plugin.origin}); choose with --prefer "
-            f"{kind}.{first.name}={second.plugin.name}"
-        )
-    return fitting[0] if fitting else offers[0]
-
-
-def _provider(shelf: Shelf, name: str) -> str | None:
-    return shelf.entries[name].plugin.name if name in shelf else None
-
-
-def _hook_names() -> list[str]:
-    return [f"register_{kind}" for kind in hookspecs.SHELVES]
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version(_DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
-
-
-def _found(plugin: Any) -> tuple[Any, Plugin]:
-    """A plugin given as module, object, module name or file, and where it is from."""
-    if not isinstance(plugin, (str, Path)):
-        name = getattr(plugin, "__name__", type(plugin).__name__)
-        return plugin, Plugin(name, str(getattr(plugin, "__file__", None) or "given as an object"))
-    path = Path(plugin)
-    try:
-        if path.suffix == ".py":
-            if not path.is_file():
-                raise PluginError(f"plugin {plugin}: expected a Python file, got no such file; check the path")
-            return _imported_file(path), Plugin(path.stem, str(path))
-        return importlib.import_module(str(plugin)), Plugin(str(plugin), f"module {plugin}")
-    except PluginError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"plugin {plugin}: expected a module that can be imported, got {type(error).__name__}: {error}; mend it, "
-            "or install what it needs"
-        ) from error
-
-
-def _imported_file(path: Path) -> ModuleType:
-    name = f"simulator_local_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module

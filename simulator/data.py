@@ -1,8 +1,10 @@
-"""Data sets in memory: samples, targets, and how to cut, shift and resize them."""
+"""Data sets in memory: samples, targets, and how to split, normalise and resize them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +13,7 @@ import numpy as np
 from simulator.errors import ShapeError
 from simulator.windows import check_size
 
-__all__ = ["Dataset", "RandomShift", "resized"]
+__all__ = ["Dataset", "Normalise", "one_hot", "resized"]
 
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 
@@ -110,6 +112,37 @@ class Dataset:
 
         return replace(self, inputs=pick(self.inputs), targets=pick(self.targets), test=None)
 
+    def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> Dataset:
+        """The data with other inputs, in the test data as well.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(inputs) -> inputs`` on all samples of one input, (n, channels, *space): such as a `Normalise`.
+
+        Returns
+        -------
+        Dataset
+            With the same targets, in the same order.
+
+        Raises
+        ------
+        ShapeError
+            If the function gives no array of finite real numbers with one row per sample.
+
+        Examples
+        --------
+        >>> data = Dataset(np.array([[0.0], [1.0], [2.0]]), np.array([0, 1, 0]))
+        >>> data.mapped(lambda inputs: inputs / 2).inputs.tolist()
+        [[0.0], [0.5], [1.0]]
+        """
+        inputs: Arrays
+        if isinstance(self.inputs, Mapping):
+            inputs = {name: function(array) for name, array in self.inputs.items()}
+        else:
+            inputs = function(self.inputs)
+        return replace(self, inputs=inputs, test=None if self.test is None else self.test.mapped(function))
+
     def split(self, share: float = 0.2, rng: np.random.Generator | int = 0) -> tuple[Dataset, Dataset]:
         """Set a share of the samples apart, the same share of every label.
 
@@ -132,15 +165,7 @@ class Dataset:
         """
         if not 0 < share < 1:
             raise ShapeError(f"data split: expected a share between 0 and 1, got {share}; 0.2 sets a fifth apart")
-        generator = np.random.default_rng(rng)
-        labels = np.zeros(len(self), int) if self.labels is None else self.labels
-        order = generator.permutation(len(self))
-        chosen = [
-            members[: round(share * len(members))]
-            for members in (order[labels[order] == label] for label in np.unique(labels))
-        ]
-        apart = np.sort(np.concatenate(chosen))
-        rest = np.setdiff1d(np.arange(len(self)), apart)
+        apart, rest = self._dealt((share, 1 - share), rng)
         if not (len(apart) and len(rest)):
             raise ShapeError(
                 f"data split: expected samples on both sides, got {len(rest)} and {len(apart)} of {len(self)}; use a "
@@ -148,33 +173,191 @@ class Dataset:
             )
         return self.take(rest), self.take(apart)
 
+    def splits(
+        self, shares: Sequence[float] = (0.7, 0.15, 0.15), rng: np.random.Generator | int = 0
+    ) -> tuple[Dataset, ...]:
+        """Split into several parts, each with its share of every label: to train, to choose by, and to test on.
+
+        Parameters
+        ----------
+        shares : sequence of float, default (0.7, 0.15, 0.15)
+            Of the samples in each part; their sum is 1.
+        rng : numpy.random.Generator or int, default 0
+            Chooses them.
+
+        Returns
+        -------
+        tuple of Dataset
+            One per share; every sample is in exactly one of them.
+
+        Raises
+        ------
+        ShapeError
+            If a share is not between 0 and 1, their sum is not 1, or a part would be empty.
+
+        Examples
+        --------
+        >>> data = Dataset(np.zeros((40, 1, 8, 8)), np.arange(40) % 2)
+        >>> [len(part) for part in data.splits()]
+        [28, 6, 6]
+        """
+        if not all(0 < share < 1 for share in shares) or not math.isclose(sum(shares), 1, abs_tol=1e-9):
+            raise ShapeError(
+                f"data splits: expected shares between 0 and 1 with the sum 1, got {tuple(shares)}; write for example "
+                "(0.7, 0.15, 0.15)"
+            )
+        parts = self._dealt(shares, rng)
+        if not all(len(part) for part in parts):
+            raise ShapeError(
+                f"data splits: expected samples in every part, got {', '.join(str(len(part)) for part in parts)} of "
+                f"{len(self)}; use larger shares or more samples of each label"
+            )
+        return tuple(self.take(part) for part in parts)
+
+    def _dealt(self, shares: Sequence[float], rng: np.random.Generator | int) -> list[np.ndarray]:
+        """Sorted indices of the samples in each part: each label's, in random order, cut at the sums of the shares."""
+        order = np.random.default_rng(rng).permutation(len(self))
+        labels = np.zeros(len(self), int) if self.labels is None else self.labels
+        part = np.empty(len(self), int)
+        for label in np.unique(labels):
+            members = order[labels[order] == label]
+            ends = [round(total * len(members)) for total in itertools.accumulate(shares[:-1])]
+            part[members] = np.searchsorted(ends, np.arange(len(members)), side="right")
+        return [np.flatnonzero(part == k) for k in range(len(shares))]
+
 
 @dataclass(frozen=True)
-class RandomShift:
-    """Augmentation: every sample moved by up to `sites` along each axis of space, zeros moved in.
+class Normalise:
+    """Inputs with mean 0 and standard deviation 1 in every channel, by what was measured on the training samples.
 
     Parameters
     ----------
-    sites : int
-        Largest shift in either direction.
+    mean : sequence of float
+        Subtracted, one number per channel.
+    scale : sequence of float
+        Divided by, one positive number per channel.
+
+    Raises
+    ------
+    ShapeError
+        If there is not one mean and one positive scale per channel; when called, if the inputs have another number of
+        channels.
+
+    Notes
+    -----
+    (x − mean) / scale. Test samples are normalised by the numbers of the training samples, for nothing may be learnt
+    from them.
 
     Examples
     --------
-    >>> RandomShift(1)(np.ones((2, 1, 4, 4)), np.random.default_rng(0)).shape
-    (2, 1, 4, 4)
+    >>> data = Dataset(np.array([[[1.0, 3.0]], [[5.0, 7.0]]]), np.array([0, 1]))
+    >>> normalise = Normalise.of(data)
+    >>> normalise
+    Normalise(mean=(4.0,), scale=(2.23606797749979,))
+    >>> float(data.mapped(normalise).inputs.std())
+    1.0
     """
 
-    sites: int
+    mean: Sequence[float]
+    scale: Sequence[float]
 
-    def __call__(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Shifted copies of `inputs` (batch, channels, *space)."""
-        check_size(self.sites, "random-shift sites", least=0)
-        space = inputs.shape[2:]
-        axes = tuple(range(2, inputs.ndim))
-        padded = np.pad(inputs, ((0, 0), (0, 0), *((self.sites, self.sites),) * len(space)))
-        windows = np.lib.stride_tricks.sliding_window_view(padded, space, axis=axes)
-        starts = rng.integers(0, 2 * self.sites + 1, (len(space), len(inputs)))
-        return windows[np.arange(len(inputs)), :, *starts]
+    def __post_init__(self) -> None:
+        means, scales = np.asarray(self.mean), np.asarray(self.scale)
+        if (
+            means.ndim != 1
+            or means.shape != scales.shape
+            or not (np.isfinite(means) & np.isfinite(scales) & (scales > 0)).all()
+        ):
+            raise ShapeError(
+                f"normalise: expected one mean and one positive scale per channel, got {self.mean} and {self.scale}; "
+                "measure them with Normalise.of"
+            )
+
+    @classmethod
+    def of(cls, data: Dataset | np.ndarray) -> Normalise:
+        """Measure mean and standard deviation of every channel.
+
+        Parameters
+        ----------
+        data : Dataset or numpy.ndarray, (n, channels, *space)
+            The samples to train on. The test data of a Dataset are not looked at.
+
+        Returns
+        -------
+        Normalise
+            A channel without variance keeps the scale 1.
+
+        Raises
+        ------
+        ShapeError
+            If the data have several inputs, no sample or no channel axis.
+        """
+        inputs = data.inputs if isinstance(data, Dataset) else data
+        if not isinstance(inputs, np.ndarray) or inputs.ndim < 2 or inputs.size == 0:
+            got = "several inputs" if isinstance(inputs, Mapping) else getattr(inputs, "shape", type(inputs).__name__)
+            raise ShapeError(
+                f"normalise: expected samples (n, channels, *space) of one input, got {got}; give an array, for "
+                "example data.inputs[name]"
+            )
+        axes = (0, *range(2, inputs.ndim))
+        constant = inputs.max(axis=axes) == inputs.min(axis=axes)
+        scale = np.where(constant, 1, inputs.std(axis=axes, dtype=np.float64))
+        return cls(tuple(inputs.mean(axis=axes, dtype=np.float64).tolist()), tuple(scale.tolist()))
+
+    def __call__(self, inputs: np.ndarray) -> np.ndarray:
+        """Normalised `inputs` (n, channels, *space), in their own precision; integers become float32."""
+        if inputs.ndim < 2 or inputs.shape[1] != len(self.mean):
+            raise ShapeError(
+                f"normalise: expected samples (n, {len(self.mean)}, *space), got {inputs.shape}; measure the data of "
+                "these with Normalise.of"
+            )
+        dtype = inputs.dtype if inputs.dtype.kind == "f" else np.float32
+        mean, scale = (
+            np.asarray(values, dtype).reshape(-1, *(1,) * (inputs.ndim - 2)) for values in (self.mean, self.scale)
+        )
+        return (inputs.astype(dtype, copy=False) - mean) / scale
+
+
+def one_hot(labels: np.ndarray, classes: int, dtype: Any = np.float32) -> np.ndarray:
+    """Labels as rows of zeros with a one at the label.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray of int, (n,)
+        From 0 to ``classes - 1``.
+    classes : int
+        Length of a row.
+    dtype : numpy dtype, default float32
+        Of the result.
+
+    Returns
+    -------
+    numpy.ndarray, (n, classes)
+
+    Raises
+    ------
+    ShapeError
+        If they are no integers (n,), or one is out of range.
+
+    Examples
+    --------
+    >>> one_hot(np.array([2, 0]), 3).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    check_size(classes, "one-hot classes")
+    labels = np.asarray(labels)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ShapeError(
+            f"one-hot: expected integer labels (n,), got {labels.dtype} {labels.shape}; convert them first"
+        )
+    if labels.size and not 0 <= labels.min() <= labels.max() < classes:
+        raise ShapeError(
+            f"one-hot: expected labels from 0 to {classes - 1}, got {labels.min()} to {labels.max()}; correct them or "
+            "ask for more classes"
+        )
+    rows = np.zeros((len(labels), classes), dtype)
+    rows[np.arange(len(labels)), labels] = 1
+    return rows
 
 
 def resized(inputs: np.ndarray, space: Sequence[int]) -> np.ndarray:

@@ -33,6 +33,8 @@ class LayerRow:
         Bytes of the matrix as CSR, and of its pattern.
     sharing : float or None
         Nonzeros per weight.
+    weight_mean, weight_std : float or None
+        Of the trained weight, where the network has weights.
     """
 
     name: str
@@ -43,6 +45,8 @@ class LayerRow:
     csr_bytes: int | None = None
     pattern_bytes: int | None = None
     sharing: float | None = None
+    weight_mean: float | None = None
+    weight_std: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Flat, for JSON."""
@@ -77,7 +81,7 @@ def describe(network: Network) -> Description:
     Parameters
     ----------
     network : Network
-        With or without weights.
+        With or without weights; with them the rows tell their mean and spread, too.
 
     Returns
     -------
@@ -106,5 +110,8 @@ def describe(network: Network) -> Description:
                 pattern_bytes=pattern.nbytes,
                 sharing=pattern.nnz / max(1, pattern.n_ties),
             )
+        weight = network.node(node.name).params.get("weight") if network.has_weights else None
+        if weight is not None:
+            row = dataclasses.replace(row, weight_mean=float(weight.mean()), weight_std=float(weight.std()))
         rows.append(row)
     return Description(tuple(rows), totals)

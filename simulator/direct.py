@@ -53,8 +53,9 @@ def direct(layer: Any, x: Any, weight: Any, dy: np.ndarray) -> Triple:
         Its type chooses the computation.
     x : numpy.ndarray, (channels, *space, batch), or a tuple of them
         The input, or the inputs of a layer that takes several.
-    weight : numpy.ndarray or None
-        In the layer's own layout; None for a layer that is no fixed matrix.
+    weight : numpy.ndarray, dict of them, or None
+        In the layer's own layout; for a `FunctionLayer` all its params by name, and then `y` includes the bias, or None
+        without params.
     dy : numpy.ndarray, (out_channels, *out_space, batch)
         Gradient of the loss with respect to the output.
 

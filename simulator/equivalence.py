@@ -171,7 +171,7 @@ def _sample_proof(network: Network, node: Node, xs: Sequence[np.ndarray], dy: np
     words = f"for one sample {rows} x {cols}: {sum(m.nnz for m in matrices)} nonzeros"
     if _known(layer):
         try:
-            y, dx, _ = direct(layer, xs[0] if layer.inputs == 1 else tuple(xs), None, dy)
+            y, dx, _ = direct(layer, xs[0] if layer.inputs == 1 else tuple(xs), bound.params or None, dy)
         except ShapeError as error:
             return Proof(*who, str(error), np.inf, ok=False)
         dxs = (dx,) if layer.inputs == 1 else dx

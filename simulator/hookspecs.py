@@ -24,13 +24,19 @@ hookimpl = pluggy.HookimplMarker("simulator")
 
 
 @hookspec
-def register_layers(register: Callable[[str, type], None]) -> None:
-    """Offer layers: ``register(name, layer_class)``, a frozen dataclass that is a `MatrixLayer` or `FunctionLayer`."""
+def register_layers(register: Callable[..., None]) -> None:
+    """Offer layers: ``register(name, layer_class, examples=())``, a frozen `MatrixLayer` or `FunctionLayer`.
+
+    ``examples`` is a list of ``(layer, *input_shapes)`` that checks try; a layer without required arguments needs none.
+    """
 
 
 @hookspec
-def register_losses(register: Callable[[str, type], None]) -> None:
-    """Offer losses: ``register(name, loss_class)`` with ``value`` and ``grad``."""
+def register_losses(register: Callable[..., None]) -> None:
+    """Offer losses: ``register(name, loss_class, examples=())`` with ``value`` and ``grad``.
+
+    ``examples`` is a list of ``(loss, prediction, target)`` that checks try.
+    """
 
 
 @hookspec
@@ -40,12 +46,16 @@ def register_optimizers(register: Callable[[str, type], None]) -> None:
 
 @hookspec
 def register_architectures(register: Callable[..., None]) -> None:
-    """Offer architectures: ``register(name, build, lr=None)``.
+    """Offer architectures: ``register(name, build, lr=None, task="classify", losses=None, examples=())``.
 
     ``build(make, input_shape=(1, 28, 28), classes=10, rng=None, **options)`` returns a `Network` that ends in logits;
     ``make("conv", ...)`` asks the catalog for a layer, ``rng`` is a generator, or None for no weights. The defaults in
     the signature are what `simulator describe` uses, further named arguments are the architecture's options. ``lr`` is
-    the learning rate of `simulator train` with momentum where none is given, 0.05 if left out.
+    the learning rate of `simulator train` with momentum where none is given, 0.05 if left out. ``task`` is "classify",
+    "reconstruct" for a network that is trained to give back its input, or "part" for one that a loop of its own trains
+    together with others. ``losses`` says what is minimised where that is not the cross-entropy of the only output:
+    ``{output: loss name, or (loss name, weight)}``; the first output is the one that predicts.
+    ``examples`` is a list of dicts of arguments that checks try, small ones; default: the defaults.
     """
 
 
@@ -53,8 +63,9 @@ def register_architectures(register: Callable[..., None]) -> None:
 def register_datasets(register: Callable[..., None]) -> None:
     """Offer data sets: ``register(name, load, accepts=None)``.
 
-    ``load(shape=None)`` makes samples of any asked shape, ``load(path)`` reads a file or folder, ``load(path, shape)``
-    does both; each returns a `Dataset`. ``accepts(path)`` tells whether a path looks like this kind of data.
+    ``load(shape=None)`` makes samples of any asked shape, ``load(path)`` reads a file or folder, ``load(name)`` fetches
+    by name; both may be taken together with ``shape``; each returns a `Dataset`. ``accepts(path)`` tells whether a path
+    looks like this kind of data.
     """
 
 

@@ -10,7 +10,7 @@ from scipy import special
 
 from simulator.errors import ShapeError
 
-__all__ = ["CrossEntropy", "Loss", "SquaredError", "accuracy"]
+__all__ = ["CrossEntropy", "Loss", "SquaredError", "accuracy", "check_labels", "check_targets"]
 
 
 @runtime_checkable
@@ -24,7 +24,32 @@ class Loss(Protocol):
         """Its gradient with respect to the prediction, in the prediction's shape."""
 
 
-def _labels(who: str, logits: np.ndarray, target: np.ndarray) -> np.ndarray:
+def check_labels(who: str, logits: np.ndarray, target: Any) -> np.ndarray:
+    """Integer labels that fit logits.
+
+    Parameters
+    ----------
+    who : str
+        Named in the error.
+    logits : numpy.ndarray, (batch, classes)
+        A prediction.
+    target : array_like of int, (batch,)
+        One label per sample.
+
+    Returns
+    -------
+    numpy.ndarray of int, (batch,)
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit, the labels are no integers, or one is out of range.
+
+    Examples
+    --------
+    >>> check_labels("hinge", np.zeros((2, 10)), [3, 9])
+    array([3, 9])
+    """
     target = np.asarray(target)
     if logits.ndim != 2 or target.shape != logits.shape[:1] or target.dtype.kind not in "iu":
         raise ShapeError(
@@ -39,9 +64,66 @@ def _labels(who: str, logits: np.ndarray, target: np.ndarray) -> np.ndarray:
     return target
 
 
+def check_targets(who: str, prediction: np.ndarray, target: Any) -> np.ndarray:
+    """One target per output unit, in the prediction's precision; integer labels become one-hot vectors.
+
+    Parameters
+    ----------
+    who : str
+        Named in the error.
+    prediction : numpy.ndarray, (batch, ...)
+        What is compared with the targets.
+    target : array_like, (batch, ...)
+        The prediction's shape, or integer labels (batch,) where the prediction is (batch, classes).
+
+    Returns
+    -------
+    numpy.ndarray, (batch, ...)
+        The prediction's shape and dtype.
+
+    Raises
+    ------
+    ShapeError
+        If the shapes do not fit, or a label is out of range.
+
+    Examples
+    --------
+    >>> check_targets("absolute-error", np.zeros((2, 3)), [0, 2])
+    array([[1., 0., 0.],
+           [0., 0., 1.]])
+    """
+    target = np.asarray(target)
+    if target.ndim == 1 and target.dtype.kind in "iu" and prediction.ndim == 2:
+        target = np.eye(prediction.shape[1], dtype=prediction.dtype)[check_labels(who, prediction, target)]
+    if target.shape != prediction.shape:
+        raise ShapeError(
+            f"{who}: expected targets of the prediction's shape {prediction.shape}, got {target.shape}; give one value "
+            "per output unit, or integer labels"
+        )
+    return target.astype(prediction.dtype, copy=False)
+
+
 @dataclass(frozen=True)
 class CrossEntropy:
     """Softmax cross-entropy of logits: −log softmax(z)[label], averaged over the batch.
+
+    Parameters
+    ----------
+    label_smoothing : float, default 0
+        Share of each target, from 0 to 1, that is spread evenly over all classes.
+
+    Raises
+    ------
+    ShapeError
+        If the share is out of range.
+
+    Notes
+    -----
+    With smoothing s and C classes −Σⱼ qⱼ log softmax(z)ⱼ, where q is s / C everywhere and 1 − s more at the label.
+
+    References
+    ----------
+    C. Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016 (smoothed labels).
 
     Examples
     --------
@@ -49,17 +131,31 @@ class CrossEntropy:
     2.302585092994046
     """
 
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing <= 1:
+            raise ShapeError(
+                f"cross-entropy label_smoothing: expected a share from 0 to 1, got {self.label_smoothing}; try 0.1"
+            )
+
     def value(self, prediction: np.ndarray, target: np.ndarray) -> float:
         """Mean loss of logits (batch, classes) for integer labels (batch,)."""
-        labels = _labels("cross-entropy", prediction, target)
-        logs = special.log_softmax(prediction, axis=1)[np.arange(len(labels)), labels]
-        return -float(np.mean(logs, dtype=np.float64)) if len(labels) else 0.0
+        labels = check_labels("cross-entropy", prediction, target)
+        if not len(labels):
+            return 0.0
+        logs = special.log_softmax(prediction, axis=1)
+        right = float(np.mean(logs[np.arange(len(labels)), labels], dtype=np.float64))
+        if not self.label_smoothing:
+            return -right
+        return -float((1 - self.label_smoothing) * right + self.label_smoothing * np.mean(logs, dtype=np.float64))
 
     def grad(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """(softmax − one-hot) / batch, (batch, classes)."""
-        labels = _labels("cross-entropy", prediction, target)
+        """(softmax − smoothed one-hot) / batch, (batch, classes)."""
+        labels = check_labels("cross-entropy", prediction, target)
         gradient = special.softmax(prediction, axis=1)
-        gradient[np.arange(len(labels)), labels] -= 1
+        gradient[np.arange(len(labels)), labels] -= 1 - self.label_smoothing
+        gradient -= self.label_smoothing / gradient.shape[1]
         return gradient / max(1, len(labels))
 
 
@@ -73,25 +169,14 @@ class SquaredError:
     2.5
     """
 
-    def _difference(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-        target = np.asarray(target)
-        if target.ndim == 1 and target.dtype.kind in "iu" and prediction.ndim == 2:
-            target = np.eye(prediction.shape[1], dtype=prediction.dtype)[_labels("squared-error", prediction, target)]
-        if target.shape != prediction.shape:
-            raise ShapeError(
-                f"squared-error: expected targets of the prediction's shape {prediction.shape}, got {target.shape}; "
-                "give one value per output unit, or integer labels"
-            )
-        return prediction - target.astype(prediction.dtype, copy=False)
-
     def value(self, prediction: np.ndarray, target: np.ndarray) -> float:
         """Mean over the batch of ½ Σ (prediction − target)²."""
-        difference = self._difference(prediction, target)
+        difference = prediction - check_targets("squared-error", prediction, target)
         return float(np.sum(np.square(difference), dtype=np.float64)) / (2 * max(1, len(difference)))
 
     def grad(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         """(prediction − target) / batch, in the prediction's shape."""
-        difference = self._difference(prediction, target)
+        difference = prediction - check_targets("squared-error", prediction, target)
         return difference / max(1, len(difference))
 
 
@@ -119,5 +204,5 @@ def accuracy(prediction: np.ndarray, target: np.ndarray) -> float:
     >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     0.5
     """
-    labels = _labels("accuracy", prediction, target)
+    labels = check_labels("accuracy", prediction, target)
     return float(np.mean(np.argmax(prediction, axis=1) == labels)) if len(labels) else 0.0

@@ -20,7 +20,7 @@ import networkx as nx
 import numpy as np
 
 from simulator.engine import Engine, SciPyEngine
-from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
+from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, nearest
 from simulator.layers.base import FunctionLayer, Layer, Pullback, Shape
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Input, Node, only
@@ -84,6 +84,14 @@ class Network:
             "outputs": self._outputs,
         }
         return Network(**{**state, **changes})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_matrices"}  # a cache, and a large one
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        for array in (*self._params.values(), *self._buffers.values()):
+            _frozen(array)  # a pickle forgets what is read-only
 
     # ------------------------------------------------------------------ building
 
@@ -174,7 +182,7 @@ class Network:
         """
         if not isinstance(layer, Layer):
             raise ShapeError(f"network.add: expected a layer, got {layer!r}; create it first, for example ReLU()")
-        inputs = inputs or (next(reversed(self._nodes)),)
+        inputs = inputs or (self.last,)
         name = name or self._free_name(type(layer).__name__.lower())
         input_shapes = tuple(self.node(i).shape for i in inputs)
         wanted = layer.inputs
@@ -209,6 +217,56 @@ class Network:
             drawn = layer.init_params(as_rng(rng), *input_shapes, dtype=self.dtype)
             new._params.update({f"{name}.{k}": _frozen(v) for k, v in drawn.items()})
         return new
+
+    def chain(
+        self,
+        layers: Iterable[tuple[str, Layer]],
+        *,
+        after: str | None = None,
+        prefix: str = "",
+        rng: Rng = None,
+    ) -> Network:
+        """The network with several more layers, each reading the one before it.
+
+        Parameters
+        ----------
+        layers : iterable of (name, layer)
+            What to add, in order.
+        after : str, optional
+            The node that the first of them reads. Default: the one added last.
+        prefix : str, default ""
+            Put before each name.
+        rng : numpy.random.Generator or int, optional
+            As for `add`; the layers draw from it one after the other.
+
+        Returns
+        -------
+        Network
+
+        Raises
+        ------
+        ShapeError, UnknownNameError
+            As for `add`.
+
+        Examples
+        --------
+        >>> from simulator.layers import Conv, ReLU
+        >>> net = Network.input((1, 8, 8)).chain([("conv", Conv(4, kernel=3)), ("relu", ReLU())], prefix="block1-")
+        >>> net.last
+        'block1-relu'
+        """
+        network = self
+        generator = None if rng is None else as_rng(rng)
+        reads = () if after is None else (after,)
+        for name, layer in layers:
+            network = network.add(layer, *reads, name=prefix + name, rng=generator)
+            reads = ()
+        return network
+
+    @property
+    def last(self) -> str:
+        """Name of the node that was added last."""
+        return next(reversed(self._nodes))
 
     def _free_name(self, stem: str) -> str:
         number = 1
@@ -441,9 +499,17 @@ class Network:
         self._require_weights()
         return {key: self._params[f"{node.owner}.{key}"] for key in node.param_shapes}
 
+    @cached_property
+    def _buffers_of(self) -> dict[str, dict[str, np.ndarray]]:
+        """Buffers by node, then by their own names."""
+        grouped: dict[str, dict[str, np.ndarray]] = {}
+        for key, array in self._buffers.items():
+            name, _, part = key.partition(".")
+            grouped.setdefault(name, {})[part] = array
+        return grouped
+
     def _node_buffers(self, name: str) -> dict[str, np.ndarray]:
-        prefix = f"{name}."
-        return {k.removeprefix(prefix): array for k, array in self._buffers.items() if k.startswith(prefix)}
+        return dict(self._buffers_of.get(name, {}))
 
     # ------------------------------------------------------------------ running
 
@@ -507,6 +573,7 @@ class Network:
             if node.inputs:
                 xs = tuple(activations[i] for i in node.inputs)
                 y, pullbacks[node.name], new = self._forward(node, xs, training, generator)
+                y.flags.writeable = False
                 activations[node.name] = y
                 buffers.update({f"{node.name}.{key}": _frozen(array) for key, array in new.items()})
         return Trace(self.nodes, self.outputs, activations, pullbacks, buffers)
@@ -534,7 +601,7 @@ class Network:
     ) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
         params = self._own(node)
         if isinstance(node.layer, FunctionLayer):
-            return node.layer.forward(params, self._node_buffers(node.name), *xs, training=training, rng=rng)
+            return _computed(node, params, self._node_buffers(node.name), xs, training, rng)
         (x,) = xs
         batch = x.shape[-1]
         matrix, engine = self._matrix(node), self.engine
@@ -637,6 +704,33 @@ class BoundNode:
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.layer!r} -> {self.shape}"
+
+
+def _computed(
+    node: Node,
+    params: dict[str, np.ndarray],
+    buffers: dict[str, np.ndarray],
+    xs: tuple[np.ndarray, ...],
+    training: bool,
+    rng: np.random.Generator | None,
+) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
+    """A function layer's forward; a layer that breaks its contract is named."""
+    cure = "mend the layer; simulator.testing.check_layer tells more"
+    try:
+        y, pullback, new = node.layer.forward(params, buffers, *xs, training=training, rng=rng)  # type: ignore[attr-defined]
+    except (SimulatorError, MemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{node.name}: expected {node.layer!r} to give (y, pullback, buffers) and leave its arguments alone, got "
+            f"{type(error).__name__}: {error}; {cure}"
+        ) from error
+    shape = (*node.shape, xs[0].shape[-1])
+    if not isinstance(y, np.ndarray) or y.shape != shape:
+        raise PluginError(
+            f"{node.name}: expected {node.layer!r} to give an array {shape}, got {getattr(y, 'shape', y)!r}; {cure}"
+        )
+    return y, pullback, new
 
 
 def _frozen(array: Any) -> np.ndarray:

@@ -1,18 +1,20 @@
-"""Gradient descent in the core: plain SGD, and learning rates that change with the step."""
+"""Gradient descent in the core: plain SGD, and gradients that are clipped for any optimizer."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-__all__ = ["SGD", "CosineDecay", "Optimizer", "learning_rate"]
+from simulator.errors import ShapeError
+from simulator.schedules import Rate, check_number, check_rate, learning_rate
+
+__all__ = ["SGD", "Clipped", "Optimizer", "decayed"]
 
 Params = Mapping[str, np.ndarray]
-Rate = float | Callable[[int], float]
 
 
 @runtime_checkable
@@ -33,44 +35,6 @@ class Optimizer(Protocol):
 
 
 @dataclass(frozen=True)
-class CosineDecay:
-    """A learning rate that falls from `start` to `end` along half a cosine.
-
-    Parameters
-    ----------
-    start : float
-        Rate at step 0.
-    steps : int
-        Steps until `end` is reached; the rate stays there afterwards.
-    end : float, default 0
-        Last rate.
-
-    References
-    ----------
-    I. Loshchilov and F. Hutter, "SGDR: stochastic gradient descent with warm restarts", 2017.
-
-    Examples
-    --------
-    >>> rate = CosineDecay(0.1, steps=100)
-    >>> rate(0), rate(50), rate(100)
-    (0.1, 0.05, 0.0)
-    """
-
-    start: float
-    steps: int
-    end: float = 0.0
-
-    def __call__(self, step: int) -> float:
-        share = min(1.0, step / max(1, self.steps))
-        return self.end + (self.start - self.end) * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def learning_rate(rate: Rate, step: int) -> float:
-    """The rate at `step`: a number is constant, a callable is asked."""
-    return float(rate(step)) if callable(rate) else float(rate)
-
-
-@dataclass(frozen=True)
 class SGD:
     """Stochastic gradient descent: θ ← θ − lr·(∇θ + weight_decay·θ).
 
@@ -80,6 +44,11 @@ class SGD:
         Learning rate.
     weight_decay : float, default 0
         Pull towards zero on every param, as in PyTorch.
+
+    Raises
+    ------
+    ShapeError
+        If a number is negative.
 
     Examples
     --------
@@ -92,6 +61,10 @@ class SGD:
     lr: Rate = 0.1
     weight_decay: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_rate(self.lr, "sgd lr")
+        check_number(self.weight_decay, "sgd weight_decay")
+
     def init(self, params: Params) -> dict[str, Any]:
         return {"step": 0}
 
@@ -101,6 +74,71 @@ class SGD:
         lr = learning_rate(self.lr, state["step"])
         new = {name: p - p.dtype.type(lr) * decayed(p, grads[name], self.weight_decay) for name, p in params.items()}
         return new, {"step": state["step"] + 1}
+
+
+@dataclass(frozen=True)
+class Clipped:
+    """Another optimizer that never sees a large gradient.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        What takes the steps; its state is the state.
+    norm : float, optional
+        Longest gradient of all params together; a longer one is shortened and keeps its direction.
+    value : float, optional
+        Largest component; larger ones are cut off one by one. Give exactly one of `norm` and `value`.
+
+    Raises
+    ------
+    ShapeError
+        If both or none of the two are given, the one given is negative, or there is no optimizer to clip for.
+
+    Notes
+    -----
+    With a norm g ← g · min(1, norm / (‖g‖ + 10⁻⁶)), as PyTorch's ``clip_grad_norm_`` does it. Weight decay belongs to
+    the optimizer, so it is not clipped.
+
+    References
+    ----------
+    R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", 2013.
+
+    Examples
+    --------
+    >>> sgd = Clipped(SGD(lr=1.0), value=0.5)
+    >>> params, state = sgd.step({"w": np.zeros(2)}, {"w": np.array([0.25, 8.0])}, sgd.init({}))
+    >>> params["w"]
+    array([-0.25, -0.5 ])
+    """
+
+    optimizer: Optimizer
+    norm: float | None = None
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.optimizer, Optimizer):
+            raise ShapeError(f"clipped: expected an optimizer, got {self.optimizer!r}; write Clipped(SGD(0.1), norm=1)")
+        if (self.norm is None) == (self.value is None):
+            raise ShapeError(
+                f"clipped: expected a norm or a value, got norm={self.norm}, value={self.value}; give exactly one"
+            )
+        kind = "norm" if self.value is None else "value"
+        check_number(getattr(self, kind), f"clipped {kind}")
+
+    def init(self, params: Params) -> dict[str, Any]:
+        return self.optimizer.init(params)
+
+    def step(
+        self, params: Params, grads: Params, state: dict[str, Any]
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        return self.optimizer.step(params, self._clipped(grads), state)
+
+    def _clipped(self, grads: Params) -> Params:
+        if self.norm is None:
+            return {name: np.clip(g, -g.dtype.type(self.value), g.dtype.type(self.value)) for name, g in grads.items()}
+        length = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in grads.values()))
+        share = min(1.0, self.norm / (length + 1e-6))
+        return {name: g.dtype.type(share) * g for name, g in grads.items()}
 
 
 def decayed(param: np.ndarray, grad: np.ndarray, weight_decay: float) -> np.ndarray:

@@ -73,6 +73,9 @@ class Pattern(ABC):
         rows = np.repeat(np.arange(self.shape[0], dtype=indices.dtype), np.diff(indptr))
         return rows, indices.copy(), ties.copy()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "csr"}  # a cache, and a large one
+
     def csr_nbytes(self, dtype: Any = np.float32) -> int:
         """Bytes of the equivalent `scipy.sparse.csr_array` with values of `dtype`."""
         index = np.dtype(_index_dtype(max(self.nnz, *self.shape))).itemsize

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError, UnknownNameError, nearest
+from simulator.errors import PluginError, ShapeError, UnknownNameError, nearest
 from simulator.layers.base import MatrixLayer, Pullback
 from simulator.nodes import Input, Node, only
 
@@ -110,6 +110,13 @@ class Trace:
             for key, grad in grads.items():
                 full = f"{node.owner}.{key}"
                 params[full] = params[full] + grad if full in params else grad
+            got = [None if dx is None else getattr(dx, "shape", dx) for dx in dxs]
+            expected = [self._activations[source].shape for source in node.inputs]
+            if len(got) != len(expected) or any(g not in (None, e) for g, e in zip(got, expected, strict=True)):
+                raise PluginError(
+                    f"backward {node.name}: expected {node.layer!r} to give gradients of shapes {expected}, got {got}; "
+                    "mend the layer; simulator.testing.check_layer tells more"
+                )
             for source, dx in zip(node.inputs, dxs, strict=True):
                 if source in needed:
                     pending[source] = pending[source] + dx if source in pending else dx

@@ -1,15 +1,13 @@
-"""Data sets in memory: what they refuse, and cutting, shifting and resizing them against independent oracles."""
+"""Data sets in memory: what they refuse, and splitting, normalising and resizing them against independent oracles."""
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
-from simulator import Dataset, RandomShift, ShapeError
+from simulator import Dataset, Normalise, ShapeError, one_hot
 from simulator.data import resized
 
 
@@ -113,29 +111,6 @@ def test_split_leaves_no_side_empty(share, sizes):
         numbered(6).split(share)
 
 
-@pytest.mark.parametrize("space", [(7,), (5, 4), (3, 4, 2)])
-def test_random_shift_moves_all_channels_of_a_sample_alike(space):
-    rng = np.random.default_rng(0)
-    inputs = rng.random((600, 2, *space)).astype(np.float32)
-    before = inputs.copy()
-    shifted = RandomShift(1)(inputs, np.random.default_rng(1))
-    assert shifted.dtype == inputs.dtype
-    assert np.array_equal(inputs, before)
-    ways = list(itertools.product((-1, 0, 1), repeat=len(space)))
-    moved = np.stack([ndimage.shift(inputs, (0, 0, *way), order=0, mode="constant") for way in ways])
-    agrees = (moved == shifted).all(axis=tuple(range(2, moved.ndim)))  # (ways, samples)
-    assert (agrees.sum(axis=0) == 1).all()
-    assert agrees.any(axis=1).all()  # every way is taken
-
-
-def test_random_shift_is_repeatable_and_may_move_nothing():
-    inputs = np.random.default_rng(0).random((9, 1, 6, 6))
-    first, again, other = (RandomShift(2)(inputs, np.random.default_rng(seed)) for seed in (0, 0, 1))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-    assert np.array_equal(RandomShift(0)(inputs, np.random.default_rng(0)), inputs)
-
-
 @pytest.mark.parametrize(("old", "new"), [(8, 28), (8, 7), (5, 3), (1, 9), (13, 1), (3, 50)])
 def test_resized_interpolates_between_the_middles_of_sites(old, new, agree):
     inputs = np.random.default_rng(0).random((2, 3, old))
@@ -186,5 +161,168 @@ def test_a_share_lies_between_0_and_1(share):
 def test_sizes_below_one_are_refused():
     with pytest.raises(ShapeError, match="resized space: expected an integer of at least 1, got 0"):
         resized(np.zeros((1, 1, 4, 4)), (0, 4))
-    with pytest.raises(ShapeError, match="random-shift sites: expected an integer of at least 0, got -1"):
-        RandomShift(-1)(np.zeros((1, 1, 4)), np.random.default_rng(0))
+
+
+def test_splits_give_every_sample_to_one_part_and_every_label_its_share():
+    labels = np.repeat([0, 1, 2], [100, 60, 40])
+    parts = Dataset(np.arange(200.0)[:, None], labels, classes="abc").splits((0.7, 0.2, 0.1), rng=1)
+    assert [np.bincount(part.labels).tolist() for part in parts] == [[70, 42, 28], [20, 12, 8], [10, 6, 4]]
+    assert sorted(number for part in parts for number in part.inputs[:, 0]) == list(range(200))
+    for part in parts:
+        assert np.array_equal(labels[part.inputs[:, 0].astype(int)], part.labels)
+        assert part.classes == "abc"
+        assert (np.diff(part.inputs[:, 0]) > 0).all()  # in their old order
+
+
+def test_splits_in_two_are_those_of_split():
+    data = numbered(41)
+    for share, seed in ((0.2, 0), (0.35, 3), (0.5, 1)):
+        rest, apart = data.split(share, rng=seed)
+        first, second = data.splits((share, 1 - share), rng=seed)
+        assert np.array_equal(first.inputs, apart.inputs)
+        assert np.array_equal(second.inputs, rest.inputs)
+
+
+def test_splits_are_random_and_repeatable_and_take_any_number_of_parts():
+    data = Dataset(np.arange(30.0)[:, None], np.arange(30.0))  # no labels
+    first, again, other = ([part.targets.tolist() for part in data.splits((0.1,) * 10, rng=rng)] for rng in (0, 0, 1))
+    assert first == again != other
+    assert [len(part) for part in first] == [3] * 10
+
+
+def test_a_split_never_changes_which_samples_are_held_out():
+    """Saved networks remember share and seed only, so these numbers must stay what they are."""
+    apart = numbered(20).split(0.25, rng=7)[1]
+    generator = np.random.default_rng(7).permutation(20)
+    expected = [generator[generator % 2 == label][:2] for label in (0, 1)]  # round(0.25 * 10) = 2 of each label
+    assert apart.inputs[:, 0, 0].tolist() == sorted(np.concatenate(expected).tolist())
+
+
+@pytest.mark.parametrize(
+    "shares", [(0.7, 0.2), (0.7, 0.2, 0.2), (1.0,), (), (1.5, -0.5), (0.5, 0.5, 0.0), (float("nan"), 0.5)]
+)
+def test_shares_lie_between_0_and_1_and_add_up(shares):
+    with pytest.raises(ShapeError, match="data splits: expected shares between 0 and 1 with the sum 1, got .*; write"):
+        numbered(10).splits(shares)
+
+
+def test_splits_leave_no_part_empty():
+    with pytest.raises(ShapeError, match="data splits: expected samples in every part, got 4, 2, 0 of 6; use larger"):
+        numbered(6).splits()
+
+
+def test_mapped_changes_the_inputs_of_the_test_data_as_well():
+    data = replace(numbered(4), test=numbered(2))
+    doubled = data.mapped(lambda inputs: inputs * 2)
+    assert np.array_equal(doubled.inputs, data.inputs * 2)
+    assert np.array_equal(doubled.test.inputs, data.test.inputs * 2)
+    assert doubled.targets is data.targets
+    assert doubled.classes == data.classes
+    named = Dataset({"left": np.ones((3, 1)), "right": np.ones((3, 2))}, np.arange(3)).mapped(np.negative)
+    assert {name: array.tolist() for name, array in named.inputs.items()} == {
+        "left": [[-1]] * 3,
+        "right": [[-1, -1]] * 3,
+    }
+
+
+def test_what_mapped_gets_is_checked():
+    with pytest.raises(ShapeError, match="expected as many targets as samples, and at least one, got 1 and 4"):
+        numbered(4).mapped(lambda inputs: inputs[:1])
+    with np.errstate(divide="ignore"), pytest.raises(ShapeError, match="got 6 NaN or infinite ones, the first in"):
+        numbered(4).mapped(lambda inputs: 1 / inputs)
+
+
+@pytest.mark.parametrize("space", [(), (9,), (4, 5), (2, 3, 4)])
+def test_normalised_channels_have_mean_0_and_deviation_1(space):
+    inputs = np.random.default_rng(0).normal(3, [[0.1], [5]], (400, 2, int(np.prod(space)))).reshape(400, 2, *space)
+    normalised = Normalise.of(inputs)(inputs)
+    by_channel = np.moveaxis(normalised, 1, 0).reshape(2, -1)
+    np.testing.assert_allclose(by_channel.mean(axis=1), 0, atol=1e-13)
+    np.testing.assert_allclose(by_channel.std(axis=1), 1, rtol=1e-13)
+
+
+def test_normalise_is_scikit_learns_scaler_on_features():
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(2, 3, (50, 6)), rng.normal(0, 1, (20, 6))
+    train[:, 4] = 0.1  # a feature without variance: they, too, only subtract its mean
+    scaler, normalise = preprocessing.StandardScaler().fit(train), Normalise.of(train)
+    np.testing.assert_allclose(normalise(test), scaler.transform(test), rtol=1e-12, atol=1e-12)
+    assert normalise.scale[4] == 1
+
+
+def test_normalise_is_measured_on_the_training_samples_only():
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.random((8, 2, 3)), np.arange(8))
+    far = replace(data, test=Dataset(rng.random((4, 2, 3)) + 100, np.arange(4)))
+    normalise = Normalise.of(far)
+    assert normalise == Normalise.of(data)
+    mapped = far.mapped(normalise)
+    assert abs(mapped.inputs.mean()) < 1e-12
+    assert mapped.test.inputs.min() > 100
+    assert eval(repr(normalise)) == normalise  # plain numbers, to the last bit
+
+
+@pytest.mark.parametrize(
+    ("given", "got"), [("float32", "float32"), ("float64", "float64"), ("uint8", "float32"), ("int64", "float32")]
+)
+def test_normalise_keeps_the_precision_and_the_inputs(given, got):
+    inputs = np.random.default_rng(0).integers(0, 255, (6, 3, 4)).astype(given)
+    before = inputs.copy()
+    assert Normalise.of(inputs)(inputs).dtype == got
+    assert np.array_equal(inputs, before)
+    assert Normalise.of(inputs)(inputs[:0]).shape == (0, 3, 4)
+
+
+def test_a_channel_without_variance_becomes_zero():
+    inputs = np.full((1000, 1, 5), 0.1, np.float32)
+    normalise = Normalise.of(inputs)
+    assert normalise.scale == (1.0,)
+    assert not normalise(inputs).any()
+
+
+@pytest.mark.parametrize(
+    ("mean", "scale"),
+    [((0.0,), (1.0, 1.0)), ((0.0,), (0.0,)), ((0.0,), (-1.0,)), ((float("nan"),), (1.0,)), (0.0, 1.0)],
+)
+def test_normalise_wants_a_mean_and_a_positive_scale_per_channel(mean, scale):
+    with pytest.raises(
+        ShapeError, match="normalise: expected one mean and one positive scale per channel, got .*; mea"
+    ):
+        Normalise(mean, scale)
+
+
+def test_normalise_wants_samples_with_its_channels():
+    with pytest.raises(ShapeError, match=r"normalise: expected samples \(n, 1, \*space\), got \(5, 2, 3\); measure"):
+        Normalise((0.0,), (1.0,))(np.zeros((5, 2, 3)))
+    for inputs, got in (
+        (np.zeros(4), r"\(4,\)"),
+        (np.zeros((0, 2)), r"\(0, 2\)"),
+        ([[1.0]], "list"),
+        (Dataset({"a": np.zeros((2, 1))}, np.arange(2)), "several inputs"),
+    ):
+        with pytest.raises(ShapeError, match=rf"normalise: expected samples .* of one input, got {got}; give an array"):
+            Normalise.of(inputs)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
+def test_one_hot_rows_are_those_of_the_identity(dtype):
+    labels = np.array([3, 0, 0, 2, 1], np.uint8)
+    rows = one_hot(labels, 4, dtype)
+    assert rows.dtype == dtype
+    assert np.array_equal(rows, np.eye(4)[labels])
+    assert one_hot(labels[:0], 4).shape == (0, 4)
+    assert one_hot(labels, 4).dtype == np.float32
+
+
+def test_one_hot_wants_labels_in_range():
+    with pytest.raises(ShapeError, match="one-hot: expected labels from 0 to 1, got 0 to 2; correct them or ask for"):
+        one_hot(np.array([0, 2]), 2)
+    with pytest.raises(ShapeError, match="one-hot: expected labels from 0 to 1, got -1 to 0"):
+        one_hot(np.array([0, -1]), 2)
+    with pytest.raises(ShapeError, match=r"one-hot: expected integer labels \(n,\), got float64 \(2,\); convert them"):
+        one_hot(np.array([0.0, 1.0]), 2)
+    with pytest.raises(ShapeError, match=r"one-hot: expected integer labels \(n,\), got int64 \(1, 1\)"):
+        one_hot(np.array([[0]]), 2)
+    with pytest.raises(ShapeError, match="one-hot classes: expected an integer of at least 1, got 0"):
+        one_hot(np.array([0]), 0)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from simulator import CrossEntropy, ShapeError, SquaredError, accuracy
-from simulator.losses import Loss
+from simulator.losses import Loss, check_labels, check_targets
 
 
 @st.composite
@@ -36,6 +36,31 @@ def test_cross_entropy_is_what_torch_computes(case, torch, agree):
     np.testing.assert_allclose(CrossEntropy().grad(logits, labels), leaf.grad.numpy(), rtol=0, atol=1e-15)
 
 
+@given(case=classifications(), smoothing=st.sampled_from([0.1, 0.5, 1.0]))
+def test_smoothed_labels_are_those_of_torch(case, smoothing, torch):
+    logits, labels = case
+    leaf = torch.tensor(logits, requires_grad=True)
+    theirs = torch.nn.functional.cross_entropy(leaf, torch.tensor(labels), label_smoothing=smoothing)
+    theirs.backward()
+    loss = CrossEntropy(label_smoothing=smoothing)
+    assert loss.value(logits, labels) == pytest.approx(theirs.item(), rel=1e-12, abs=1e-14)
+    np.testing.assert_allclose(loss.grad(logits, labels), leaf.grad.numpy(), rtol=0, atol=1e-15)
+
+
+def test_smoothed_labels_by_hand():
+    logits, label = np.log(np.array([[0.5, 0.25, 0.25]])), np.array([1])
+    smooth = CrossEntropy(label_smoothing=0.3)
+    assert smooth.value(logits, label) == pytest.approx(0.1 * np.log(2) + 0.8 * np.log(4) + 0.1 * np.log(4))
+    assert smooth.grad(logits, label)[0] == pytest.approx([0.5 - 0.1, 0.25 - 0.8, 0.25 - 0.1])
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.1, np.nan])
+def test_only_a_share_can_be_smoothed(smoothing):
+    message = f"^cross-entropy label_smoothing: expected a share from 0 to 1, got {smoothing}; try 0.1"
+    with pytest.raises(ShapeError, match=message):
+        CrossEntropy(label_smoothing=smoothing)
+
+
 @given(case=classifications())
 def test_squared_error_is_what_torch_computes(case, torch):
     prediction, labels = case
@@ -52,6 +77,7 @@ def test_squared_error_is_what_torch_computes(case, torch):
     ("loss", "target"),
     [
         (CrossEntropy(), np.array([2, 0])),
+        (CrossEntropy(label_smoothing=0.2), np.array([2, 0])),
         (SquaredError(), np.array([2, 0])),
         (SquaredError(), np.array([[1.0, 0.0, -1.0], [0.5, 0.5, 2.0]])),
     ],
@@ -75,7 +101,7 @@ def test_huge_logits_do_not_overflow():
     assert CrossEntropy().grad(logits, np.array([1])).tolist() == [[1, -1, 0]]
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError()])
+@pytest.mark.parametrize("loss", [CrossEntropy(), CrossEntropy(label_smoothing=np.float64(0.1)), SquaredError()])
 def test_single_precision_stays_single_and_labels_may_be_of_any_integer_type(loss):
     logits = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)
     expected = loss.value(logits.astype(np.float64), np.array([1, 0]))
@@ -88,14 +114,14 @@ def test_single_precision_stays_single_and_labels_may_be_of_any_integer_type(los
     assert loss.value(logits, [1, 0]) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError()])
+@pytest.mark.parametrize("loss", [CrossEntropy(), CrossEntropy(label_smoothing=np.float64(0.1)), SquaredError()])
 def test_an_empty_batch_loses_nothing(loss):
     logits, labels = np.zeros((0, 3)), np.zeros(0, int)
     assert loss.value(logits, labels) == 0
     assert loss.grad(logits, labels).shape == (0, 3)
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(), SquaredError()])
+@pytest.mark.parametrize("loss", [CrossEntropy(), CrossEntropy(label_smoothing=np.float64(0.1)), SquaredError()])
 def test_predictions_are_left_alone(loss):
     logits = np.ones((1, 2))
     logits.flags.writeable = False
@@ -136,3 +162,12 @@ def test_targets_have_the_shape_of_the_prediction(function):
         function(np.zeros((2, 3)), np.array([0, 3]))
     with pytest.raises(ShapeError, match=r"squared-error: expected logits \(batch, classes\) and as many integer"):
         function(np.zeros((2, 3)), np.array([0]))
+
+
+def test_targets_take_the_shape_and_precision_of_the_prediction():
+    prediction = np.zeros((2, 3), np.float32)
+    one_hot = check_targets("squared-error", prediction, [2, 0])
+    assert (one_hot.dtype, one_hot.tolist()) == (np.float32, [[0, 0, 1], [1, 0, 0]])
+    numbers = check_targets("squared-error", prediction, np.ones((2, 3), int))
+    assert (numbers.dtype, numbers.tolist()) == (np.float32, [[1, 1, 1], [1, 1, 1]])
+    assert check_labels("hinge", prediction, [2, 0]).tolist() == [2, 0]

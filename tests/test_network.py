@@ -26,6 +26,7 @@ from simulator import (
     MaxPool,
     Network,
     Pad,
+    PluginError,
     ReLU,
     Reshape,
     ShapeError,
@@ -631,6 +632,13 @@ def test_networks_can_be_copied_and_pickled(clone):
         np.testing.assert_array_equal(y, expected[name])
     assert again.subnetwork("aux").outputs == ("aux",)
     assert repr(again) == repr(net)
+    assert not any(array.flags.writeable for array in again.params.values())
+
+
+def test_a_pickle_does_not_hold_the_matrices():
+    net = Network.sequential((1, 32, 32), [Conv(8, kernel=3)], rng=0)
+    net.predict(np.zeros((1, 1, 32, 32)))
+    assert len(pickle.dumps(net)) < 100_000 < net.node("conv1").pattern.csr_nbytes()
 
 
 # ---------------------------------------------------------------------- errors
@@ -828,3 +836,48 @@ def test_a_pad_value_needs_a_window_pattern():
 def test_values_of_the_wrong_kind(build, message):
     with pytest.raises(ShapeError, match=message):
         build()
+
+
+class Forward(FunctionLayer):
+    """A layer whose forward is given by the test."""
+
+    def __init__(self, forward):
+        self.computed = forward
+
+    def __repr__(self):
+        return "Forward()"
+
+    def output_shape(self, *input_shapes):
+        return input_shapes[0]
+
+    def forward(self, params, buffers, *xs, training=False, rng=None):
+        return self.computed(*xs)
+
+
+def overwritten(x):
+    x += 1
+    return x, lambda dy: ((dy,), {}), {}
+
+
+@pytest.mark.parametrize(
+    ("forward", "got"),
+    [
+        (lambda x: (x[:1], None, {}), r"an array \(2, 3, 4\), got \(1, 3, 4\)"),
+        (lambda x: (None, None, {}), r"an array \(2, 3, 4\), got None"),
+        (lambda x: x, r"leave its arguments alone, got ValueError: too many|leave its .* ValueError: not enough"),
+        (overwritten, "leave its arguments alone, got ValueError: .*read-only"),
+        (lambda x: 1 / 0, "leave its arguments alone, got ZeroDivisionError"),
+    ],
+)
+def test_a_layer_that_breaks_its_contract_is_named(forward, got):
+    network = Network.input((2, 3)).add(Forward(forward), name="mine")
+    with pytest.raises(PluginError, match=f"mine: expected Forward.. .*({got}).*; mend the layer"):
+        network.run(np.zeros((4, 2, 3)))
+
+
+@pytest.mark.parametrize("back", [lambda dy: ((dy, dy), {}), lambda dy: ((dy[:1],), {}), lambda dy: ((), {})])
+def test_a_pullback_with_wrong_gradients_is_named(back):
+    network = Network.input((2, 3)).add(Forward(lambda x: (x, back, {})), name="mine")
+    trace = network.run(np.zeros((4, 2, 3)))
+    with pytest.raises(PluginError, match=r"backward mine: expected .* gradients of shapes \[\(2, 3, 4\)\], got"):
+        trace.backward(np.zeros((4, 2, 3)))

@@ -1,36 +1,54 @@
-"""Gradient descent against PyTorch and by hand."""
+"""Gradient descent and clipping against PyTorch and by hand."""
+
+import functools
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from simulator import SGD, CosineDecay
-from simulator.optimizers import Optimizer, decayed, learning_rate
+from simulator import SGD, Catalog, Clipped, CosineDecay, ShapeError
+from simulator.optimizers import Optimizer, decayed
+from simulator.schedules import learning_rate
+from simulator.testing import check_optimizer
 
 
-def problem(steps=6):
-    """First params, and a list of gradients."""
+def problem(steps=50):
+    """First params, and a list of gradients that grow and shrink."""
     rng = np.random.default_rng(0)
-    params, *gradients = (
-        {"conv1.weight": rng.standard_normal((3, 2, 2)), "conv1.bias": rng.standard_normal(3)} for _ in range(1 + steps)
-    )
+    params = {"conv1.weight": rng.standard_normal((3, 2, 2)), "conv1.bias": rng.standard_normal(3)}
+    gradients = [
+        {name: 3 * np.sin(step / 7) * rng.standard_normal(p.shape) for name, p in params.items()}
+        for step in range(steps)
+    ]
     return params, gradients
 
 
-@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_sgd_is_what_torch_steps(weight_decay, torch, agree):
+def race(torch, ours, theirs, agree, clip=None):
+    """Both optimizers take the same 50 steps; ``theirs(params)``, and ``clip(params)`` before each step."""
     params, gradients = problem()
-    theirs = {name: torch.nn.Parameter(torch.tensor(p)) for name, p in params.items()}
-    torch_sgd = torch.optim.SGD(theirs.values(), lr=0.3, weight_decay=weight_decay)
-    sgd = SGD(lr=0.3, weight_decay=weight_decay)
-    state = sgd.init(params)
-    for grads in gradients:
-        params, state = sgd.step(params, grads, state)
-        for name, p in theirs.items():
+    leaves = {name: torch.nn.Parameter(torch.tensor(p)) for name, p in params.items()}
+    optimizer = theirs(leaves.values())
+    state = ours.init(params)
+    rate = getattr(ours, "optimizer", ours).lr
+    for step, grads in enumerate(gradients):
+        params, state = ours.step(params, grads, state)
+        for name, p in leaves.items():
             p.grad = torch.tensor(grads[name])
-        torch_sgd.step()
-        for name, p in theirs.items():
-            agree(params[name], p.detach().numpy())
-    assert state == {"step": len(gradients)}
+        if clip is not None:
+            clip(leaves.values())
+        optimizer.param_groups[0]["lr"] = learning_rate(rate, step)
+        optimizer.step()
+        for name, p in leaves.items():
+            agree(params[name], p.detach().numpy(), 1e-10)
+    assert state["step"] == len(gradients)
+
+
+@pytest.mark.parametrize("lr", [0.3, CosineDecay(0.4, steps=50)], ids=["constant", "cosine"])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_sgd_is_what_torch_steps(weight_decay, lr, torch, agree):
+    ours = SGD(lr=lr, weight_decay=weight_decay)
+    race(torch, ours, functools.partial(torch.optim.SGD, lr=0.3, weight_decay=weight_decay), agree)
 
 
 def test_sgd_by_hand():
@@ -39,23 +57,23 @@ def test_sgd_by_hand():
     assert state == {"step": 5}
 
 
-def test_nothing_is_changed_in_place():
-    params, gradients = problem(steps=1)
-    for array in (*params.values(), *gradients[0].values()):
+@pytest.mark.parametrize("sgd", [SGD(weight_decay=0.1), Clipped(SGD(), norm=0.1), Clipped(SGD(), value=0.1)])
+def test_nothing_is_changed_in_place(sgd):
+    params, (_, gradients) = problem(steps=2)
+    for array in (*params.values(), *gradients.values()):
         array.flags.writeable = False
-    sgd = SGD(weight_decay=0.1)
     state = sgd.init(params)
-    new, _ = sgd.step(params, gradients[0], state)
+    new, _ = sgd.step(params, gradients, state)
     assert state == {"step": 0}
     assert not any(np.shares_memory(new[name], params[name]) for name in params)
     assert isinstance(sgd, Optimizer)
 
 
 def test_single_precision_stays_single():
-    params, _ = SGD(lr=lambda step: np.float64(0.1), weight_decay=0.1).step(
-        {"w": np.ones(2, np.float32)}, {"w": np.ones(2, np.float32)}, {"step": 0}
-    )
-    assert params["w"].dtype == np.float32
+    sgd = SGD(lr=lambda step: np.float64(0.1), weight_decay=np.float64(0.1))
+    for rule in (sgd, Clipped(sgd, norm=np.float64(0.1)), Clipped(sgd, value=np.float64(0.1))):
+        params, _ = rule.step({"w": np.ones(2, np.float32)}, {"w": np.ones(2, np.float32)}, {"step": 0})
+        assert params["w"].dtype == np.float32
 
 
 def test_the_rate_may_depend_on_the_step():
@@ -71,27 +89,79 @@ def test_the_rate_may_depend_on_the_step():
         params, state = sgd.step(params, {"w": np.ones(1)}, state)
     assert params["w"] == pytest.approx([-(1 + 1 / 2 + 1 / 3)])
     assert rates == [0, 1, 2]
-    assert learning_rate(0.1, 5) == 0.1
-    assert learning_rate(rate, 4) == 0.2
-
-
-def test_cosine_decay_is_that_of_torch(torch):
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10, eta_min=0.1)
-    ours = CosineDecay(0.4, steps=10, end=0.1)
-    for step in range(11):
-        assert ours(step) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
-        optimizer.step()
-        schedule.step()
-
-
-def test_cosine_decay_stays_at_the_end():
-    rate = CosineDecay(1.0, steps=4, end=0.2)
-    assert [rate(0), rate(2), rate(4), rate(400)] == pytest.approx([1, 0.6, 0.2, 0.2])
-    assert CosineDecay(1.0, steps=0)(0) == 1
 
 
 def test_weight_decay_pulls_towards_zero():
     assert decayed(np.array([4.0]), np.array([1.0]), 0.5).tolist() == [3]
     gradient = np.array([1.0])
     assert decayed(np.array([4.0]), gradient, 0) is gradient
+
+
+@pytest.mark.parametrize("limit", [{"norm": 0.5}, {"value": 0.2}])
+def test_a_clipped_optimizer_keeps_every_promise(limit):
+    check_optimizer(Clipped(SGD(0.1, weight_decay=0.01), **limit))
+
+
+@pytest.mark.parametrize("limit", [0.5, 4.0, 100.0])
+@pytest.mark.parametrize("kind", ["norm", "value"])
+def test_clipping_is_that_of_torch(kind, limit, torch, agree):
+    clip = {"norm": torch.nn.utils.clip_grad_norm_, "value": torch.nn.utils.clip_grad_value_}[kind]
+    ours = Clipped(SGD(lr=CosineDecay(0.4, steps=50), weight_decay=0.1), **{kind: limit})
+    theirs = functools.partial(torch.optim.SGD, lr=0.4, weight_decay=0.1)
+    race(torch, ours, theirs, agree, clip=lambda params: clip(params, limit))
+
+
+def step_of(rule, grads):
+    """How far each param moves down at a learning rate of 1."""
+    params = {name: np.zeros_like(g) for name, g in grads.items()}
+    new, _ = rule.step(params, grads, rule.init(params))
+    return {name: -p for name, p in new.items()}
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3), st.floats(0, 1e6))
+def test_a_clipped_gradient_is_short_and_keeps_its_direction(numbers, norm):
+    whole = np.array(numbers)
+    moved = step_of(Clipped(SGD(1.0), norm=norm), {"a": whole[:2], "b": whole[2:]})
+    clipped = np.concatenate([moved["a"], moved["b"]])
+    length = np.linalg.norm(whole)
+    assert np.linalg.norm(clipped) <= min(norm, length) * (1 + 1e-12)
+    assert clipped * length == pytest.approx(whole * np.linalg.norm(clipped), rel=1e-9, abs=1e-9)
+    if length + 1e-6 <= norm:
+        assert clipped.tolist() == whole.tolist()
+
+
+def test_a_norm_is_measured_where_squares_overflow_single_precision():
+    moved = step_of(Clipped(SGD(1.0), norm=1.0), {"w": np.array([3e25, 4e25], np.float32)})
+    assert moved["w"] == pytest.approx([0.6, 0.8], rel=1e-6)
+
+
+def test_components_are_cut_one_by_one():
+    moved = step_of(Clipped(SGD(1.0), value=2.0), {"w": np.array([-3.0, -2.0, 0.5, 7.0])})
+    assert moved["w"].tolist() == [-2, -2, 0.5, 2]
+
+
+def test_the_state_of_a_clipped_optimizer_is_its_own():
+    momentum = Catalog().optimizers["momentum"](1.0, momentum=0.5)
+    rule, params = Clipped(momentum, value=1.0), {"w": np.zeros(1)}
+    state = rule.init(params)
+    assert set(state) == {"step", "velocity.w"}
+    for _ in range(2):
+        params, state = rule.step(params, {"w": np.array([100.0])}, state)
+    assert (state["step"], state["velocity.w"].item(), params["w"].item()) == (2, 1.5, -2.5)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda: SGD(lr=-1), "sgd lr: expected a finite number of at least 0, got -1; give"),
+        (lambda: SGD(weight_decay=-1), "sgd weight_decay: expected a finite number of at least 0, got -1; give"),
+        (lambda: Clipped("sgd", norm=1), r"clipped: expected an optimizer, got 'sgd'; write Clipped\(SGD"),
+        (lambda: Clipped(SGD()), "clipped: expected a norm or a value, got norm=None, value=None; give exactly one"),
+        (lambda: Clipped(SGD(), 1, 2), "clipped: expected a norm or a value, got norm=1, value=2; give exactly one"),
+        (lambda: Clipped(SGD(), norm=-1), "clipped norm: expected a finite number of at least 0, got -1; give"),
+        (lambda: Clipped(SGD(), value="1"), "clipped value: expected a finite number of at least 0, got '1'; give"),
+    ],
+)
+def test_arguments_that_make_no_sense(mistake, message):
+    with pytest.raises(ShapeError, match=f"^{message}"):
+        mistake()

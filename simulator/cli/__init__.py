@@ -10,6 +10,7 @@ import click
 
 from simulator.cli.common import CatalogOptions
 from simulator.cli.draw import draw
+from simulator.cli.extension import CommandGroup
 from simulator.cli.look import describe, equivalence, plugins
 from simulator.cli.train import train
 from simulator.cli.use import evaluate, predict
@@ -19,6 +20,7 @@ __all__ = ["cli", "main"]
 
 
 @click.group(
+    cls=CommandGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: simulator train",
 )

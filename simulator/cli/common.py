@@ -7,6 +7,7 @@ import functools
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,9 @@ build_options = options(
         metavar="CxHxW",
         help="Shape of one sample.  [default: the architecture's]",
     ),
-    click.option("--classes", type=click.IntRange(1), help="Number of classes.  [default: the data's, else 10]"),
+    click.option(
+        "--classes", type=click.IntRange(1), help="Number of classes.  [default: the data's, else the architecture's]"
+    ),
     click.option(
         "-o",
         "--option",
@@ -173,7 +176,15 @@ def load_file(catalog: Catalog, net: str) -> Saved:
         cure = f"train one: simulator train {net} --save {net}.safetensors" if known else "check the path"
         command = click.get_current_context().info_name
         raise FileError(f"{command}: expected the file of a trained network, got {net!r}; {cure}")
-    return load(net, catalog=catalog)
+    return _for_prediction(load(net, catalog=catalog))
+
+
+def _for_prediction(saved: Saved) -> Saved:
+    """Without the heads that only help in training."""
+    network, output = saved.network, saved.info.get("output")
+    if isinstance(output, str) and output in network.nodes and network.outputs != (output,):
+        return replace(saved, network=network.subnetwork(output))
+    return saved
 
 
 def data_for(catalog: Catalog, source: str, shape: tuple[int, ...]) -> Dataset:
@@ -219,12 +230,12 @@ def network_from(
             )
         saved = load_file(catalog, net)
         network = saved.network.with_engine(catalog.engines[engine]())
-        return Saved(network.with_dtype(dtype) if dtype else network, saved.info, saved.epoch)
+        return replace(saved, network=network.with_dtype(dtype) if dtype else network)
     options = dict(build_option)
     for name in ("input_shape", "classes", "rng", "dtype", "engine", "make"):
         if name in options:
             raise click.UsageError(f"-o {name}: expected an option of {net} itself, got {name}; leave it out")
-    built = catalog.build(net, input_shape, classes or 10, rng, dtype=dtype or "float32", engine=engine, **options)
+    built = catalog.build(net, input_shape, classes, rng, dtype=dtype or "float32", engine=engine, **options)
     return Saved(built)
 
 

@@ -27,22 +27,29 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("net", default="lenet5")
 @build_options
+@click.option(
+    "--weights/--no-weights",
+    help="Draw first weights and show their mean and spread.  [default: no weights, but for a saved network]",
+    default=None,
+)
 @json_option
 @CatalogOptions.decorate
-def describe(net: str, as_json: bool, **build: Any) -> None:
+def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> None:
     """Count a network: params, connections, nonzeros.
 
-    NET is the name of an architecture or a saved network. No weights are drawn and no matrix is built.
+    NET is the name of an architecture or a saved network. No matrix is built; weights are drawn only if asked for.
     """
     from simulator.describe import describe as count
 
-    network = network_from(the_catalog(), net, rng=None, **build).network
+    network = network_from(the_catalog(), net, rng=0 if weights else None, **build).network
     description = count(network)
+    shown = weights is not False and network.has_weights
     if as_json:
         print_json({"network": net, **description.as_dict()})
         return
     counted = ("params", "connections", "links", "nonzeros", "fixed\nnonzeros", "density", "MACs")
-    made = table("layer", "output", *counted, "CSR\nbytes", "pattern\nbytes", "nonzeros\nper weight", left=2)
+    spread = ("weight\nmean", "weight\nstd") if shown else ()
+    made = table("layer", "output", *counted, "CSR\nbytes", "pattern\nbytes", "nonzeros\nper weight", *spread, left=2)
     for row in description.layers:
         sizes = ["", "", "", ""]
         density = ""
@@ -57,6 +64,7 @@ def describe(net: str, as_json: bool, **build: Any) -> None:
             density,
             f"{c.macs:,}",
             *sizes[:3],
+            *(("" if n is None else f"{n:.4f}" for n in (row.weight_mean, row.weight_std)) if shown else ()),
         )
     t = description.totals
     made.add_section()
@@ -69,6 +77,7 @@ def describe(net: str, as_json: bool, **build: Any) -> None:
         f"{sum(r.csr_bytes or 0 for r in description.layers):,}",
         f"{sum(r.pattern_bytes or 0 for r in description.layers):,}",
         "",
+        *("" for _ in spread),
     )
     print_table(f"{net}: {network!r}", made)
 
@@ -136,8 +145,9 @@ def plugins(as_json: bool) -> None:
         ]
         print_json({"offers": offers, "problems": catalog.problems})
         return
+    ours = catalog.plugins[0].origin
     for kind in SHELVES:
         made = table("name", "plugin", "origin", "summary", left=4, wrap="summary")
         for e in getattr(catalog, kind).entries.values():
-            made.add_row(e.name, e.plugin.name, e.plugin.origin, e.summary)
+            made.add_row(e.name, e.plugin.name, "bundled" if e.plugin.origin == ours else e.plugin.origin, e.summary)
         print_table(kind, made)

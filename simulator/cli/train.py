@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from simulator.catalog import Catalog
     from simulator.data import Dataset
     from simulator.files import Saved
+    from simulator.losses import Loss
     from simulator.training import Epoch
 
 # What a checkpoint keeps of the command line, so that a resumed run is the same run.
@@ -44,7 +45,11 @@ _SETTINGS = (
     "lr",
     "weight_decay",
     "schedule",
+    "warm_up",
+    "clip",
+    "loss",
     "shift",
+    "mirror",
     "held_out",
     "seed",
     "input_shape",
@@ -61,19 +66,27 @@ _SETTINGS = (
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Samples per step.")
 @click.option("--optimizer", default="momentum", show_default=True, help="How gradients change the weights.")
 @click.option(
-    "--lr", type=FiniteRange(0, min_open=True), help="Learning rate.  [default: the architecture's, else 0.05]"
+    "--lr",
+    type=FiniteRange(0, min_open=True),
+    help="Learning rate.  [default: the architecture's, else 0.05; with adam and the like the optimizer's own]",
 )
 @click.option(
     "--schedule",
-    type=click.Choice(["cosine", "constant"]),
+    type=click.Choice(["cosine", "step", "constant"]),
     default="cosine",
     show_default=True,
-    help="How the learning rate goes on: down to 0 along a cosine, or as it is.",
+    help="How the learning rate goes on: down to 0 along a cosine, down to a tenth after each third, or as it is.",
 )
-@click.option("--weight-decay", type=FiniteRange(0), default=0.0, show_default=True, help="Pull towards zero.")
+@click.option(
+    "--warm-up", type=FiniteRange(0), default=0.0, show_default=True, help="Epochs in which the learning rate rises."
+)
+@click.option("--clip", type=FiniteRange(0, min_open=True), help="Shorten gradients to this norm.  [default: never]")
+@click.option("--loss", help="What to minimise.  [default: the architecture's, usually cross-entropy]")
+@click.option("--weight-decay", type=FiniteRange(0), help="Pull towards zero.  [default: the optimizer's own]")
 @click.option(
     "--shift", type=click.IntRange(0), default=2, show_default=True, help="Move samples by up to so many sites."
 )
+@click.option("--mirror", is_flag=True, help="Mirror half of the samples, left to right.")
 @click.option(
     "--held-out", type=FiniteRange(0, 1, True, True), default=0.2, show_default=True, help="Share to test on."
 )
@@ -110,10 +123,11 @@ def train(
     if save_path is not None:
         check_writable(save_path)
     if settings["lr"] is None:
-        named = settings["net"] in catalog.architectures
-        settings["lr"] = (named and catalog.architectures.entry(settings["net"]).lr) or 0.05
+        settings["lr"] = _default_lr(catalog, settings)
     data, held_out, start = _prepared(catalog, settings, engine, resumed)
     network = start.network
+    losses, weights = _objective(catalog, settings, start)
+    main = next(iter(losses))
     if not as_json:
         name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]
         click.echo(f"{name}: {network!r}")
@@ -123,13 +137,19 @@ def train(
 
     def checkpoint() -> None:
         if save_path is not None and last is not None:
-            info = {"settings": settings, "history": history, "classes": list(data.classes)}
+            info = {
+                "settings": settings,
+                "history": history,
+                "classes": list(data.classes),
+                "architecture": _architecture(catalog, settings, start),
+                "output": main,
+            }
             save(save_path, last.network, catalog=catalog, info=info, epoch=last)
 
     try:
         if save_path != resume_path:
             checkpoint()
-        with contextlib.closing(_epochs(catalog, settings, start, data, held_out)) as epochs:
+        with contextlib.closing(_epochs(catalog, settings, start, data, held_out, losses, weights)) as epochs:
             for epoch in epochs:
                 last, history = epoch, [*history, _entry(epoch)]
                 checkpoint()
@@ -145,7 +165,7 @@ def train(
         click.get_current_context().exit(130)
     assert last is not None
     network = last.network
-    tested = evaluate(network, held_out)
+    tested = evaluate(network.subnetwork(main), held_out, losses=losses[main])
     seconds = sum(entry["seconds"] for entry in history)
     proofs = list(equivalence(network.with_dtype("float64"))) if proof else []
     ok = all(p.ok for p in proofs)
@@ -156,9 +176,9 @@ def train(
             "epochs": last.number,
             "seed": settings["seed"],
             "train_loss": last.loss,
-            "train_accuracy": last.metrics["accuracy"],
+            "train_accuracy": last.metrics.get("accuracy", last.metrics.get(f"{main}.accuracy")),
             "test_loss": tested["loss"],
-            "test_accuracy": tested["accuracy"],
+            "test_accuracy": tested.get("accuracy"),
             "seconds": seconds,
             "saved": None if save_path is None else str(save_path),
         }
@@ -166,9 +186,10 @@ def train(
             result["equivalence"] = {"ok": ok, "layers": [p.as_dict() for p in proofs]}
         print_json(result)
     else:
+        reached = f"accuracy {tested['accuracy']:.2%}" if "accuracy" in tested else f"loss {tested['loss']:.4f}"
         click.echo(
             f"After {last.number} epoch{'s'[: last.number > 1]} and {seconds:.1f} s: train loss {last.loss:.4f}, test "
-            f"accuracy {tested['accuracy']:.2%} on {len(held_out)} samples that it never saw.\n"
+            f"{reached} on {len(held_out)} samples that it never saw.\n"
         )
         if proof:
             print_proofs(proofs, "the trained network in float64")
@@ -180,6 +201,17 @@ def train(
             )
     if not ok:
         click.get_current_context().exit(1)
+
+
+def _default_lr(catalog: Catalog, settings: dict[str, Any]) -> float:
+    """The learning rate where none is given: architectures know one for plain gradient descent only."""
+    import inspect
+
+    default = inspect.signature(catalog.optimizers[settings["optimizer"]]).parameters["lr"].default
+    if settings["optimizer"] not in ("sgd", "momentum", "nesterov") and isinstance(default, float):
+        return default
+    named = settings["net"] in catalog.architectures
+    return (named and catalog.architectures.entry(settings["net"]).lr) or 0.05
 
 
 def _entry(epoch: Epoch) -> dict[str, Any]:
@@ -229,6 +261,13 @@ def _prepared(
     start = resumed
     if start is None and is_file(catalog, net):
         start = network_from(catalog, net, dtype=settings["dtype"], **_build(settings))
+    architecture = _architecture(catalog, settings, start)
+    task = "classify" if architecture is None else catalog.architectures.entry(architecture).task
+    if architecture is not None and task == "part":
+        raise ShapeError(
+            f"train {architecture}: expected a network that is trained alone, got a part that a loop of its own trains "
+            f"with others; see its documentation: python -m pydoc {catalog.architectures[architecture].__module__}"
+        )
     if start is not None:
         wanted: tuple[int, ...] | None = start.network.input_shape
     else:
@@ -246,20 +285,53 @@ def _prepared(
             f"train --shift: expected less than {smallest} sites, the shortest side of the samples, got "
             f"{settings['shift']}; use --shift 0"
         )
-    labels = labels_of(data, source)
-    classes = len(data.classes) or int(labels.max()) + 1
+    build = _build(settings)
+    if task == "classify":
+        labels = labels_of(data, source)
+        classes = len(data.classes) or int(labels.max()) + 1
+        build["classes"] = build["classes"] or classes
     if start is None:
-        build = {**_build(settings), "input_shape": data.shape, "classes": settings["classes"] or classes}
+        build["input_shape"] = data.shape
         start = network_from(catalog, net, rng=settings["seed"], dtype=settings["dtype"], **build)
-    network = start.network.with_engine(catalog.engines[engine]())
-    if len(network.output_shape) != 1 or network.output_shape[0] < classes:
-        raise ShapeError(
-            f"{net}: expected outputs for the {classes} classes of {source}, got {network.output_shape}; "
-            + ("use other --data" if is_file(catalog, net) else f"build it with --classes {classes}")
-        )
+    start = replace(start, network=start.network.with_engine(catalog.engines[engine]()))
+    if task == "classify":
+        for output in start.network.outputs:
+            shape = start.network.node(output).shape
+            if len(shape) != 1 or shape[0] < classes:
+                raise ShapeError(
+                    f"{net}: expected outputs for the {classes} classes of {source}, got {shape}; "
+                    + ("use other --data" if is_file(catalog, net) else f"build it with --classes {classes}")
+                )
     train_on, held_out = (data, data.test) if data.test else data.split(settings["held_out"], settings["seed"])
-    epoch = None if resumed is None or resumed.epoch is None else replace(resumed.epoch, network=network)
-    return train_on, held_out, type(start)(network, start.info if resumed else {}, epoch)
+    if task == "reconstruct":
+        if (settings["shift"] and was_given("shift")) or settings["mirror"]:
+            raise click.UsageError(f"{net} gives back its input: leave out --shift and --mirror")
+        settings["shift"] = 0
+        train_on, held_out = (replace(part, targets=part.inputs) for part in (train_on, held_out))
+    epoch = None if start.epoch is None or resumed is None else replace(start.epoch, network=start.network)
+    info = start.info if resumed else {"architecture": architecture}
+    return train_on, held_out, replace(start, epoch=epoch, info=info)
+
+
+def _architecture(catalog: Catalog, settings: dict[str, Any], start: Saved | None) -> str | None:
+    """Name of the network's architecture; None if it is from a file that does not say, or whose plugin is not there."""
+    named = settings["net"] if start is None else start.info.get("architecture", settings["net"])
+    return named if isinstance(named, str) and named in catalog.architectures else None
+
+
+def _objective(catalog: Catalog, settings: dict[str, Any], start: Saved) -> tuple[dict[str, Loss], dict[str, float]]:
+    """Losses and their weights by output; the output that predicts is the first."""
+    from simulator.losses import CrossEntropy
+
+    architecture = _architecture(catalog, settings, start)
+    if architecture is None:
+        losses: dict[str, Loss] = {start.network.output_name: CrossEntropy()}
+        weights: dict[str, float] = {}
+    else:
+        losses, weights = catalog.objective(architecture, start.network)
+    if settings["loss"]:
+        losses = {**losses, next(iter(losses)): catalog.create("losses", settings["loss"])}
+    return losses, weights
 
 
 def _build(settings: dict[str, Any]) -> dict[str, Any]:
@@ -272,33 +344,55 @@ def _build(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _epochs(
-    catalog: Catalog, settings: dict[str, Any], start: Saved, data: Dataset, held_out: Dataset
+    catalog: Catalog,
+    settings: dict[str, Any],
+    start: Saved,
+    data: Dataset,
+    held_out: Dataset,
+    losses: dict[str, Loss],
+    weights: dict[str, float],
 ) -> Generator[Epoch]:
     """Train with a progress bar per epoch."""
-    from simulator.data import RandomShift
-    from simulator.optimizers import CosineDecay
+    from simulator.augmentation import Chain, RandomMirror, RandomShift
+    from simulator.optimizers import Clipped
     from simulator.training import train as epochs_of
 
+    augment: list[Any] = []
+    if len(data.shape) > 1:  # samples without space are not moved
+        augment += [RandomShift(settings["shift"])] if settings["shift"] else []
+        augment += [RandomMirror()] if settings["mirror"] else []
+    decay = {} if settings["weight_decay"] is None else {"weight_decay": settings["weight_decay"]}
     steps = math.ceil(len(data) / settings["batch_size"])
-    lr = settings["lr"]
-    rate = CosineDecay(lr, settings["epochs"] * steps) if settings["schedule"] == "cosine" else lr
-    decay = {"weight_decay": settings["weight_decay"]} if settings["weight_decay"] else {}
-    optimizer = catalog.create("optimizers", settings["optimizer"], lr=rate, **decay)
+    optimizer = catalog.create("optimizers", settings["optimizer"], lr=_rate(settings, steps), **decay)
     with _progress(settings["epochs"], 0 if start.epoch is None else start.epoch.number) as (on_batch, on_epoch):
         for epoch in epochs_of(
             start.network,
             data,
             epochs=settings["epochs"],
             batch_size=settings["batch_size"],
-            optimizer=optimizer,
+            optimizer=Clipped(optimizer, norm=settings["clip"]) if settings["clip"] else optimizer,
+            losses=losses,
+            loss_weights=weights,
             validation=held_out,
-            augment=RandomShift(settings["shift"]) if settings["shift"] else None,
+            augment=Chain(augment) if augment else None,
             rng=settings["seed"],
             resume=start.epoch,
             on_batch=on_batch,
         ):
             yield epoch
             on_epoch(epoch)  # once it is saved
+
+
+def _rate(settings: dict[str, Any], steps: int) -> Any:
+    """The learning rate as a number or a function of the step, for so many steps per epoch."""
+    from simulator.schedules import CosineDecay, StepDecay, WarmUp
+
+    total, rate = settings["epochs"] * steps, settings["lr"]
+    if settings["schedule"] == "cosine":
+        rate = CosineDecay(rate, total)
+    elif settings["schedule"] == "step":
+        rate = StepDecay(rate, every=max(1, math.ceil(total / 3)))
+    return WarmUp(rate, round(settings["warm_up"] * steps)) if settings["warm_up"] else rate
 
 
 @contextlib.contextmanager
@@ -324,7 +418,8 @@ def _progress(epochs: int, done: int) -> Iterator[tuple[Any, Any]]:
         def on_epoch(epoch: Epoch) -> None:
             numbers = [("loss", epoch.loss), *epoch.metrics.items()], list(epoch.validation.items())
             trained, tested = (
-                "  ".join(f"{k} {v:.2%}" if k == "accuracy" else f"{k} {v:.4f}" for k, v in part) for part in numbers
+                "  ".join(f"{k} {v:.2%}" if k.endswith("accuracy") else f"{k} {v:.4f}" for k, v in part)
+                for part in numbers
             )
             number = f"{epoch.number:>{len(str(epochs))}}/{epochs}"
             console.print(f"epoch {number}  {trained}  test {tested}", highlight=False, soft_wrap=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from simulator.catalog import Catalog
     from simulator.data import Dataset
     from simulator.files import Saved
+    from simulator.losses import Loss
 
 data_options: Callable[..., Any] = options(
     click.option(
@@ -36,19 +38,11 @@ data_options: Callable[..., Any] = options(
 
 def _data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) -> tuple[Dataset, str]:
     """The data asked for, and their name: by default the samples that training held out."""
-    from simulator.errors import ShapeError
-
     settings = settings_of(saved)
     trained_on = settings.get("data")
     source = source or trained_on
     if source is None:
         raise click.UsageError("the file does not say what the network was trained on; name the data with --data")
-    shape = saved.network.output_shape
-    if len(shape) != 1:
-        raise ShapeError(
-            f"{click.get_current_context().info_name}: expected a network with one output per class, got the shape "
-            f"{shape}; use it in Python, with simulator.load"
-        )
     data = data_for(catalog, source, saved.network.input_shape)
     if data.test is not None:
         return (_joined(data, data.test), f"samples of {source}") if every else (data.test, f"test samples of {source}")
@@ -69,30 +63,73 @@ def _joined(data: Dataset, test: Dataset) -> Dataset:
     return type(data)(both(data.inputs, test.inputs), both(data.targets, test.targets), data.classes)
 
 
+def _check_classifier(saved: Saved) -> None:
+    from simulator.errors import ShapeError
+
+    shape = saved.network.output_shape
+    if len(shape) != 1:
+        raise ShapeError(
+            f"{click.get_current_context().info_name}: expected a network with one output per class, got the shape "
+            f"{shape}; use it in Python, with simulator.load"
+        )
+
+
+def _reconstruction(catalog: Catalog, saved: Saved) -> Loss | None:
+    """The loss of a network that gives back its input; None for a classifier."""
+    name = saved.info.get("architecture")
+    if not isinstance(name, str) or name not in catalog.architectures:
+        return None
+    if catalog.architectures.entry(name).task != "reconstruct":
+        return None
+    return next(iter(catalog.objective(name, saved.network)[0].values()))
+
+
 @click.command()
-@click.argument("net")
+@click.argument("nets", metavar="NET...", nargs=-1, required=True)
 @data_options
 @json_option
 @CatalogOptions.decorate
-def evaluate(net: str, source: str | None, every: bool, as_json: bool) -> None:
+def evaluate(nets: tuple[str, ...], source: str | None, every: bool, as_json: bool) -> None:
     """Loss, accuracy and confusion matrix of a trained network.
 
-    NET is a file that `simulator train --save` wrote.
+    NET is a file that `simulator train --save` wrote. Of several the probabilities are averaged.
     """
     import numpy as np
 
+    from simulator.averaging import average
+    from simulator.errors import ShapeError
     from simulator.training import evaluate as measure
 
     catalog = the_catalog()
-    saved = load_file(catalog, net)
+    several = [load_file(catalog, net) for net in nets]
+    saved, net = several[0], ", ".join(nets)
     data, what = _data_of(catalog, saved, source, every)
+    loss = _reconstruction(catalog, saved)
+    if loss is not None and len(several) == 1:
+        measured = measure(saved.network, replace(data, targets=data.inputs), losses=loss)
+        if as_json:
+            print_json({"network": net, "samples": len(data), **measured})
+        else:
+            click.echo(f"{net} on {len(data)} {what}: loss {measured['loss']:.4f} between input and output")
+        return
+    for file, each in zip(nets, several, strict=True):
+        _check_classifier(each)
+        if classes_of(each) != classes_of(saved):
+            raise ShapeError(
+                f"evaluate {file}: expected the classes of {nets[0]}, {', '.join(classes_of(saved))}, got "
+                f"{', '.join(classes_of(each))}; average networks that were trained on the same data"
+            )
     labels_of(data, what)
     data = with_classes(data, classes_of(saved), what)
     labels = labels_of(data, what)
-    measured = measure(saved.network, data)
-    predicted = np.concatenate(
-        [saved.network.predict(data.take(slice(i, i + 256)).inputs).argmax(axis=1) for i in range(0, len(data), 256)]
-    )
+    inputs = next(iter(data.inputs.values())) if isinstance(data.inputs, Mapping) else data.inputs
+    probabilities = average([each.network for each in several], inputs)
+    predicted = probabilities.argmax(axis=1)
+    if len(several) == 1:
+        measured = measure(saved.network, data)
+    else:
+        own = probabilities[np.arange(len(labels)), labels]
+        measured = {"loss": float(-np.mean(np.log(own))), "accuracy": float(np.mean(predicted == labels))}
     n = max(len(data.classes), int(labels.max()) + 1, int(predicted.max()) + 1)
     classes = [*data.classes, *(str(i) for i in range(len(data.classes), n))]
     confusion = np.bincount(labels * n + predicted, minlength=n * n).reshape(n, n)
@@ -129,6 +166,7 @@ def predict(net: str, source: str | None, every: bool, samples: tuple[int, ...],
 
     catalog = the_catalog()
     saved = load_file(catalog, net)
+    _check_classifier(saved)
     data, what = _data_of(catalog, saved, source, every)
     numbers = list(samples) or list(range(min(10, len(data))))
     if max(numbers) >= len(data):

@@ -12,14 +12,17 @@ With this module one can
 
 from simulator.testing.judging import ContractError
 from simulator.testing.layers import check_layer, layer_checks
-from simulator.testing.others import check_architecture, check_engine, check_loss, check_optimizer
+from simulator.testing.others import check_architecture, check_dataset, check_engine, check_loss, check_optimizer
+from simulator.testing.plugins import plugin_checks
 
 __all__ = [
     "ContractError",
     "check_architecture",
+    "check_dataset",
     "check_engine",
     "check_layer",
     "check_loss",
     "check_optimizer",
     "layer_checks",
+    "plugin_checks",
 ]

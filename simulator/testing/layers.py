@@ -225,11 +225,13 @@ def check_batch(case: Case) -> None:
 def check_empty_batch(case: Case) -> None:
     """A batch without samples gives an empty output, and gradients of zero for the params."""
     x = {name: array[:0] for name, array in case.x.items()}
-    trace = case.network.run(x)
-    gradients = trace.backward(case.dy[:0])
-    got = {"output": trace["layer"], **gradients.inputs, **gradients.params}
     zeros = {name: np.zeros(shape) for name, shape in case.network.param_shapes.items()}
-    same_each("of an empty batch,", got, {"output": case.dy[:0], **x, **zeros})
+    for training in (False, True):
+        trace = case.network.run(x, training=training, rng=case.seed)
+        gradients = trace.backward(case.dy[:0])
+        got = {"output": trace["layer"], **gradients.inputs, **gradients.params}
+        same_each("of an empty batch,", got, {"output": case.dy[:0], **x, **zeros})
+        require(all(np.isfinite(b).all() for b in trace.buffers.values()), "finite buffers", trace.buffers)
 
 
 def check_input_kinds(case: Case) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 
@@ -153,7 +154,7 @@ def check_engine(engine: Engine) -> None:
                     same(f"for {p} ({name}), {what}", got, expected, EXACT if dtype == np.float64 else SINGLE)
 
 
-def check_architecture(catalog: Catalog, name: str, input_shape: Shape | None = None) -> None:
+def check_architecture(catalog: Catalog, name: str, input_shape: Shape | None = None, **options: Any) -> None:
     """Check every promise that an architecture makes.
 
     Parameters
@@ -164,27 +165,72 @@ def check_architecture(catalog: Catalog, name: str, input_shape: Shape | None = 
         Of the architecture.
     input_shape : tuple of int, optional
         Of one sample. Default: the architecture's own.
+    **options
+        Of the architecture, such as a small width.
 
     Raises
     ------
     ContractError
-        If it needs weights to be described, its outputs are no logits, or one seed does not give one network.
+        If it needs weights to be described, one seed does not give one network, or its outputs are not what its task
+        asks for: logits to classify, the input's shape to reconstruct.
 
     Examples
     --------
     >>> check_architecture(Catalog(), "lenet5")
     """
-    with judging("check_architecture", name, "a network that ends in logits; one seed, one result"):
+    with judging("check_architecture", name, "one seed, one network; it can be described without weights"):
+        task = catalog.architectures.entry(name).task
         plan, network, again, other = (
-            catalog.build(name, input_shape, classes=7, rng=rng) for rng in (None, 0, np.random.default_rng(0), 1)
+            catalog.build(name, input_shape, classes=7, rng=rng, **options)
+            for rng in (None, 0, np.random.default_rng(0), 1)
         )
         require(not plan.has_weights, "no weights without rng", "some")
         require(plan.param_shapes == network.param_shapes, f"params {network.param_shapes}", plan.param_shapes)
         same_each("from the seed and from a generator of this seed, param", again.params, network.params)
         different = any(np.any(other.params[k] != v) for k, v in network.params.items())
         require(different, "other weights from another seed", "the same")
-        trace = network.run(np.random.default_rng(0).standard_normal((2, *network.input_shape)))
+        x = {i: np.random.default_rng(0).standard_normal((2, *network.node(i).shape)) for i in network.inputs}
+        trace = network.run(x)
         for output in network.outputs:
-            y = trace[output]
-            require(y.shape == (2, 7) and np.isfinite(y).all(), "two finite samples of 7 logits", f"{y.shape}: {y}")
-            require(np.any(np.abs(np.sum(y, axis=1) - 1) > SINGLE), "logits", "probabilities that sum to 1")
+            require(np.isfinite(trace[output]).all(), "two finite samples", trace[output])
+    if task == "classify":
+        with judging("check_architecture", name, "a network that ends in logits"):
+            for output in network.outputs:
+                y = trace[output]
+                require(y.shape == (2, 7), "two samples of 7 logits", f"{y.shape}: {y}")
+                require(np.any(np.abs(np.sum(y, axis=1) - 1) > SINGLE), "logits", "probabilities that sum to 1")
+    if task != "part":
+        with judging("check_architecture", name, "losses for its outputs, the predicting one first"):
+            main = next(iter(catalog.objective(name, network)[0]))
+            if task == "reconstruct":
+                require(trace[main].shape == x[network.input_name].shape, "the input's shape", trace[main].shape)
+
+
+def check_dataset(catalog: Catalog, source: str) -> None:
+    """Check every promise that a data set makes.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        Where it is registered.
+    source : str
+        Its name, with a path or another name where it needs one, as for `Catalog.load_data`.
+
+    Raises
+    ------
+    ContractError
+        If it gives something else than a `Dataset`, other samples the second time, or another shape than asked for.
+
+    Examples
+    --------
+    >>> check_dataset(Catalog(), "xo")
+    """
+    with judging("check_dataset", source, "the same samples each time, in the shape that is asked for"):
+        shapes: tuple[Shape | None, ...] = ((1, 12, 12), (1, 16, 20)) if catalog.any_shape(source) else (None,)
+        for shape in shapes:
+            data, again = catalog.load_data(source, shape), catalog.load_data(source, shape)
+            require(shape in (None, data.shape), f"samples of shape {shape}", data.shape)
+            same("once more, samples", again.inputs, data.inputs)
+            same("once more, targets", again.targets, data.targets)
+            share = data.take(np.arange(min(len(data), 3)))
+            require(len(share) == min(len(data), 3), "samples that can be taken", len(share))

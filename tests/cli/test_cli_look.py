@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from simulator import Catalog, Conv, Network, save
+from simulator import Catalog, Conv, Network, load, save
 from simulator.describe import describe
 from simulator.equivalence import equivalence
 from simulator.hookspecs import SHELVES
@@ -128,7 +128,22 @@ def test_describe_prints_every_number(run, catalog):
 def test_describe_a_saved_network(run, trained, catalog):
     result = run("describe", trained, "--json")
     expected = describe(catalog.build("lenet5", (1, 12, 12), 2, None, width=0.3))
-    assert json.loads(result.out) == {"network": str(trained), **through_json(expected.as_dict())}
+    content = json.loads(result.out)
+    weight = load(trained).network.params["conv1.weight"]
+    assert content["layers"][0]["weight_mean"] == pytest.approx(weight.mean())
+    assert content["layers"][0]["weight_std"] == pytest.approx(weight.std())
+    for layer in content["layers"]:
+        layer["weight_mean"] = layer["weight_std"] = None
+    assert content == {"network": str(trained), **through_json(expected.as_dict())}
+
+
+def test_describe_draws_weights_only_when_asked(run):
+    assert run("describe").out == run("describe", "--no-weights").out
+    plain, drawn = (run("describe", *more).rows() for more in ((), ("--weights",)))
+    assert {name: cells[: len(plain[name])] for name, cells in drawn.items() if name in plain} == plain
+    mean, std = map(float, drawn["dense1"][-2:])
+    assert abs(mean) < 0.01
+    assert std == pytest.approx((2 / 400) ** 0.5, rel=0.02)  # He et al.
 
 
 @pytest.mark.parametrize("option", [("--input", "1x28x28"), ("--classes", "3"), ("-o", "width=2")], ids=" ".join)
@@ -242,7 +257,7 @@ def test_plugins_prints_every_offer(run, catalog):
         start = lines.index(kind)
         for name, entry in getattr(catalog, kind).entries.items():
             line = next(line for line in lines[start:] if line.split()[:1] == [name])
-            assert entry.plugin.origin in line
+            assert "bundled" in line
             assert line.endswith(entry.summary)
 
 

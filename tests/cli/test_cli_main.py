@@ -122,7 +122,7 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
         (["describ"], "No such command 'describ'. Did you mean 'describe'?"),
         (["describe", "--inptu", "1x28x28"], "No such option '--inptu'. Did you mean '--input'?"),
         (["describe", "lenet"], "got 'lenet'; did you mean 'lenet5'"),
-        (["describe", "transformer"], "got 'transformer'; choose one of: lenet5, lenet5-1998, resnet8"),
+        (["describe", "transformer"], "got 'transformer'; choose one of: "),
         (["describe", "lenet5", "lenet5"], "unexpected extra argument (lenet5)"),
         (["describe", "--input", "1x0x28"], "expected positive sizes such as 1x28x28, got '1x0x28'"),
         (["describe", "--input", "1x-3x28"], "expected positive sizes such as 1x28x28, got '1x-3x28'"),
@@ -208,9 +208,11 @@ def test_a_plugin_before_and_after_the_command(run, mine):
 
 
 def test_prefer_chooses_between_two_plugins(run, mine):
-    refused = run("-p", mine, "describe").complaint
-    assert "expected one plugin to offer layers.relu, got core" in refused
-    assert refused.endswith("choose with --prefer layers.relu=mine")
+    listed, refused = run("-p", mine, "plugins"), run("-p", mine, "describe", "mine")
+    assert (listed.status, refused.status) == (0, 2)
+    for line in (listed.err.strip(), refused.err.splitlines()[-1]):
+        assert "expected one plugin to offer layers.relu, got core" in line
+        assert line.endswith("choose with --prefer layers.relu=mine")
     for plugin, layer in (("mine", "Mine()"), ("core", "ReLU()")):
         result = run("-p", mine, "--prefer", f"layers.relu={plugin}", "describe", "mine", "--json")
         assert json.loads(result.out)["layers"][1]["layer"] == layer
@@ -241,7 +243,7 @@ def test_wishes_that_cannot_be_met(wish, message, run):
         ),
         (
             "from simulator import hookimpl\n@hookimpl\ndef register_layers(register): 1 / 0\n",
-            "plugin broken, register_layers: expected it to register what it offers, got ZeroDivisionError",
+            "plugin broken (broken.py), register_layers: expected it to register what it offers, got ZeroDivisionError",
         ),
     ],
 )
@@ -322,7 +324,7 @@ def test_on_a_terminal_words_wrap_and_numbers_do_not(run, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     out = run("plugins").out
     assert max(map(len, out.splitlines())) <= 80
-    assert f"cnn-matrix-simulator {importlib.metadata.version('cnn-matrix-simulator')}" in out
+    assert "bundled" in out
     assert run("describe").rows() == expected
 
 

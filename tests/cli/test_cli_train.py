@@ -13,6 +13,8 @@ import pytest
 
 from simulator import Catalog, Conv, CosineDecay, Dense, Network, RandomShift, load, save
 from simulator.cli import cli
+from simulator.cli.train import _rate
+from simulator.schedules import learning_rate
 from simulator.training import evaluate, train
 
 SMALL = ("--data", "xo", "--input", "1x12x12", "-o", "width=0.3", "--no-proof")
@@ -150,6 +152,12 @@ def test_every_setting_arrives(run, files):
         ("--optimizer", "sgd"),
         ("--lr", "0.01"),
         ("--schedule", "constant"),
+        ("--schedule", "step"),
+        ("--warm-up", "1"),
+        ("--clip", "0.1"),
+        ("--loss", "squared-error"),
+        ("--mirror",),
+        ("--optimizer", "adam"),
         ("--weight-decay", "0.1"),
         ("--shift", "0"),
         ("--held-out", "0.5"),
@@ -243,6 +251,99 @@ def test_samples_without_space_are_not_moved(run, files, dense):
     assert result.status == 0
     assert load("net").info["settings"]["lr"] == 0.5  # the architecture's own
     assert json.loads(result.out)["test_accuracy"] > 1 / 3
+
+
+def test_adam_has_a_learning_rate_of_its_own(run, files):
+    small = ("--data", files / "good.npz", "--epochs", "1", "-o", "width=0.3", "--no-proof", "--save", "net")
+    for optimizer, lr in (("adam", 0.001), ("nesterov", 0.05)):
+        assert run("train", *small, "--optimizer", optimizer).status == 0
+        assert load("net").info["settings"]["lr"] == lr
+        assert load("net").info["settings"]["weight_decay"] is None
+
+
+def test_the_rate_of_every_schedule():
+    settings = {"epochs": 6, "lr": 0.1, "warm_up": 0.0}
+    rates = {}
+    for schedule in ("cosine", "step", "constant"):
+        rate = _rate({**settings, "schedule": schedule}, steps=10)
+        rates[schedule] = [learning_rate(rate, step) for step in (0, 19, 20, 40, 60)]
+    np.testing.assert_allclose(rates["constant"], [0.1] * 5)
+    np.testing.assert_allclose(rates["step"], [0.1, 0.1, 0.01, 0.001, 0.0001])
+    np.testing.assert_allclose(rates["cosine"], [0.1, 0.0773, 0.075, 0.025, 0], atol=1e-4)
+    warm = _rate({**settings, "schedule": "constant", "warm_up": 0.5}, steps=10)
+    np.testing.assert_allclose([warm(step) for step in (0, 2, 4, 5)], [0.02, 0.06, 0.1, 0.1])
+
+
+# ---------------------------------------------------------------------- other tasks, several heads
+
+
+TASKS = '''
+from simulator import Network, hookimpl
+
+def mirrorer(make, input_shape=(1, 12, 12), rng=None):
+    """Gives back its input."""
+    layers = [("code", make("dense", 20)), ("tanh", make("tanh")), ("out", make("dense", 144)),
+              ("picture", make("reshape", (1, 12, 12)))]
+    return Network.input(input_shape).chain(layers, rng=rng)
+
+def headed(make, input_shape=(1, 12, 12), classes=10, rng=None):
+    """Two heads on one trunk."""
+    network = Network.input(input_shape).chain([("trunk", make("dense", 8)), ("relu", make("relu"))], rng=rng)
+    network = network.chain([("helper", make("dense", classes))], after="relu", rng=rng)
+    return network.chain([("main", make("dense", classes))], after="relu", rng=rng)
+
+@hookimpl
+def register_architectures(register):
+    register("mirrorer", mirrorer, task="reconstruct", lr=0.01)
+    register("part", mirrorer, task="part")
+    register("headed", headed, losses={"main": "cross-entropy", "helper": ("cross-entropy", 0.3), "absent": "hinge"})
+    register("headless", mirrorer, task="reconstruct", losses={"absent": "hinge"})
+'''
+
+
+@pytest.fixture
+def tasks(folder):
+    (folder / "tasks.py").write_text(TASKS)
+    return ("-p", "tasks.py")
+
+
+def test_a_net_that_gives_back_its_input(run, tasks):
+    args = ("train", *tasks, "mirrorer", "--data", "xo", "--no-proof", "--save", "net", "--json")
+    first, last = (json.loads(run(*args, "--epochs", n).out) for n in (1, 4))
+    assert last["test_loss"] < first["test_loss"]
+    assert last["test_accuracy"] is last["train_accuracy"] is None
+    measured = json.loads(run("evaluate", *tasks, "net", "--json").out)
+    assert measured["loss"] == pytest.approx(last["test_loss"], rel=1e-5)
+    assert "loss" in run("evaluate", *tasks, "net").out
+    assert "one output per class, got the shape (1, 12, 12)" in run("predict", *tasks, "net").complaint
+    assert run("train", *tasks, "mirrorer", "--data", "xo", "--mirror").complaint.startswith(
+        "mirrorer gives back its input: leave out --shift and --mirror"
+    )
+
+
+def test_a_part_is_not_trained_alone(run, tasks):
+    complaint = run("train", *tasks, "part", "--data", "xo").complaint
+    assert complaint.startswith("train part: expected a network that is trained alone, got a part")
+    assert "python -m pydoc" in complaint
+
+
+def test_auxiliary_heads_train_and_are_cut_off(run, tasks):
+    args = ("train", *tasks, "headed", "--data", "xo", "--no-proof", "--save", "net", "--epochs")
+    result = run(*args, 2)
+    assert "main.accuracy" in result.err
+    assert "helper.accuracy" in result.err
+    saved = load("net", catalog=Catalog("tasks.py"))
+    assert saved.network.outputs == ("helper", "main")  # so that training can go on
+    fresh = Catalog("tasks.py").build("headed", (1, 12, 12), 2, 0)
+    assert not np.array_equal(saved.network.params["helper.weight"], fresh.params["helper.weight"])
+    assert re.search(r"accuracy \d", run("evaluate", *tasks, "net").out)
+    assert "helper" not in run("describe", *tasks, "net").out
+    assert run("predict", *tasks, "net").status == 0
+
+
+def test_losses_for_no_output_are_refused(run, tasks):
+    complaint = run("train", *tasks, "headless", "--data", "xo", "--no-proof").complaint
+    assert "architecture headless: expected losses for outputs of the network, got absent; name some of" in complaint
 
 
 # ---------------------------------------------------------------------- resuming

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import SMALL
 from scipy.special import softmax
 
-from simulator import Catalog, Conv, Dense, Network, load, save
+from simulator import Catalog, Conv, Dense, Network, average, load, save
 from simulator.training import evaluate
 
 WRAPPED = '''
@@ -190,7 +191,7 @@ def test_only_files_of_trained_networks(command, run, files):
             f"{command}: expected the file of a trained network, got {name!r}; check the path"
         )
     assert "it is damaged or of another kind" in run(command, files / "damaged.safetensors").complaint
-    assert "Missing argument 'NET'" in run(command).complaint
+    assert "Missing argument 'NET" in run(command).complaint
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
@@ -287,3 +288,28 @@ def test_a_damaged_history_is_refused(run, history):
     save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0), info={"history": history})
     message = run("draw", "net", "--what", "curve").complaint
     assert "expected history as simulator train writes them, got " in message
+
+
+# ---------------------------------------------------------------------- several networks, other tasks
+
+
+def test_several_networks_are_averaged(run, trained, folder):
+    other = folder / "other.safetensors"
+    assert run("train", *SMALL, "--epochs", "1", "--seed", "5", "--no-proof", "--save", other).status == 0
+    alone = [json.loads(run("evaluate", net, "--all", "--json").out) for net in (trained, other)]
+    together = json.loads(run("evaluate", trained, other, "--all", "--json").out)
+    assert together["loss"] <= np.mean([each["loss"] for each in alone]) + 1e-6  # -log is convex
+    probabilities = average(
+        [load(net).network for net in (trained, other)], Catalog().load_data("xo", (1, 12, 12)).inputs
+    )
+    confusion = np.array(together["confusion"])
+    assert confusion.sum(axis=0).tolist() == np.bincount(probabilities.argmax(axis=1), minlength=2).tolist()
+    assert together["accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
+
+
+def test_networks_of_other_classes_are_not_averaged(run, trained, files):
+    args = ("--data", files / "good.npz", "--input", "1x12x12", "-o", "width=0.3", "--epochs", "1", "--no-proof")
+    assert run("train", *args, "--save", "abc").status == 0
+    complaint = run("evaluate", trained, "abc").complaint
+    assert "evaluate abc: expected the classes of" in complaint
+    assert "got a, b, c; average networks that were trained on the same data" in complaint

@@ -1,0 +1,67 @@
+"""Commands from plugins: the entry-point group "simulator.commands".
+
+Each entry point names a click command. Its module imports nothing heavy at the top, so that ``simulator --help``, which
+shows every command's first line, stays quick.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections import defaultdict
+
+import click
+
+__all__ = ["CommandGroup"]
+
+_GROUP = "simulator.commands"
+
+
+class CommandGroup(click.Group):
+    """A click group that also has the commands of installed plugins; a broken one says so when it is called."""
+
+    def _points(self) -> dict[str, list[importlib.metadata.EntryPoint]]:
+        """The entry points by the name of their command."""
+        points = defaultdict(list)
+        for point in importlib.metadata.entry_points(group=_GROUP):
+            points[point.name].append(point)
+        return points
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The core's commands in their order, then those of plugins by name."""
+        return [*self.commands, *sorted(name for name in self._points() if name not in self.commands)]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command of this name, or None."""
+        if name in self.commands:
+            return self.commands[name]
+        points = self._points().get(name, [])
+        if not points:
+            return None
+        origins = " and ".join(_origin(point) for point in points)
+        if len(points) > 1:
+            return _broken(name, f"one plugin to offer this command, got {origins}; uninstall one of them")
+        try:
+            command = points[0].load()
+        except (Exception, SystemExit) as error:
+            got = f"{type(error).__name__}: {error}"
+            return _broken(name, f"{origins} to be importable, got {got}; mend it, or install what it needs")
+        if not isinstance(command, click.Command):
+            return _broken(name, f"{origins} to be a click command, got {command!r}; decorate it with @click.command()")
+        return command
+
+
+def _origin(point: importlib.metadata.EntryPoint) -> str:
+    return f"{point.value} ({point.dist.name} {point.dist.version})" if point.dist else point.value
+
+
+def _broken(name: str, message: str) -> click.Command:
+    """A command that only says what is wrong with the plugin that offers it."""
+
+    @click.command(name, help=f"(broken) expected {message}", context_settings={"ignore_unknown_options": True})
+    @click.argument("args", nargs=-1)
+    def broken(args: tuple[str, ...]) -> None:
+        from simulator.errors import PluginError
+
+        raise PluginError(f"simulator {name}: expected {message}")
+
+    return broken

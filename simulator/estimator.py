@@ -1,0 +1,339 @@
+"""A scikit-learn classifier around any architecture of the catalog: pipelines, grid searches, cross-validation.
+
+It needs scikit-learn, which the rest of the simulator does not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from simulator.catalog import Catalog
+from simulator.data import Dataset
+from simulator.errors import ShapeError, SimulatorError
+from simulator.network import Network
+from simulator.schedules import CosineDecay, check_number
+from simulator.training import train
+from simulator.windows import check_size
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.utils import check_random_state
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError:
+    raise SimulatorError(
+        "SimulatorClassifier: expected scikit-learn 1.6 or later, got none; pip install 'cnn-matrix-simulator[data]'"
+    ) from None
+
+__all__ = ["SimulatorClassifier"]
+
+_FLOATS = (np.float64, np.float32)  # what a network computes in; anything else becomes the first
+_OURS = ("make", "input_shape", "classes", "rng", "dtype", "engine")  # arguments of Catalog.build that fit() gives
+_CHUNK = 256  # samples that predict at once; a network keeps every activation of them
+
+
+class SimulatorClassifier(ClassifierMixin, BaseEstimator):
+    """A network of the catalog as a scikit-learn classifier.
+
+    As a matrix: what the architecture is; "mlp" is full matrices, a convolutional net sparse ones that share weights.
+
+    Parameters
+    ----------
+    architecture : str, default "mlp"
+        Its name in the catalog.
+    input_shape : tuple of int, optional
+        Shape of one sample, (channels, *space), into which the features are brought in C order. Default: the
+        architecture's own where it has as many units as there are features, else (n_features,).
+    epochs : int, default 20
+        Passes over the data.
+    batch_size : int, default 32
+        Samples per step.
+    optimizer : str, default "momentum"
+        Its name in the catalog.
+    learning_rate : float, optional
+        At the first step; it falls to 0 along half a cosine. Default: with momentum the architecture's own, else 0.05;
+        with another optimizer that optimizer's own.
+    weight_decay : float, default 0
+        Pull towards zero.
+    options : dict, optional
+        What the architecture declares in its signature, such as ``{"hidden": (100, 50)}``.
+    scale : bool, default True
+        Bring every feature to mean 0 and variance 1 of the training data first, as gradient descent needs it.
+    engine : str, default "scipy"
+        Who multiplies the matrices: its name in the catalog.
+    plugins : sequence of str, default ()
+        Plugins to load beside the installed ones: names of modules, or paths of Python files.
+    random_state : int, numpy.random.RandomState or None, default None
+        Draws the first weights and shuffles. One number, one result.
+    verbose : int, default 0
+        With 1 every epoch prints a line.
+
+    Attributes
+    ----------
+    classes_ : numpy.ndarray, (n_classes,)
+        The labels, sorted; of any type.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : numpy.ndarray, (n_features_in_,)
+        Names of the columns, if they were given.
+    network_ : Network
+        As it was trained, in float32 for features in float32, else in float64; heads that only training needs are cut
+        off.
+    scaler_ : sklearn.preprocessing.StandardScaler or None
+        What brought the features to one scale.
+    n_iter_ : int
+        Epochs that were run.
+    loss_curve_ : list of float
+        Mean loss of each epoch.
+
+    Notes
+    -----
+    A pickled model is code: load only what you trust. It finds its layers by module and name, so one whose layers come
+    from a plugin file, rather than from an installed module, can be pickled in the process that loaded the file only.
+    `simulator.save` writes ``network_`` to a file in which nothing is ever evaluated.
+
+    References
+    ----------
+    L. Buitinck et al., "API design for machine learning software: experiences from the scikit-learn project", 2013.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = SimulatorClassifier(epochs=5, random_state=0).fit(X[:1500], y[:1500])
+    >>> model.network_
+    Network 3 layers, 4810 params: (64,) -> (10,)
+    >>> model.score(X[1500:], y[1500:]) > 0.9
+    True
+    """
+
+    def __init__(
+        self,
+        architecture: str = "mlp",
+        *,
+        input_shape: tuple[int, ...] | None = None,
+        epochs: int = 20,
+        batch_size: int = 32,
+        optimizer: str = "momentum",
+        learning_rate: float | None = None,
+        weight_decay: float = 0.0,
+        options: Mapping[str, Any] | None = None,
+        scale: bool = True,
+        engine: str = "scipy",
+        plugins: Sequence[str | Path] = (),
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.architecture = architecture
+        self.input_shape = input_shape
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.options = options
+        self.scale = scale
+        self.engine = engine
+        self.plugins = plugins
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any) -> SimulatorClassifier:
+        """Train a new network.
+
+        Parameters
+        ----------
+        X : array_like, (n_samples, n_features)
+            Finite numbers.
+        y : array_like, (n_samples,)
+            Labels of any type, of at least two classes.
+
+        Returns
+        -------
+        SimulatorClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If scikit-learn finds X or y no data for a classifier.
+        ShapeError
+            If there is one class only, an argument is out of range, or the samples do not fit the architecture.
+        UnknownNameError
+            If the catalog lacks a name, or the architecture an option.
+        SimulatorError
+            If the loss is no longer finite.
+        """
+        X, y = validate_data(self, X, y, dtype=_FLOATS)
+        check_classification_targets(y)
+        classes, labels = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ShapeError(
+                f"SimulatorClassifier: expected samples of at least two classes, got one class, {classes.tolist()}; "
+                "give samples of another class, too"
+            )
+        epochs = check_size(self.epochs, "SimulatorClassifier epochs")
+        batch_size = check_size(self.batch_size, "SimulatorClassifier batch_size")
+        catalog = self._catalog()
+        optimizer = self._optimizer(catalog, steps=epochs * math.ceil(len(X) / batch_size))
+        rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
+        network = self._network(catalog, classes, X.dtype, rng)
+        scaler = StandardScaler().fit(X) if self.scale else None
+        losses, weights = catalog.objective(self.architecture, network)
+        curve = []
+        for epoch in train(
+            network,
+            Dataset(_samples(X, scaler, network), labels),
+            epochs=epochs,
+            batch_size=batch_size,
+            optimizer=optimizer,
+            losses=losses,
+            loss_weights=weights,
+            metrics={},
+            rng=rng,
+        ):
+            curve.append(epoch.loss)
+            if self.verbose:
+                print(f"epoch {epoch.number}/{epochs}: loss {epoch.loss:.4f}")
+        self.classes_ = classes
+        self.scaler_ = scaler
+        self.network_ = epoch.network.subnetwork(next(iter(losses)))
+        self.loss_curve_ = curve
+        self.n_iter_ = len(curve)
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """The logits; of two classes how far the second is above the first.
+
+        Parameters
+        ----------
+        X : array_like, (n_samples, n_features)
+            Finite numbers.
+
+        Returns
+        -------
+        numpy.ndarray, (n_samples, n_classes), or (n_samples,) for two classes
+
+        Raises
+        ------
+        ValueError
+            If the features are not those of `fit`.
+        """
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Softmax of the logits.
+
+        Parameters
+        ----------
+        X : array_like, (n_samples, n_features)
+            Finite numbers.
+
+        Returns
+        -------
+        numpy.ndarray of float64, (n_samples, n_classes)
+
+        Raises
+        ------
+        ValueError
+            If the features are not those of `fit`.
+        """
+        return special.softmax(self._logits(X).astype(np.float64), axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The label of the largest logit.
+
+        Parameters
+        ----------
+        X : array_like, (n_samples, n_features)
+            Finite numbers.
+
+        Returns
+        -------
+        numpy.ndarray, (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            If the features are not those of `fit`.
+        """
+        logits = self._logits(X)
+        return self.classes_[logits.argmax(axis=1)]
+
+    def _logits(self, X: Any) -> np.ndarray:
+        check_is_fitted(self, "network_")
+        X = validate_data(self, X, dtype=self.network_.dtype, reset=False)
+        samples = _samples(X, self.scaler_, self.network_)
+        chunks = [self.network_.predict(samples[i : i + _CHUNK]) for i in range(0, len(samples), _CHUNK)]
+        return np.concatenate(chunks)
+
+    def _catalog(self) -> Catalog:
+        if not isinstance(self.plugins, (list, tuple)) or not all(isinstance(p, (str, Path)) for p in self.plugins):
+            raise ShapeError(
+                f"SimulatorClassifier plugins: expected names of modules or paths of files, got {self.plugins!r}; "
+                "write plugins=('my_plugin.py',)"
+            )
+        return Catalog(*self.plugins)
+
+    def _network(self, catalog: Catalog, classes: np.ndarray, dtype: np.dtype, rng: np.random.Generator) -> Network:
+        """The network before training."""
+        task = catalog.architectures.entry(self.architecture).task
+        if task != "classify":
+            raise ShapeError(
+                f"SimulatorClassifier architecture: expected one with the task classify, got {self.architecture} with "
+                f"{task}; see 'simulator plugins' for others"
+            )
+        options = {} if self.options is None else self.options
+        if not isinstance(options, Mapping) or any(name in _OURS for name in options):
+            raise ShapeError(
+                f"SimulatorClassifier options: expected a dict of options of {self.architecture} itself, got "
+                f"{options!r}; leave out {', '.join(_OURS)}"
+            )
+        return catalog.build(
+            self.architecture, self._shape(catalog), len(classes), rng, dtype=dtype, engine=self.engine, **options
+        )
+
+    def _shape(self, catalog: Catalog) -> tuple[int, ...]:
+        """Of one sample."""
+        n = self.n_features_in_
+        if self.input_shape is not None:
+            shape, who = self.input_shape, "SimulatorClassifier input_shape"
+            if not isinstance(shape, Sequence) or math.prod(check_size(size, who) for size in shape) != n:
+                raise ShapeError(
+                    f"{who}: expected a shape of {n} units, one per feature, got {shape!r}; give one that they fill"
+                )
+            return tuple(shape)
+        own = catalog.default_shape(self.architecture) or (n,)
+        if math.prod(own) == n:
+            return own
+        if len(own) > 1:
+            raise ShapeError(
+                f"SimulatorClassifier input_shape: expected the shape of one sample, since {self.architecture} reads "
+                f"arrays such as {own}, got none for {n} features; write for example input_shape=(1, 8, 8)"
+            )
+        return (n,)
+
+    def _optimizer(self, catalog: Catalog, steps: int) -> Any:
+        rate: Any = self.learning_rate
+        if rate is None and self.optimizer == "momentum":
+            rate = catalog.architectures.entry(self.architecture).lr or 0.05
+        elif rate is None:
+            rate = getattr(catalog.create("optimizers", self.optimizer), "lr", None)
+        check_number(rate, "SimulatorClassifier learning_rate")
+        check_number(self.weight_decay, "SimulatorClassifier weight_decay")
+        decay = {"weight_decay": self.weight_decay} if self.weight_decay else {}
+        return catalog.create("optimizers", self.optimizer, lr=CosineDecay(rate, steps), **decay)
+
+
+def _samples(X: np.ndarray, scaler: StandardScaler | None, network: Network) -> np.ndarray:
+    """Features as samples of the network, (n_samples, channels, *space)."""
+    scaled = X if scaler is None else scaler.transform(X)
+    return scaled.reshape(len(X), *network.input_shape)

@@ -1,0 +1,328 @@
+"""Loading plugins: find the module, call its hooks, and refuse what breaks a contract, in words.
+
+A plugin that is installed and broken is reported and left out as a whole; the others work. One that was asked for by
+name is an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import math
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Real
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from simulator import builtin, hookspecs
+from simulator.errors import PluginError, SimulatorError, nearest
+from simulator.layers import FunctionLayer, Layer, MatrixLayer
+from simulator.shelves import Entry, Plugin, Shelf
+
+__all__ = ["Loaded", "load_plugins"]
+
+_GROUP = "simulator"
+_DISTRIBUTION = "cnn-matrix-simulator"
+_DETAILS: dict[str, tuple[str, ...]] = {  # what a kind's register() takes beside name and object
+    "layers": ("examples",),
+    "losses": ("examples",),
+    "architectures": ("examples", "lr", "task", "losses"),
+    "datasets": ("accepts",),
+}
+_METHODS = {
+    "losses": ("value", "grad"),
+    "optimizers": ("init", "step"),
+    "engines": ("apply", "apply_transposed", "grad"),
+}
+_TASKS = ("classify", "reconstruct", "part")
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """What all plugins together offer.
+
+    Parameters
+    ----------
+    plugins : list of Plugin
+        Those that work.
+    shelves : dict of Shelf
+        By kind.
+    problems : list of str
+        Installed plugins that are broken and were left out, and names that several offer.
+    """
+
+    plugins: list[Plugin]
+    shelves: dict[str, Shelf]
+    problems: list[str]
+
+
+def load_plugins(given: Iterable[Any], entry_points: bool, prefer: Mapping[str, str]) -> Loaded:
+    """Load the core's own offers, the installed plugins, and those that are given.
+
+    Parameters
+    ----------
+    given : iterable of module, object, or str
+        Plugins, or names of modules, or paths of Python files.
+    entry_points : bool
+        Load the installed ones, too.
+    prefer : dict
+        Which plugin wins where two offer one name: ``{"layers.conv": "my-plugin"}``.
+
+    Returns
+    -------
+    Loaded
+
+    Raises
+    ------
+    PluginError
+        If a given plugin is broken.
+    """
+    plugins: list[Plugin] = []
+    problems: list[str] = []
+    modules: list[Any] = []
+    offers: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in hookspecs.SHELVES}
+
+    def take(module: Any, plugin: Plugin) -> None:
+        if plugin.name in (p.name for p in plugins) or any(module is m for m in modules):
+            raise PluginError(
+                f"plugin {plugin.name} ({plugin.origin}): expected a new name and module, got one that is loaded "
+                "already; load it once, or rename its entry point"
+            )
+        for kind, entry in _offered(module, plugin):
+            offers[kind].setdefault(entry.name, []).append(entry)
+        plugins.append(plugin)
+        modules.append(module)
+
+    take(builtin, Plugin("core", f"{_DISTRIBUTION} {_version()}"))
+    points = importlib.metadata.entry_points(group=_GROUP) if entry_points else ()
+    origins: dict[int, str] = {}  # by distribution, whose metadata take long to read
+    for point in sorted(points, key=lambda p: p.name):
+        if point.dist and id(point.dist) not in origins:
+            origins[id(point.dist)] = f"{point.dist.name} {point.dist.version}"
+        plugin = Plugin(point.name, origins.get(id(point.dist), point.value))
+        try:
+            take(_imported(point.load, plugin), plugin)
+        except SimulatorError as error:  # an installed plugin must not take the others down
+            problems.append(str(error))
+    for one in given:
+        take(*_found(one))
+    shelves = {}
+    for kind, by_name in offers.items():
+        entries, disputes = {}, {}
+        for name, rivals in by_name.items():
+            wish = prefer.get(f"{kind}.{name}")
+            fitting = [entry for entry in rivals if entry.plugin.name == wish] or rivals
+            if len(fitting) == 1:
+                entries[name] = fitting[0]
+                continue
+            disputes[name] = (
+                f"catalog: expected one plugin to offer {kind}.{name}, got "
+                f"{' and '.join(f'{e.plugin.name} ({e.plugin.origin})' for e in rivals)}; choose with --prefer "
+                f"{kind}.{name}={rivals[-1].plugin.name}"
+            )
+        shelves[kind] = Shelf(kind, entries, disputes)
+        problems += disputes.values()
+    return Loaded(plugins, shelves, problems)
+
+
+def _offered(module: Any, plugin: Plugin) -> list[tuple[str, Entry]]:
+    """What a plugin's hooks register, or a `PluginError` that names plugin, hook and cure."""
+    who = f"plugin {plugin.name} ({plugin.origin})"
+    manager = pluggy.PluginManager("simulator")  # one for each: a plugin that is refused leaves nothing behind
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(module, name=plugin.name)
+    except pluggy.PluginValidationError as error:
+        raise PluginError(
+            f"{who}: expected hooks with the arguments of their specification, got: {' '.join(str(error).split())}; "
+            "each takes the one argument 'register'"
+        ) from None
+    hooks = [caller.name for caller in manager.get_hookcallers(module) or []]
+    known = [f"register_{kind}" for kind in hookspecs.SHELVES]
+    for name in known:
+        if name not in hooks and callable(getattr(module, name, None)):
+            raise PluginError(f"{who}: expected @hookimpl above {name}, got a plain function; import it from simulator")
+    if not hooks:
+        raise PluginError(
+            f"{who}: expected at least one hook, got none; write a function such as register_layers(register) and mark "
+            "it with @hookimpl"
+        )
+    for hook in hooks:
+        if hook not in known:
+            raise PluginError(f"{who}: expected only known hooks, got {hook!r}; {nearest(hook, known)}")
+    return [offer for hook in hooks for offer in _registered(getattr(manager.hook, hook), plugin)]
+
+
+def _registered(hook: pluggy.HookCaller, plugin: Plugin) -> list[tuple[str, Entry]]:
+    """What one hook of one plugin registers."""
+    kind = hook.name.removeprefix("register_")
+    who = f"plugin {plugin.name} ({plugin.origin}), {hook.name}"
+    offered: dict[str, Entry] = {}
+
+    def register(name: str, obj: Any, **details: Any) -> None:
+        if not isinstance(name, str) or not callable(obj):
+            raise PluginError(
+                f"{who}: expected register(name, class or function), got register({name!r}, {obj!r}); pass a string "
+                "and the class itself"
+            )
+        if not re.fullmatch(r"[a-z0-9]+([-_][a-z0-9]+)*", name):
+            raise PluginError(
+                f"{who}: expected a name of small letters, digits and hyphens, got {name!r}; for example 'my-layer'"
+            )
+        if name in offered:
+            raise PluginError(f"{who}: expected each name once, got {name!r} again; choose another name")
+        for detail in details:
+            if detail not in _DETAILS.get(kind, ()):
+                raise PluginError(
+                    f"{who}: expected register({name!r}, ...) with nothing but {_DETAILS.get(kind, ())} beside it, got "
+                    f"{detail!r}; {nearest(detail, _DETAILS.get(kind, ()))}"
+                )
+        fault = _fault(kind, obj, details)
+        if fault:
+            raise PluginError(f"{who}: {name}: {fault}")
+        offered[name] = Entry(name, obj, plugin, **details)
+
+    register.__qualname__ = "register"  # what Python calls it in a message on wrong arguments
+    try:
+        hook(register=register)
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{who}: expected it to register what it offers, got {type(error).__name__}: {error}; mend the hook"
+        ) from error
+    return [(kind, entry) for entry in offered.values()]
+
+
+def _fault(kind: str, obj: Any, details: Mapping[str, Any]) -> str | None:
+    """What can be seen to be wrong with an offer without using it, and the cure."""
+    if kind == "layers":
+        if not (isinstance(obj, type) and issubclass(obj, (MatrixLayer, FunctionLayer))):
+            return f"expected a subclass of MatrixLayer or FunctionLayer, got {obj!r}; derive from one of them"
+        if inspect.isabstract(obj):
+            missing = ", ".join(sorted(obj.__abstractmethods__))
+            return f"expected a complete layer, got one without {missing}; write what is missing"
+        params: Any = getattr(obj, "__dataclass_params__", None)
+        if params is None or not params.frozen:
+            return f"expected a frozen dataclass, got {obj.__name__}; put @dataclass(frozen=True) above the class"
+    elif kind in _METHODS:
+        missing = ", ".join(m for m in _METHODS[kind] if not callable(getattr(obj, m, None)))
+        if not isinstance(obj, type) or missing:
+            return f"expected a class with {', '.join(_METHODS[kind])}, got {obj!r}; write {missing or 'a class'}"
+        if kind == "optimizers" and "lr" not in inspect.signature(obj).parameters:
+            return f"expected an optimizer that takes lr, got {inspect.signature(obj)}; name its learning rate lr"
+        required = _required(obj)
+        if required and kind != "losses":
+            needs = ", ".join(required)
+            return f"expected to be made without arguments, got {inspect.signature(obj)}; give {needs} a default"
+    elif kind == "architectures":
+        return _architecture_fault(obj, details)
+    else:
+        if not {"path", "name", "shape"}.issuperset(_required(obj)):
+            return f"expected a function of path, name or shape, got {inspect.signature(obj)}; give others a default"
+        if not callable(details.get("accepts") or str):
+            return f"expected accepts, a function of a path, got {details['accepts']!r}; pass the function itself"
+    return _example_fault(obj, details.get("examples", ()))
+
+
+def _required(obj: Any) -> list[str]:
+    """The arguments that have no default."""
+    parameters = inspect.signature(obj).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _example_fault(obj: Any, examples: Any) -> str | None:
+    """Examples of layers and losses are tuples that begin with an object of the class."""
+    wrong = [e for e in examples if not (isinstance(e, tuple) and len(e) > 1 and isinstance(e[0], obj))]
+    if wrong:
+        more = "a shape for each input" if issubclass(obj, Layer) else "a prediction and its target"
+        return f"expected examples that are tuples of a {obj.__name__}, {more}, got {wrong[0]!r}; write such tuples"
+    return None
+
+
+def _architecture_fault(build: Any, details: Mapping[str, Any]) -> str | None:
+    parameters = inspect.signature(build).parameters
+    missing = ", ".join(name for name in ("make", "input_shape", "rng") if name not in parameters)
+    if missing:
+        return (
+            f"expected a function of make, input_shape, classes, rng and options, got {inspect.signature(build)}; "
+            f"add {missing}"
+        )
+    shape = parameters["input_shape"].default
+    if shape not in (None, inspect.Parameter.empty) and not isinstance(shape, Sequence):
+        return f"expected an input_shape such as (1, 28, 28) in its signature, got {shape!r}; give all sizes"
+    task = details.get("task", "classify")
+    if task not in _TASKS:
+        return f"expected the task {' or '.join(_TASKS)}, got {task!r}; {nearest(str(task), _TASKS)}"
+    lr = details.get("lr")
+    if lr is not None and not (isinstance(lr, Real) and 0 < lr < math.inf):  # type: ignore[operator]
+        return f"expected a positive lr, got {lr!r}; leave it out if you do not know one"
+    losses = details.get("losses")
+    if losses is not None and not (isinstance(losses, Mapping) and all(map(_is_loss, losses.values()))):
+        return f"expected losses {{output: name}} or {{output: (name, weight)}}, got {losses!r}; write such a dict"
+    for example in details.get("examples", ()):
+        unknown = [k for k in example if k not in parameters] if isinstance(example, Mapping) else [example]
+        if unknown:
+            cure = nearest(str(unknown[0]), parameters)
+            return f"expected examples that are dicts of arguments, got {unknown[0]!r}; {cure}"
+    return None
+
+
+def _is_loss(wanted: Any) -> bool:
+    """A name, or a name with a weight."""
+    name, weight = wanted if isinstance(wanted, tuple) and len(wanted) == 2 else (wanted, 1.0)
+    return isinstance(name, str) and isinstance(weight, Real)
+
+
+def _found(plugin: Any) -> tuple[Any, Plugin]:
+    """A plugin given as module, object, module name or file, and where it is from."""
+    if not isinstance(plugin, (str, Path)):
+        name = getattr(plugin, "__name__", type(plugin).__name__)
+        return plugin, Plugin(name, str(getattr(plugin, "__file__", None) or "given as an object"))
+    path = Path(plugin)
+    if path.suffix == ".py":
+        record = Plugin(path.stem, str(path))
+        if not path.is_file():
+            raise PluginError(f"plugin {plugin}: expected a Python file, got no such file; check the path")
+        return _imported(lambda: _imported_file(path), record), record
+    record = Plugin(str(plugin), f"module {plugin}")
+    return _imported(lambda: importlib.import_module(str(plugin)), record), record
+
+
+def _imported(load: Any, plugin: Plugin) -> Any:
+    try:
+        return load()
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"plugin {plugin.name} ({plugin.origin}): expected a module that can be imported, got "
+            f"{type(error).__name__}: {error}; mend it, install what it needs, or uninstall it"
+        ) from error
+
+
+def _imported_file(path: Path) -> ModuleType:
+    name = f"simulator_local_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(_DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"

@@ -1,0 +1,328 @@
+"""The scikit-learn classifier: scikit-learn's own checks, real digits, every argument and every error."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import simulator
+from simulator import ShapeError, SimulatorError, UnknownNameError
+
+pytest.importorskip("sklearn", "1.6")
+
+from sklearn.base import clone
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import log_loss
+from sklearn.model_selection import GridSearchCV, StratifiedKFold, cross_val_score, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from simulator import SimulatorClassifier
+
+PLUGIN = '''
+"""An architecture with a head that helps in training, one that does not classify, and a layer of its own."""
+from dataclasses import dataclass
+from simulator import FunctionLayer, Network, hookimpl
+
+@dataclass(frozen=True)
+class Double(FunctionLayer):
+    def output_shape(self, *input_shapes):
+        return input_shapes[0]
+
+    def forward(self, params, buffers, *xs, training=False, rng=None):
+        return 2 * xs[0], lambda dy: ((2 * dy,), {}), {}
+
+def two_heads(make, input_shape=(4,), classes=10, rng=None):
+    network = Network.input(input_shape).add(make("double"), name="double")
+    network = network.add(make("dense", classes), "double", name="helps", rng=rng)
+    return network.add(make("dense", classes), "double", name="predicts", rng=rng)
+
+def echo(make, input_shape=(4,), rng=None):
+    return Network.input(input_shape).add(make("double"))
+
+@hookimpl
+def register_layers(register):
+    register("double", Double)
+
+@hookimpl
+def register_architectures(register):
+    register("two-heads", two_heads, losses={"predicts": "cross-entropy", "helps": ("cross-entropy", 0.3)})
+    register("echo", echo, task="reconstruct")
+'''
+
+
+@parametrize_with_checks([SimulatorClassifier()])
+def test_what_scikit_learn_demands(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_digits(return_X_y=True)
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Three classes around three corners, named by words."""
+    rng = np.random.default_rng(0)
+    labels = np.array(["ant", "bee", "cat"])[np.arange(60) % 3]
+    return rng.normal(np.eye(4)[np.arange(60) % 3] * 4, 0.5), labels
+
+
+def test_handwritten_digits_in_cross_validation(digits):
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    scores = cross_val_score(SimulatorClassifier(epochs=5, random_state=0), *digits, cv=folds)
+    assert scores.mean() >= 0.95
+
+
+def test_a_convolutional_net_reads_the_features_as_pictures(digits):
+    X, y = digits
+    train_X, test_X, train_y, test_y = train_test_split(X.astype(np.float32) / 16, y, stratify=y, random_state=0)
+    model = SimulatorClassifier(
+        "resnet8", input_shape=(1, 8, 8), epochs=4, options={"width": 6}, scale=False, random_state=0
+    ).fit(train_X, train_y)
+    assert model.network_.input_shape == (1, 8, 8)
+    assert model.network_.dtype == np.float32
+    assert model.score(test_X, test_y) >= 0.85
+    pictures = test_X.reshape(-1, 1, 8, 8)
+    np.testing.assert_allclose(model.decision_function(test_X), model.network_.predict(pictures), rtol=1e-4, atol=1e-4)
+
+
+def test_it_computes_what_its_weights_say(blobs):
+    X, y = blobs
+    model = SimulatorClassifier(epochs=3, random_state=0).fit(X, y)
+    w = model.network_.params
+    hidden = np.maximum((X - X.mean(axis=0)) / X.std(axis=0) @ w["dense1.weight"].T + w["dense1.bias"], 0)
+    logits = hidden @ w["dense2.weight"].T + w["dense2.bias"]
+    np.testing.assert_allclose(model.decision_function(X), logits, rtol=1e-10, atol=1e-12)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(model.predict_proba(X), expected, rtol=1e-10)
+    assert model.predict(X).tolist() == [["ant", "bee", "cat"][k] for k in logits.argmax(axis=1)]
+    assert model.classes_.tolist() == ["ant", "bee", "cat"]
+    assert model.n_iter_ == len(model.loss_curve_) == 3
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_of_two_classes_the_second_is_positive(blobs):
+    X, y = blobs
+    X, y = X[y != "cat"], y[y != "cat"]
+    model = SimulatorClassifier(epochs=3, random_state=0).fit(X, y)
+    decision, proba = model.decision_function(X), model.predict_proba(X)
+    assert decision.shape == (40,)
+    np.testing.assert_allclose(proba[:, 1], 1 / (1 + np.exp(-decision)), rtol=1e-10)
+    np.testing.assert_array_equal(model.predict(X) == "bee", decision > 0)
+
+
+def test_features_in_float32_stay_so(blobs):
+    X, y = blobs
+    model = SimulatorClassifier(epochs=2, random_state=0).fit(X.astype(np.float32), y)
+    assert model.network_.dtype == np.float32
+    assert model.decision_function(X).dtype == np.float32
+    np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1, rtol=1e-14)
+    assert SimulatorClassifier(epochs=2).fit(X, y).network_.dtype == np.float64
+
+
+def test_one_random_state_gives_one_result(blobs):
+    X, y = blobs
+
+    def run(random_state):
+        return SimulatorClassifier(epochs=2, random_state=random_state).fit(X, y).decision_function(X)
+
+    np.testing.assert_array_equal(run(3), run(3))
+    np.testing.assert_array_equal(run(np.random.RandomState(3)), run(3))
+    assert not np.array_equal(run(3), run(4))
+
+
+def test_predictions_in_many_chunks_are_those_of_one_sample_each(blobs):
+    X, y = blobs
+    model = SimulatorClassifier(epochs=2, random_state=0).fit(X, y)
+    many = np.tile(X, (10, 1))
+    np.testing.assert_allclose(model.predict_proba(many), np.tile(model.predict_proba(X), (10, 1)), rtol=1e-12)
+
+
+def test_a_pipeline_in_a_grid_search(blobs):
+    pipeline = make_pipeline(MinMaxScaler(), SimulatorClassifier(batch_size=4, random_state=0))
+    grid = {
+        "simulatorclassifier__epochs": [1, 10],
+        "simulatorclassifier__options": [{"hidden": ()}, {"hidden": (8,)}],
+    }
+    search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(*blobs)
+    assert len(search.cv_results_["params"]) == 4
+    assert search.best_score_ == 1
+    best = search.best_params_
+    shapes = search.best_estimator_[-1].network_.param_shapes
+    assert len(shapes) == 2 * (1 + len(best["simulatorclassifier__options"]["hidden"]))
+
+
+def test_its_probabilities_can_be_calibrated(blobs):
+    X, y = blobs
+    model = CalibratedClassifierCV(SimulatorClassifier(epochs=5, random_state=0), cv=2).fit(X, y)
+    assert model.score(X, y) == 1
+
+
+def test_clones_and_pickles_are_the_same_model(blobs, tmp_path):
+    joblib = pytest.importorskip("joblib")
+    X, y = blobs
+    model = SimulatorClassifier(epochs=2, options={"hidden": (5,)}, plugins=(), random_state=0).fit(X, y)
+    joblib.dump(model, tmp_path / "model.joblib")
+    for other in (
+        clone(model).fit(X, y),
+        pickle.loads(pickle.dumps(model)),
+        joblib.load(tmp_path / "model.joblib"),
+    ):
+        np.testing.assert_array_equal(other.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.slow
+def test_a_grid_search_in_two_processes(blobs):
+    search = GridSearchCV(SimulatorClassifier(random_state=0), {"epochs": [1, 5]}, cv=2, n_jobs=2).fit(*blobs)
+    alone = GridSearchCV(SimulatorClassifier(random_state=0), {"epochs": [1, 5]}, cv=2).fit(*blobs)
+    np.testing.assert_array_equal(search.cv_results_["mean_test_score"], alone.cv_results_["mean_test_score"])
+
+
+def test_a_model_that_cannot_be_trained_again_stays_as_it_was(blobs):
+    X, y = blobs
+    model = SimulatorClassifier(epochs=2, random_state=0).fit(X, y)
+    before = model.predict_proba(X)
+    with pytest.raises(SimulatorError, match="use a smaller learning rate"):
+        model.set_params(learning_rate=1e200).fit(X, y == "ant")
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert model.classes_.tolist() == ["ant", "bee", "cat"]
+
+
+def test_every_epoch_prints_a_line_on_request(blobs, capsys):
+    model = SimulatorClassifier(epochs=2, random_state=0).fit(*blobs)
+    assert capsys.readouterr().out == ""
+    model.set_params(verbose=1).fit(*blobs)
+    first, second = model.loss_curve_
+    assert capsys.readouterr().out == f"epoch 1/2: loss {first:.4f}\nepoch 2/2: loss {second:.4f}\n"
+
+
+@pytest.mark.parametrize(
+    ("architecture", "n_features", "shape"),
+    [("mlp", 64, (64,)), ("mlp", 9, (9,)), ("resnet8", 256, (1, 16, 16))],
+)
+def test_the_shape_of_a_sample_where_none_is_given(architecture, n_features, shape):
+    X = np.random.default_rng(0).normal(size=(6, n_features))
+    model = SimulatorClassifier(architecture, epochs=1, options={"width": 1}, random_state=0).fit(X, [0, 1] * 3)
+    assert model.network_.input_shape == shape
+
+
+@pytest.mark.parametrize("name", ["momentum", "sgd", "adam"])
+def test_the_learning_rate_of_each_optimizer(blobs, name):
+    X, y = blobs
+
+    def weights(**given):
+        model = SimulatorClassifier(optimizer=name, epochs=2, random_state=0, **given).fit(X, y)
+        return model.network_.params["dense1.weight"]
+
+    rate = {"momentum": 0.05, "sgd": 0.1, "adam": 0.001}[name]
+    np.testing.assert_array_equal(weights(), weights(learning_rate=rate))
+    assert not np.array_equal(weights(), weights(learning_rate=rate / 2))
+
+
+def test_weight_decay_pulls_towards_zero(blobs):
+    norms = [
+        np.linalg.norm(
+            SimulatorClassifier(weight_decay=decay, random_state=0).fit(*blobs).network_.params["dense1.weight"]
+        )
+        for decay in (0, 0.1)
+    ]
+    assert norms[1] < 0.5 * norms[0]
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Name of an importable module that is a plugin."""
+    (tmp_path / "plugin_of_the_estimator.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "plugin_of_the_estimator"
+    sys.modules.pop("plugin_of_the_estimator", None)
+
+
+def test_heads_that_only_training_needs_are_cut_off(blobs, plugin):
+    X, y = blobs
+    model = SimulatorClassifier("two-heads", plugins=(plugin,), random_state=0).fit(X, y)
+    assert model.network_.outputs == ("predicts",)
+    assert "helps" not in model.network_.nodes
+    assert model.score(X, y) == 1
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    untrained = clone(model).set_params(learning_rate=0, epochs=1).fit(X, y)
+    assert untrained.loss_curve_[0] > 1.1 * log_loss(y, untrained.predict_proba(X))  # the other head's loss counts
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"architecture": "nlp"}, UnknownNameError, "expected one of the architectures, got 'nlp'; "),
+        ({"optimizer": "sdg"}, UnknownNameError, "expected one of the optimizers, got 'sdg'; "),
+        ({"engine": "none"}, UnknownNameError, "expected one of the engines, got 'none'"),
+        ({"options": {"hiden": ()}}, UnknownNameError, "mlp: expected one of its options, got 'hiden'"),
+        ({"options": {"classes": 3}}, ShapeError, r"options: expected a dict of options of mlp itself, got \{'classes"),
+        ({"options": [("hidden", ())]}, ShapeError, "options: expected a dict of options of mlp itself, got .*hidden"),
+        ({"epochs": 0}, ShapeError, "SimulatorClassifier epochs: expected an integer of at least 1, got 0"),
+        ({"batch_size": 2.5}, ShapeError, "SimulatorClassifier batch_size: expected an integer of at least 1, got 2.5"),
+        ({"learning_rate": -1.0}, ShapeError, "SimulatorClassifier learning_rate: expected a finite number .* got -1"),
+        ({"weight_decay": "much"}, ShapeError, "SimulatorClassifier weight_decay: expected a finite .* got 'much'"),
+        ({"input_shape": (1, 3)}, ShapeError, r"input_shape: expected a shape of 4 units, one per feature, got \(1, 3"),
+        ({"input_shape": 4}, ShapeError, "input_shape: expected a shape of 4 units, one per feature, got 4"),
+        ({"input_shape": (2.0, 2)}, ShapeError, "SimulatorClassifier input_shape: expected an integer .* got 2.0"),
+        (
+            {"architecture": "resnet8"},
+            ShapeError,
+            r"input_shape: expected the shape .* such as \(1, 16, 16\), got none",
+        ),
+        ({"plugins": "p.py"}, ShapeError, "plugins: expected names of modules or paths of files, got 'p.py'"),
+        ({"plugins": (4,)}, ShapeError, r"plugins: expected names of modules or paths of files, got \(4,\)"),
+        ({"learning_rate": 1e200}, SimulatorError, "use a smaller learning rate"),
+    ],
+)
+def test_arguments_that_cannot_be(blobs, given, error, message):
+    model = SimulatorClassifier(**given)
+    with pytest.raises(error, match=message):
+        model.fit(*blobs)
+
+
+def test_an_architecture_must_classify(blobs, plugin):
+    with pytest.raises(ShapeError, match="expected one with the task classify, got echo with reconstruct"):
+        SimulatorClassifier("echo", plugins=[plugin]).fit(*blobs)
+
+
+def test_data_that_cannot_be(blobs):
+    X, y = blobs
+    model = SimulatorClassifier(epochs=1)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        model.predict(X)
+    with pytest.raises(ShapeError, match=r"expected samples of at least two classes, got one class, \['ant'\]"):
+        model.fit(X[y == "ant"], y[y == "ant"])
+    with pytest.raises(ValueError, match="Unknown label type"):
+        model.fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="Found array with dim 4"):
+        model.fit(X.reshape(-1, 1, 2, 2), y)
+    with pytest.raises(ValueError, match="X has 3 features, but SimulatorClassifier is expecting 4"):
+        model.fit(X, y).predict(X[:, :3])
+
+
+def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn.base", None)
+    monkeypatch.delitem(sys.modules, "simulator.estimator")
+    monkeypatch.delitem(vars(simulator), "SimulatorClassifier")
+    with pytest.raises(SimulatorError, match=r"expected scikit-learn .*; pip install 'cnn-matrix-simulator\[data\]'"):
+        _ = simulator.SimulatorClassifier
+
+
+def test_the_simulator_itself_does_not_need_scikit_learn():
+    program = (
+        "import sys; sys.modules['sklearn'] = None\n"
+        "from simulator import *\n"
+        "import simulator; assert 'SimulatorClassifier' in dir(simulator)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
