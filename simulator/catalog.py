@@ -279,7 +279,15 @@ class Catalog:
             raise FileError(f"data {entry.name}: expected no path, got {path}; write just {entry.name}")
         if "shape" in parameters:
             given["shape"] = shape
-        data = self._call(entry, **given)
+        try:
+            data = self._call(entry, **given)
+        except (SimulatorError, MemoryError):
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"plugin {entry.plugin.name}, data set {entry.name}: expected it to load, got {type(error).__name__}: "
+                f"{error}; check the data, or mend the plugin"
+            ) from error
         if not isinstance(data, Dataset):
             raise PluginError(
                 f"plugin {entry.plugin.name}, data set {entry.name}: expected a Dataset, got {type(data).__name__}; "
@@ -291,13 +299,24 @@ class Catalog:
         """Whether these data come in any asked shape; `source` as for `load_data`."""
         return "shape" in inspect.signature(self._source(source)[0].object).parameters
 
+    def _accepts(self, entry: Entry, path: Path) -> bool:
+        """Whether a data set can read `path`; one that fails to tell becomes a problem, and cannot."""
+        try:
+            return entry.accepts is not None and bool(entry.accepts(path))
+        except Exception as error:
+            self.problems.append(
+                f"plugin {entry.plugin.name}, data set {entry.name}: expected accepts({str(path)!r}) to tell whether "
+                f"it can be read, got {type(error).__name__}: {error}; mend the plugin"
+            )
+            return False
+
     def _source(self, source: str) -> tuple[Entry, str]:
         """The data set that `source` names or that accepts it as a path, and the path, "" for none."""
         name, _, path = source.partition(":")
         if name in self.datasets:
             return self.datasets.entry(name), path
         if Path(source).exists():
-            fitting = [e for e in self.datasets.entries.values() if e.accepts is not None and e.accepts(Path(source))]
+            fitting = [e for e in self.datasets.entries.values() if self._accepts(e, Path(source))]
             if len(fitting) == 1:
                 return fitting[0], source
             readers = fitting or [e for e in self.datasets.entries.values() if e.accepts is not None]

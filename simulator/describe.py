@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from simulator.layers.base import Counts
 from simulator.network import Input, Network
 
@@ -112,6 +114,14 @@ def describe(network: Network) -> Description:
             )
         weight = network.node(node.name).params.get("weight") if network.has_weights else None
         if weight is not None:
-            row = dataclasses.replace(row, weight_mean=float(weight.mean()), weight_std=float(weight.std()))
+            mean, std = _spread(weight.reshape(-1))
+            row = dataclasses.replace(row, weight_mean=mean, weight_std=std)
         rows.append(row)
     return Description(tuple(rows), totals)
+
+
+def _spread(weight: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of a weight (n,), block by block, because it may be half of the memory."""
+    mean = float(weight.mean(dtype=np.float64))
+    blocks = (weight[start : start + 2**20] for start in range(0, len(weight), 2**20))
+    return mean, math.sqrt(sum(float(np.sum(np.square(block - mean))) for block in blocks) / len(weight))

@@ -16,6 +16,7 @@ from simulator.errors import UnknownNameError, nearest
 __all__ = ["INITIALIZERS", "initial"]
 
 INITIALIZERS = ("he", "glorot", "lecun", "zeros")
+_BLOCK = 2**20  # numbers are drawn in float64; a block at a time costs no memory beside the weight's own
 
 
 def initial(
@@ -51,16 +52,16 @@ def initial(
     >>> initial("zeros", np.random.default_rng(0), (2,), 3, 4, np.float32)
     array([0., 0.], dtype=float32)
     """
-    if name == "he":
-        values = rng.standard_normal(shape) * math.sqrt(2 / max(fan_in, 1))
-    elif name == "glorot":
-        values = rng.uniform(-1, 1, shape) * math.sqrt(6 / max(fan_in + fan_out, 1))
-    elif name == "lecun":
-        values = rng.standard_normal(shape) * math.sqrt(1 / max(fan_in, 1))
-    elif name == "zeros":
-        values = np.zeros(shape)
-    else:
+    if name not in INITIALIZERS:
         raise UnknownNameError(
             f"init: expected one of {', '.join(INITIALIZERS)}, got {name!r}; {nearest(name, INITIALIZERS)}"
         )
-    return values.astype(dtype)
+    values: np.ndarray = np.zeros(shape, dtype)
+    flat = values.reshape(-1)
+    for start in range(0, flat.size if name != "zeros" else 0, _BLOCK):
+        part = flat[start : start + _BLOCK]
+        if name == "glorot":
+            part[:] = rng.uniform(-1, 1, part.size) * math.sqrt(6 / max(fan_in + fan_out, 1))
+        else:
+            part[:] = rng.standard_normal(part.size) * math.sqrt((2 if name == "he" else 1) / max(fan_in, 1))
+    return values

@@ -170,8 +170,8 @@ def _registered(hook: pluggy.HookCaller, plugin: Plugin) -> list[tuple[str, Entr
     def register(name: str, obj: Any, **details: Any) -> None:
         if not isinstance(name, str) or not callable(obj):
             raise PluginError(
-                f"{who}: expected register(name, class or function), got register({name!r}, {obj!r}); pass a string "
-                "and the class itself"
+                f"{who}: expected register(name, class or function), got register({_shown(name)}, {_shown(obj)}); pass "
+                "a string and the class itself"
             )
         if not re.fullmatch(r"[a-z0-9]+([-_][a-z0-9]+)*", name):
             raise PluginError(
@@ -233,6 +233,12 @@ def _fault(kind: str, obj: Any, details: Mapping[str, Any]) -> str | None:
     return _example_fault(obj, details.get("examples", ()))
 
 
+def _shown(value: Any) -> str:
+    """The repr in one line of a message, which a data set would fill with its samples."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
 def _required(obj: Any) -> list[str]:
     """The arguments that have no default."""
     parameters = inspect.signature(obj).parameters.values()
@@ -244,7 +250,9 @@ def _example_fault(obj: Any, examples: Any) -> str | None:
     wrong = [e for e in examples if not (isinstance(e, tuple) and len(e) > 1 and isinstance(e[0], obj))]
     if wrong:
         more = "a shape for each input" if issubclass(obj, Layer) else "a prediction and its target"
-        return f"expected examples that are tuples of a {obj.__name__}, {more}, got {wrong[0]!r}; write such tuples"
+        return (
+            f"expected examples that are tuples of a {obj.__name__}, {more}, got {_shown(wrong[0])}; write such tuples"
+        )
     return None
 
 

@@ -476,8 +476,8 @@ class Network:
     def with_dtype(self, dtype: Any) -> Network:
         """The network in another precision."""
         dtype = Network.input((1,), dtype=dtype).dtype
-        cast = {k: _frozen(v.astype(dtype)) for k, v in self._params.items()}
-        buffers = {k: _frozen(v.astype(dtype)) for k, v in self._buffers.items()}
+        cast = {k: _frozen(v.astype(dtype, copy=False)) for k, v in self._params.items()}
+        buffers = {k: _frozen(v.astype(dtype, copy=False)) for k, v in self._buffers.items()}
         return self._replace(dtype=dtype, params=cast, buffers=buffers)
 
     @cached_property
@@ -632,7 +632,8 @@ class Network:
     def __repr__(self) -> str:
         params = sum(math.prod(s) for s in self.param_shapes.values())
         ends = " -> ".join(", ".join(str(self._nodes[n].shape) for n in names) for names in (self.inputs, self.outputs))
-        return f"Network {len(self._nodes) - len(self.inputs)} layers, {params} params: {ends}"
+        layers = len(self._nodes) - len(self.inputs)
+        return f"Network {layers} layer{'s'[: layers != 1]}, {params} params: {ends}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import PluginError, ShapeError, UnknownNameError, nearest
+from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, nearest
 from simulator.layers.base import MatrixLayer, Pullback
 from simulator.nodes import Input, Node, only
 
@@ -103,20 +103,10 @@ class Trace:
             dy = pending.get(node.name)
             if dy is None or not node.inputs or node.name not in needed:
                 continue
-            if isinstance(node.layer, MatrixLayer):
-                dxs, grads = self._pullbacks[node.name](dy, any(i in needed for i in node.inputs))  # type: ignore[call-arg]
-            else:
-                dxs, grads = self._pullbacks[node.name](dy)
+            dxs, grads = self._pulled_back(node, dy, any(i in needed for i in node.inputs))
             for key, grad in grads.items():
                 full = f"{node.owner}.{key}"
                 params[full] = params[full] + grad if full in params else grad
-            got = [None if dx is None else getattr(dx, "shape", dx) for dx in dxs]
-            expected = [self._activations[source].shape for source in node.inputs]
-            if len(got) != len(expected) or any(g not in (None, e) for g, e in zip(got, expected, strict=True)):
-                raise PluginError(
-                    f"backward {node.name}: expected {node.layer!r} to give gradients of shapes {expected}, got {got}; "
-                    "mend the layer; simulator.testing.check_layer tells more"
-                )
             for source, dx in zip(node.inputs, dxs, strict=True):
                 if source in needed:
                     pending[source] = pending[source] + dx if source in pending else dx
@@ -128,6 +118,26 @@ class Trace:
         entered = [n.name for n in self._nodes.values() if isinstance(n.layer, Input) and not params_only]
         inputs = {name: outward.get(name, np.zeros_like(self[name])) for name in entered}
         return Gradients(params, inputs, outward)
+
+    def _pulled_back(self, node: Node, dy: np.ndarray, input_needed: bool) -> tuple[Any, dict[str, np.ndarray]]:
+        """Gradients of a node's inputs and params; a layer that breaks its contract is named."""
+        if isinstance(node.layer, MatrixLayer):
+            return self._pullbacks[node.name](dy, input_needed)  # type: ignore[call-arg]
+        expected = [self._activations[source].shape for source in node.inputs]
+        try:
+            dxs, grads = self._pullbacks[node.name](dy)
+            got: Any = [getattr(dx, "shape", dx) for dx in dxs]
+            cause = None
+        except (SimulatorError, MemoryError):
+            raise
+        except Exception as error:
+            got, cause = f"{type(error).__name__}: {error}", error
+        if got != expected:
+            raise PluginError(
+                f"backward {node.name}: expected {node.layer!r} to give gradients of shapes {expected}, got {got}; "
+                "mend the layer; simulator.testing.check_layer tells more"
+            ) from cause
+        return dxs, grads
 
     def _trained_paths(self) -> set[str]:
         """Nodes with trained weights, and all that come after one."""

@@ -1,4 +1,4 @@
-"""The catalog: who offers what, what happens to broken and clashing plugins, and building by name."""
+"""The catalog: who offers what, what happens where two plugins offer one name, and building by name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from simulator import Catalog, Dataset, FileError, Network, PluginError, ReLU, ShapeError, UnknownNameError, hookimpl
+from simulator import Catalog, Dataset, FileError, PluginError, ReLU, ShapeError, UnknownNameError, hookimpl
 from simulator.hookspecs import SHELVES
 
 
@@ -107,103 +107,6 @@ def test_a_preference_for_nothing_is_refused(wish):
         Catalog(prefer=wish)
 
 
-def test_an_unknown_hook_is_refused_with_the_nearest():
-    module = types.ModuleType("typo")
-    module.register_layer = hookimpl(lambda register: None)
-    with pytest.raises(
-        PluginError, match="plugin typo .*: expected only known hooks, got 'register_layer'; did you mean 'register_lay"
-    ):
-        Catalog(module)
-
-
-def test_a_hook_with_wrong_arguments_is_refused():
-    module = types.ModuleType("wrong")
-    module.register_layers = hookimpl(lambda register, more: None)
-    with pytest.raises(
-        PluginError, match="plugin wrong .*expected hooks with the arguments .*'more'.*the one argument 'register'"
-    ):
-        Catalog(module)
-
-
-def test_a_hook_that_fails_or_registers_nonsense_is_refused():
-    module = types.ModuleType("broken")
-
-    @hookimpl
-    def register_layers(register):
-        raise ZeroDivisionError("oops")
-
-    module.register_layers = register_layers
-    with pytest.raises(
-        PluginError, match="plugin broken .*, register_layers: .*ZeroDivisionError: oops; mend the hook"
-    ):
-        Catalog(module)
-    with pytest.raises(
-        PluginError, match=r"plugin odd .*, register_layers: expected register\(name, class or function\), got .*3"
-    ):
-        Catalog(plugin("odd", layers={"three": 3}))
-
-
-def test_a_plugin_twice_is_refused():
-    mine = plugin("mine", layers={"mine": MyReLU})
-    with pytest.raises(PluginError, match="expected a new name and module, got one that is loaded already"):
-        Catalog(mine, mine)
-
-
-def test_plugins_from_files_and_modules(tmp_path, monkeypatch):
-    source = (
-        "from dataclasses import dataclass\nfrom simulator import Elementwise, hookimpl\n\n"
-        "@dataclass(frozen=True)\nclass Square(Elementwise):\n    'x squared.'\n"
-        "    def value_and_slope(self, x):\n        return x * x, 2 * x\n\n"
-        "@hookimpl\ndef register_layers(register):\n    register('square', Square)\n"
-    )
-    file = tmp_path / "square_plugin.py"
-    file.write_text(source)
-    entry = Catalog(str(file)).layers.entry("square")
-    assert (entry.plugin.name, entry.plugin.origin) == ("square_plugin", str(file))
-    network = Network.sequential((3,), [entry.object()])
-    np.testing.assert_array_equal(network.predict(np.array([[1.0, 2, 3]])), [[1, 4, 9]])
-    monkeypatch.syspath_prepend(tmp_path)
-    assert "square" in Catalog("square_plugin").layers
-
-
-def test_a_file_that_cannot_be_loaded_says_why(tmp_path):
-    broken = tmp_path / "broken.py"
-    broken.write_text("import nothing_of_this_name")
-    with pytest.raises(
-        PluginError, match="expected a module that can be imported, got ModuleNotFoundError: No module named"
-    ):
-        Catalog(str(broken))
-    with pytest.raises(PluginError, match="expected a Python file, got no such file"):
-        Catalog(str(tmp_path / "missing.py"))
-    with pytest.raises(PluginError, match="plugin no_such_module .*: .*ModuleNotFoundError"):
-        Catalog("no_such_module")
-
-
-class Point:
-    """An installed entry point that loads, or fails to."""
-
-    dist = None
-
-    def __init__(self, name, module=None):
-        self.name, self.module, self.value = name, module, f"{name}:module"
-
-    def load(self):
-        if self.module is None:
-            raise ImportError("no module named torch")
-        return self.module
-
-
-def test_an_installed_plugin_that_cannot_be_imported_is_reported_and_skipped(monkeypatch):
-    points = [Point("bad"), Point("good", plugin("good", layers={"mine": MyReLU}))]
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
-    catalog = Catalog()
-    assert "mine" in catalog.layers
-    (problem,) = catalog.problems
-    assert problem.startswith(
-        "plugin bad (bad:module): expected a module that can be imported, got ImportError: no module"
-    )
-
-
 def test_an_architecture_must_return_a_network_and_have_a_shape():
     offers = {
         "text": lambda make, input_shape, classes, rng: "net",
@@ -254,25 +157,6 @@ def test_data_by_name_and_path(tmp_path):
         catalog.load_data("nothing")
 
 
-def test_a_plugin_that_leaves_is_reported(tmp_path):
-    file = tmp_path / "leaves.py"
-    file.write_text("import sys; sys.exit(3)")
-    with pytest.raises(
-        PluginError, match="plugin leaves .*leaves.py.: expected a module that can be imported, got SystemExit: 3"
-    ):
-        Catalog(str(file))
-
-
-def test_an_architecture_that_fails_is_reported_with_its_plugin():
-    def fails(make, input_shape=(1,), classes=10, rng=None):
-        return [][1]
-
-    with pytest.raises(
-        PluginError, match="plugin mine, architecture fails: expected to build with no options, got IndexEr"
-    ):
-        Catalog(plugin("mine", architectures={"fails": fails})).build("fails")
-
-
 def test_several_data_sets_that_could_read_a_path_ask_for_a_name(tmp_path):
     def both(name):
         module = types.ModuleType(name)
@@ -295,3 +179,23 @@ def test_values_of_the_wrong_kind(catalog):
         catalog.build("lenet5", classes="ten")
     with pytest.raises(ShapeError, match="lenet5: expected an input shape such as .*, got 28; give all sizes"):
         catalog.build("lenet5", 28)
+
+
+def test_a_data_set_that_fails_is_named(tmp_path):
+    def fails():
+        return [][1]
+
+    with pytest.raises(PluginError, match="plugin mine, data set fails: expected it to load, got IndexError: .*mend"):
+        Catalog(plugin("mine", datasets={"fails": fails})).load_data("fails")
+
+
+def test_one_that_cannot_tell_what_it_reads_leaves_the_others_alone(tmp_path):
+    module = types.ModuleType("odd")
+    module.register_datasets = hookimpl(
+        lambda register: register("odd", lambda path: None, accepts=lambda path: path.no_such_attribute)
+    )
+    np.savez(tmp_path / "a.npz", inputs=np.zeros((2, 1, 2, 2)), targets=np.array([0, 1]))
+    catalog = Catalog(module)
+    assert len(catalog.load_data(str(tmp_path / "a.npz"))) == 2
+    assert "plugin odd, data set odd: expected accepts(" in catalog.problems[-1]
+    assert "AttributeError" in catalog.problems[-1]

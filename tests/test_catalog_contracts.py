@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulator import Catalog, ExplicitPattern
-from simulator.testing import check_architecture, check_engine, check_loss, check_optimizer, layer_checks
+from simulator.testing import check_engine, check_loss, check_optimizer, layer_checks, plugin_checks
 
 CATALOG = Catalog()
 
@@ -228,9 +228,12 @@ def test_engine(name):
     check_engine(CATALOG.engines[name]())
 
 
-@pytest.mark.parametrize("name", CATALOG.architectures)
-def test_architecture(name):
-    check_architecture(CATALOG, name)
+@pytest.mark.parametrize("engine", CATALOG.engines)
+@pytest.mark.parametrize("plugin", [p.name for p in CATALOG.plugins])
+def test_plugin(plugin, engine):
+    for what, _, check in plugin_checks(CATALOG, plugin, engine=CATALOG.engines[engine]()):
+        if what.startswith("layers ") or engine == "scipy":  # nothing but layers depends on the engine
+            check()
 
 
 @pytest.mark.parametrize(("shelf", "table"), [("layers", LAYERS), ("losses", LOSSES), ("optimizers", OPTIMIZERS)])

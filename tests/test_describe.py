@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -78,3 +80,21 @@ def test_as_dict_has_the_words_of_the_field(catalog):
     assert words | {"name", "output_shape", "density", "csr_bytes", "pattern_bytes", "sharing"} <= set(
         found["layers"][0]
     )
+
+
+def test_describing_a_large_net_costs_no_memory_beside_its_weights(catalog):
+    tracemalloc.start()
+    try:
+        plan = describe(catalog.build("vgg16", rng=None, width=0.5))
+        _, peak = tracemalloc.get_traced_memory()
+        assert peak < 8e6  # patterns of 224 x 224 sites
+        tracemalloc.reset_peak()
+        drawn = describe(catalog.build("vgg16", rng=0, width=0.5))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert drawn.totals == plan.totals
+    assert peak < 4 * drawn.totals.params + 40e6  # blocks of 2**20 numbers in float64
+    row = next(row for row in drawn.layers if row.name == "dense6")
+    assert row.weight_std == pytest.approx((2 / (256 * 49)) ** 0.5, rel=1e-3)  # He et al.
+    assert abs(row.weight_mean) < 1e-5

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 import simulator_plugins
 
@@ -89,7 +90,7 @@ def test_commands_in_the_readme(command, output, tmp_path, monkeypatch, capsys):
 
 
 def test_every_command_is_in_the_readme():
-    for name in cli.commands:
+    for name in cli.list_commands(click.Context(cli)):
         assert f"simulator {name}" in README, name
 
 
@@ -99,6 +100,21 @@ def test_every_hook_is_in_the_readme_and_used_by_a_bundled_plugin():
         assert f"register_{kind}" in README
         assert f"def register_{kind}(register)" in sources
         assert list(inspect.signature(getattr(hookspecs, f"register_{kind}")).parameters) == ["register"]
+
+
+@pytest.mark.parametrize("kind", hookspecs.SHELVES)
+def test_every_hook_has_an_example_and_its_call_is_in_the_readme(kind):
+    hook = getattr(hookspecs, f"register_{kind}")
+    sources = [example.source for example in doctest.DocTestParser().get_examples(hook.__doc__)]
+    assert any(f"def register_{kind}(self, register)" in source for source in sources)
+    assert any("Catalog(" in source for source in sources)
+    call = re.search(r"``(register\(.*?\))``", hook.__doc__)[1]
+    assert f"| `{call}` |" in README
+
+
+def test_the_readme_says_where_commands_are_announced():
+    assert '[project.entry-points."simulator.commands"]' in README
+    assert all(f"--kind {kind}" in README for kind in ("layer", "command"))
 
 
 def test_the_plugin_of_the_readme(tmp_path):
@@ -117,6 +133,10 @@ LAST = {
     "04_pooling.py": (16, 16),
     "05_the_whole_net.py": (12, 12),
     "06_training.py": (0.96, 1),
+    "07_a_layer_of_your_own.py": (22, 22),
+    "08_an_optimizer_of_your_own.py": (0.9, 1),
+    "09_two_small_kernels.py": (0.72, 0.72),
+    "10_inception.py": (163_328, 163_328),
 }
 
 
@@ -140,8 +160,9 @@ def test_examples(name, tmp_path):
 
 def test_every_bundled_plugin_is_announced_and_packaged():
     points = dict(
-        (part.strip() for part in line.split("=", 1))
-        for line in SETUP["options.entry_points"]["simulator"].strip().splitlines()
+        (part.strip().removesuffix(":command") for part in line.split("=", 1))
+        for group in ("simulator", "simulator.commands")
+        for line in SETUP["options.entry_points"][group].strip().splitlines()
     )
     files = {
         ".".join(("simulator_plugins", *p.relative_to(ROOT / "plugins").with_suffix("").parts))

@@ -875,7 +875,17 @@ def test_a_layer_that_breaks_its_contract_is_named(forward, got):
         network.run(np.zeros((4, 2, 3)))
 
 
-@pytest.mark.parametrize("back", [lambda dy: ((dy, dy), {}), lambda dy: ((dy[:1],), {}), lambda dy: ((), {})])
+@pytest.mark.parametrize(
+    "back",
+    [
+        lambda dy: ((dy, dy), {}),
+        lambda dy: ((dy[:1],), {}),
+        lambda dy: ((), {}),
+        lambda dy: dy,
+        lambda dy: 1 / 0,
+        None,
+    ],
+)
 def test_a_pullback_with_wrong_gradients_is_named(back):
     network = Network.input((2, 3)).add(Forward(lambda x: (x, back, {})), name="mine")
     trace = network.run(np.zeros((4, 2, 3)))

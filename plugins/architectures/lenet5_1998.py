@@ -137,7 +137,7 @@ def lenet5_1998(make, input_shape=(1, 32, 32), classes=10, rng=None):
 
 @hookimpl
 def register_layers(register):
-    register("rbf", RBF)
+    register("rbf", RBF, examples=[(RBF(("##.", ".#.")), (3,))])
 
 
 @hookimpl

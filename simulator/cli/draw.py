@@ -17,6 +17,7 @@ from simulator.cli.common import (
     was_given,
 )
 from simulator.cli.remembered import history_of, settings_of
+from simulator.cli.train import train
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -129,7 +130,7 @@ def _sample(catalog: Catalog, saved: Saved, source: str | None, number: int) -> 
     """One sample (channels, *space) of the data."""
     from simulator.errors import ShapeError
 
-    source = source or settings_of(saved).get("data", "digits")
+    source = source or settings_of(saved, train).get("data", "digits")
     data = data_for(catalog, source, saved.network.input_shape)
     if number >= len(data):
         raise ShapeError(f"{source}: expected a sample from 0 to {len(data) - 1}, got {number}; choose one of them")

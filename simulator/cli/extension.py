@@ -11,6 +11,8 @@ from collections import defaultdict
 
 import click
 
+from simulator.errors import PluginError, nearest
+
 __all__ = ["CommandGroup"]
 
 _GROUP = "simulator.commands"
@@ -49,6 +51,15 @@ class CommandGroup(click.Group):
             return _broken(name, f"{origins} to be a click command, got {command!r}; decorate it with @click.command()")
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; a misspelt name is answered with the nearest, those of plugins among them."""
+        name = args[0] if args else "-"
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise click.UsageError(f"expected a command, got {name!r}; {nearest(name, self.list_commands(ctx))}", ctx)
+        return super().resolve_command(ctx, args)
+
 
 def _origin(point: importlib.metadata.EntryPoint) -> str:
     return f"{point.value} ({point.dist.name} {point.dist.version})" if point.dist else point.value
@@ -60,8 +71,6 @@ def _broken(name: str, message: str) -> click.Command:
     @click.command(name, help=f"(broken) expected {message}", context_settings={"ignore_unknown_options": True})
     @click.argument("args", nargs=-1)
     def broken(args: tuple[str, ...]) -> None:
-        from simulator.errors import PluginError
-
         raise PluginError(f"simulator {name}: expected {message}")
 
     return broken

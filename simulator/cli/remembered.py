@@ -13,10 +13,8 @@ if TYPE_CHECKING:
     from simulator.files import Saved
 
 
-def settings_of(saved: Saved) -> dict[str, Any]:
-    """What `simulator train` was told when it saved a network, checked as if told now; nothing for other files."""
-    from simulator.cli.train import train
-
+def settings_of(saved: Saved, train: click.Command) -> dict[str, Any]:
+    """What the command `train` was told when it saved a network, checked as if told now; nothing for other files."""
     settings = saved.info.get("settings", {})
     if not isinstance(settings, dict):
         raise _damaged("settings", settings)

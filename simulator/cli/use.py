@@ -21,6 +21,7 @@ from simulator.cli.common import (
     the_catalog,
 )
 from simulator.cli.remembered import classes_of, settings_of, with_classes
+from simulator.cli.train import train
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -38,7 +39,7 @@ data_options: Callable[..., Any] = options(
 
 def _data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) -> tuple[Dataset, str]:
     """The data asked for, and their name: by default the samples that training held out."""
-    settings = settings_of(saved)
+    settings = settings_of(saved, train)
     trained_on = settings.get("data")
     source = source or trained_on
     if source is None:

@@ -215,15 +215,22 @@ def _check_name(name: str, dispute: str) -> None:
         raise ContractError(dispute.removeprefix("catalog: "))
 
 
+def _loaded(point: importlib.metadata.EntryPoint) -> Any:
+    try:
+        return point.load()
+    except SystemExit as error:
+        raise ImportError(f"{point.module} leaves the process when it is imported ({error})") from error
+
+
 def _check_command(point: importlib.metadata.EntryPoint) -> None:
     with judging("check_command", point.name, "the entry point names a click command"):
-        command = point.load()
+        command = _loaded(point)
         require(isinstance(command, click.Command), "a click command", repr(command))
 
 
 def _check_help(point: importlib.metadata.EntryPoint) -> None:
     with judging("check_help", point.name, "its help says in whole sentences what it and its options do"):
-        command = point.load()
+        command = _loaded(point)
         require((command.help or "").strip(), "help", "none")
         for param in command.params:
             known = not isinstance(param, click.Option) or param.help

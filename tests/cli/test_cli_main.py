@@ -72,7 +72,7 @@ def test_help_names_every_option_and_says_what_it_does(name, run):
             assert parameter.help, f"{parameter.name} has no help"
             assert all(option in result.out for option in (*parameter.opts, *parameter.secondary_opts))
         else:
-            assert parameter.name.upper() in result.out
+            assert (parameter.metavar or parameter.name.upper()) in result.out
     assert max(map(len, result.out.splitlines())) <= 80
 
 
@@ -119,7 +119,7 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["describ"], "No such command 'describ'. Did you mean 'describe'?"),
+        (["describ"], "expected a command, got 'describ'; did you mean 'describe'?"),
         (["describe", "--inptu", "1x28x28"], "No such option '--inptu'. Did you mean '--input'?"),
         (["describe", "lenet"], "got 'lenet'; did you mean 'lenet5'"),
         (["describe", "transformer"], "got 'transformer'; choose one of: "),

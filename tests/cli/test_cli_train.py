@@ -13,7 +13,7 @@ import pytest
 
 from simulator import Catalog, Conv, CosineDecay, Dense, Network, RandomShift, load, save
 from simulator.cli import cli
-from simulator.cli.train import _rate
+from simulator.cli.run import _rate
 from simulator.schedules import learning_rate
 from simulator.training import evaluate, train
 

@@ -1,0 +1,1 @@
+"""Bundled commands: each module's `command` is one that `simulator` has beside its own."""

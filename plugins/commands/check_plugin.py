@@ -1,0 +1,173 @@
+"""Check a plugin: every promise of what it offers, and for each broken one why, and what to do."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections import defaultdict
+from contextlib import suppress
+from itertools import groupby
+from pathlib import Path
+
+import click
+
+from simulator.cli.common import CatalogOptions, engine_option, json_option, print_json
+
+_CURES = {
+    "check_frozen": "put @dataclass(frozen=True) above the class",
+    "check_equality": "leave __eq__ and __hash__ to @dataclass(frozen=True)",
+    "check_arguments": "store arguments as they come, and convert them where they are used",
+    "check_repr": "leave __repr__ to the dataclass, and let its fields hold plain values",
+    "check_output_shape": "make forward give what output_shape promises",
+    "check_other_shapes": "compute output_shape from any shape, or raise a ShapeError for one that does not fit",
+    "check_params": "make arrays in init_params with the shapes of param_shapes, the given dtype and the given rng",
+    "check_buffers": "return buffers of the same names and shapes from forward, changed only if training",
+    "check_unchanged": "compute new arrays: y = 2 * x, never x *= 2 or out=x",
+    "check_pullback_twice": "keep what the pullback needs in variables of forward, and do not change it",
+    "check_seed": "draw random numbers from the rng that forward is given, and only if training",
+    "check_batch": "sum and average over channels and space only; the batch is the last axis",
+    "check_empty_batch": "let the batch, the last axis, have length 0: no maximum or mean over it",
+    "check_input_kinds": "rely neither on the memory order of x nor on writing to it",
+    "check_dtype": "write x.dtype.type(number) for numbers and dtype=x.dtype for new arrays",
+    "check_input_gradients": "correct the slope, or the first result of the pullback: dy times dy/dx, in x's shape",
+    "check_param_gradients": "correct the second result of the pullback: for each param a sum over sites and samples",
+    "check_affine": "make affine_at give the matrices and the offset of forward's formula, or leave it out",
+    "check_counts": "leave counts to the base class, or count from param_shapes and the pattern",
+    "check_pattern": "give one tie for each weight, from 0 on, and the same pattern each time",
+    "check_matrix": "correct rows, columns or ties of the pattern, or the engine's apply",
+    "check_weight_gradient": "correct the engine's grad: one weight's gradient sums over all connections that share it",
+    "check_dot": "correct the engine's apply_transposed: the same connections the other way round",
+    "check_loss": "return float(the mean over the batch) from value, its slope from grad, and change no argument",
+    "check_optimizer": "step against the gradient; return new arrays and a flat new state, and remember nothing else",
+    "check_engine": "compare with SciPyEngine().apply, .apply_transposed and .grad on this pattern",
+    "check_architecture": "hand rng to every layer that is added, and end in one unit per class, without softmax",
+    "check_dataset": "draw from a generator with a fixed seed, and make samples of the shape that is asked for",
+    "check_command": "name a function under @click.command() in the entry point",
+    "check_help": "write a docstring under the command, and help= for each option",
+    "check_imports": "import what is heavy inside the function that needs it, and give the command a name of its own",
+}
+
+
+@click.command("check-plugin")
+@click.argument("name")
+@engine_option
+@click.option("-v", "--verbose", is_flag=True, help="Say also which checks do not apply, and why.")
+@json_option
+@CatalogOptions.decorate
+def command(name, engine, verbose, as_json):
+    """Check every promise of what a plugin offers.
+
+    NAME is an installed plugin or command, or a Python file with hooks. The exit status is 0 if all promises are kept,
+    1 if one is broken, and 2 if the plugin cannot be loaded.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from simulator.testing import plugin_checks
+
+    catalog, plugin = _loaded(name)
+    checks = list(plugin_checks(catalog, plugin, engine=catalog.create("engines", engine)))
+    console = Console(stderr=True)
+    shown = track(checks, f"Checking {plugin}", console=console, transient=True, disable=not console.is_terminal)
+    files = _files(catalog, plugin)
+    results = [_judged(*check, files) for check in shown]
+    failed = [result for result in results if result["result"] == "fail"]
+    if as_json:
+        kept = [{key: value for key, value in result.items() if key != "cause"} for result in results]
+        print_json({"plugin": plugin, "ok": not failed, "checks": kept})
+    else:
+        _print(results, verbose)
+        if failed:
+            click.echo(f"{len(failed)} of {len(results)} checks fail. Mend the first one first, then check again.")
+        elif name == plugin:
+            click.echo("All checks pass. Next, publish it: python -m build && twine upload dist/*")
+        else:
+            click.echo("All checks pass. Next, make it a project that pip can install: simulator new-plugin")
+    if failed:
+        click.get_current_context().exit(1)
+
+
+def _loaded(name):
+    """A catalog in which this plugin wins where others offer the same name, and the plugin's name."""
+    from simulator import Catalog, PluginError, UnknownNameError
+    from simulator.hookspecs import SHELVES
+
+    meta = click.get_current_context().meta
+    given = list(meta.get("simulator.plugin", []))
+    prefer = dict(wish.partition("=")[::2] for wish in meta.get("simulator.prefer", []))
+    plugin = name
+    if Path(name).suffix == ".py":
+        given.append(name)
+        plugin = Path(name).stem
+    catalog = Catalog(*given, prefer=prefer)
+    for problem in catalog.problems:
+        if problem.startswith(f"plugin {plugin} ("):
+            raise PluginError(problem)
+    for wish in [f"{kind}.{offer}" for kind in SHELVES for offer in getattr(catalog, kind).disputes]:
+        with suppress(UnknownNameError):
+            catalog = Catalog(*given, prefer={**prefer, wish: plugin})
+            prefer[wish] = plugin
+    for problem in catalog.problems:
+        click.echo(f"Warning: {problem}", err=True)
+    if plugin in (p.name for p in catalog.plugins) and not _files(catalog, plugin):
+        raise PluginError(f"plugin {plugin}: expected it to offer something, got nothing; call register in its hook")
+    return catalog, plugin
+
+
+def _files(catalog, plugin):
+    """The Python files of what a plugin offers."""
+    from simulator.hookspecs import SHELVES
+
+    entries = [entry for kind in SHELVES for entry in getattr(catalog, kind).entries.values()]
+    modules = [sys.modules.get(entry.object.__module__) for entry in entries if entry.plugin.name == plugin]
+    return {getattr(module, "__file__", None) for module in modules}
+
+
+def _judged(what, check, run, files):
+    """What came of one check; where it fails also the cause, which others may fail for, too."""
+    try:
+        reason = run()
+    except Exception as error:
+        told, _, promise = str(error).partition("; the promise: ")
+        found, cause, cure = f"expected {told.partition(': expected ')[2] or told}", check, _CURES.get(check)
+        source = error.__cause__
+        while source is not None and source.__cause__ is not None:
+            source = source.__cause__
+        if source is not None:  # what is no broken promise but an error
+            found = f"expected no error, got {type(source).__name__}: {source}"
+            cause = re.sub(r"\([\d, ]*\)|\d+", "", found)  # shapes and sizes differ from check to check
+            frames = [f for f in traceback.extract_tb(source.__traceback__) if f.filename in files]
+            if frames:
+                cure = f"mend line {frames[-1].lineno} of {Path(frames[-1].filename).name}, in {frames[-1].name}"
+                cause = f"{type(source).__name__} {cure}"
+        fault = {"promise": promise, "found": found, "cure": cure, "cause": cause}
+        return {"what": what, "check": check, "result": "fail", **fault}
+    return {"what": what, "check": check, "result": "does not apply" if reason else "pass", "reason": reason}
+
+
+def _print(results, verbose):
+    """A line for each thing that is offered, and some for each cause of its failures."""
+    for thing, group in groupby(results, key=lambda result: " ".join(result["what"].split()[:2])):
+        checks = list(group)
+        failed = [c for c in checks if c["result"] == "fail"]
+        skipped = [f"{c['check']} does not apply: {c['reason']}" for c in checks if c["result"] == "does not apply"]
+        verdict = click.style("FAIL", fg="red") if failed else click.style("pass", fg="green")
+        count = f"{len(failed)} of {len(checks)}" if failed else len(checks)
+        note = f", {len(skipped)} of them not applicable" if skipped else ""
+        click.echo(f"{thing}: {verdict} ({count} check{'' if len(checks) == 1 else 's'}{note})")
+        causes = defaultdict(list)
+        for c in failed:
+            causes[c["cause"]].append(c)
+        for first, *others in causes.values():
+            click.echo(f"  {first['check']}{first['what'].removeprefix(thing)}: {first['promise']}.")
+            click.echo(f"    {first['found']}")
+            if others:
+                names = list(dict.fromkeys(c["check"] for c in others))
+                rest = f" and {len(names) - 3} other checks" if len(names) > 3 else ""
+                click.echo(f"    {len(others)} more for the same cause, in {', '.join(names[:3])}{rest}")
+            if first["cure"]:
+                click.echo(f"    Cure: {first['cure']}.")
+        if verbose:
+            for line in dict.fromkeys(skipped):
+                click.echo(f"  {line}")

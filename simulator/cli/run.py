@@ -1,0 +1,239 @@
+"""One run of training: the data, the network to start from, what is minimised, and its progress."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simulator.cli.common import is_file, labels_of, network_from, was_given
+from simulator.cli.remembered import classes_of, with_classes
+
+if TYPE_CHECKING:
+    from simulator.catalog import Catalog
+    from simulator.data import Dataset
+    from simulator.files import Saved
+    from simulator.losses import Loss
+    from simulator.training import Epoch
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """All that a run of training needs.
+
+    Parameters
+    ----------
+    data, held_out : Dataset
+        To train on, and to test on.
+    start : Saved
+        The network to start from, and with `epoch` where to go on.
+    architecture : str or None
+        Its name; None if it is from a file that does not say, or whose plugin is not there.
+    losses : dict of Loss by output name
+        The first output is the one that predicts.
+    weights : dict of float by output name
+        Factors on the losses.
+    """
+
+    data: Dataset
+    held_out: Dataset
+    start: Saved
+    architecture: str | None
+    losses: dict[str, Loss]
+    weights: dict[str, float]
+
+    @property
+    def output(self) -> str:
+        """Name of the output that predicts."""
+        return next(iter(self.losses))
+
+
+def prepared(catalog: Catalog, settings: dict[str, Any], engine: str, resumed: Saved | None) -> Run:
+    """What the settings ask for, read and built; `settings` gets the rate and the shift that were left open."""
+    from simulator.errors import ShapeError
+
+    if settings["lr"] is None:
+        settings["lr"] = _default_lr(catalog, settings)
+
+    net, source = settings["net"], settings["data"]
+    shape = settings["input_shape"]
+    start = resumed
+    if start is None and is_file(catalog, net):
+        start = network_from(catalog, net, dtype=settings["dtype"], **_build(settings))
+    architecture = _architecture(catalog, settings, start)
+    task = "classify" if architecture is None else catalog.architectures.entry(architecture).task
+    if architecture is not None and task == "part":
+        raise ShapeError(
+            f"train {architecture}: expected a network that is trained alone, got a part that a loop of its own trains "
+            f"with others; see its documentation: python -m pydoc {catalog.architectures[architecture].__module__}"
+        )
+    if start is not None:
+        wanted: tuple[int, ...] | None = start.network.input_shape
+    else:
+        wanted = tuple(shape) if shape else catalog.default_shape(net)
+    data = catalog.load_data(source, wanted if catalog.any_shape(source) else None)
+    if start is not None:
+        data = with_classes(data, classes_of(start), source)
+    if (start is not None or shape) and data.shape != wanted:
+        raise ShapeError(
+            f"{source}: expected samples of shape {wanted}, got {data.shape}; leave --input out, or use other data"
+        )
+    smallest = min(data.shape[1:], default=math.inf)
+    if settings["shift"] >= smallest:
+        raise ShapeError(
+            f"train --shift: expected less than {smallest} sites, the shortest side of the samples, got "
+            f"{settings['shift']}; use --shift 0"
+        )
+    build = _build(settings)
+    if task == "classify":
+        labels = labels_of(data, source)
+        classes = len(data.classes) or int(labels.max()) + 1
+        build["classes"] = build["classes"] or classes
+    if start is None:
+        build["input_shape"] = data.shape
+        start = network_from(catalog, net, rng=settings["seed"], dtype=settings["dtype"], **build)
+    start = replace(start, network=start.network.with_engine(catalog.engines[engine]()))
+    if task == "classify":
+        for output in start.network.outputs:
+            shape = start.network.node(output).shape
+            if len(shape) != 1 or shape[0] < classes:
+                raise ShapeError(
+                    f"{net}: expected outputs for the {classes} classes of {source}, got {shape}; "
+                    + ("use other --data" if is_file(catalog, net) else f"build it with --classes {classes}")
+                )
+    train_on, held_out = (data, data.test) if data.test else data.split(settings["held_out"], settings["seed"])
+    if task == "reconstruct":
+        if (settings["shift"] and was_given("shift")) or settings["mirror"]:
+            raise click.UsageError(f"{net} gives back its input: leave out --shift and --mirror")
+        settings["shift"] = 0
+        train_on, held_out = (replace(part, targets=part.inputs) for part in (train_on, held_out))
+    epoch = None if start.epoch is None or resumed is None else replace(start.epoch, network=start.network)
+    info = start.info if resumed else {"architecture": architecture}
+    start = replace(start, epoch=epoch, info=info)
+    return Run(train_on, held_out, start, architecture, *_objective(catalog, settings, architecture, start))
+
+
+def _architecture(catalog: Catalog, settings: dict[str, Any], start: Saved | None) -> str | None:
+    """Name of the network's architecture; None if it is from a file that does not say, or whose plugin is not there."""
+    named = settings["net"] if start is None else start.info.get("architecture", settings["net"])
+    return named if isinstance(named, str) and named in catalog.architectures else None
+
+
+def _objective(
+    catalog: Catalog, settings: dict[str, Any], architecture: str | None, start: Saved
+) -> tuple[dict[str, Loss], dict[str, float]]:
+    """Losses and their weights by output; the output that predicts is the first."""
+    from simulator.losses import CrossEntropy
+
+    if architecture is None:
+        losses: dict[str, Loss] = {start.network.output_name: CrossEntropy()}
+        weights: dict[str, float] = {}
+    else:
+        losses, weights = catalog.objective(architecture, start.network)
+    if settings["loss"]:
+        losses = {**losses, next(iter(losses)): catalog.create("losses", settings["loss"])}
+    return losses, weights
+
+
+def _default_lr(catalog: Catalog, settings: dict[str, Any]) -> float:
+    """The learning rate where none is given: architectures know one for plain gradient descent only."""
+    import inspect
+
+    default = inspect.signature(catalog.optimizers[settings["optimizer"]]).parameters["lr"].default
+    if settings["optimizer"] not in ("sgd", "momentum", "nesterov") and isinstance(default, float):
+        return default
+    named = settings["net"] in catalog.architectures
+    return (named and catalog.architectures.entry(settings["net"]).lr) or 0.05
+
+
+def _build(settings: dict[str, Any]) -> dict[str, Any]:
+    shape = settings["input_shape"]
+    return {
+        "input_shape": tuple(shape) if shape else None,
+        "classes": settings["classes"],
+        "build_option": tuple((name, value) for name, value in settings["build_option"]),
+    }
+
+
+def epochs_of(catalog: Catalog, settings: dict[str, Any], run: Run) -> Generator[Epoch]:
+    """Train with a progress bar per epoch."""
+    from simulator.augmentation import Chain, RandomMirror, RandomShift
+    from simulator.optimizers import Clipped
+    from simulator.training import train
+
+    augment: list[Any] = []
+    if len(run.data.shape) > 1:  # samples without space are not moved
+        augment += [RandomShift(settings["shift"])] if settings["shift"] else []
+        augment += [RandomMirror()] if settings["mirror"] else []
+    decay = {} if settings["weight_decay"] is None else {"weight_decay": settings["weight_decay"]}
+    steps = math.ceil(len(run.data) / settings["batch_size"])
+    optimizer = catalog.create("optimizers", settings["optimizer"], lr=_rate(settings, steps), **decay)
+    with _progress(settings["epochs"], 0 if run.start.epoch is None else run.start.epoch.number) as (
+        on_batch,
+        on_epoch,
+    ):
+        for epoch in train(
+            run.start.network,
+            run.data,
+            epochs=settings["epochs"],
+            batch_size=settings["batch_size"],
+            optimizer=Clipped(optimizer, norm=settings["clip"]) if settings["clip"] else optimizer,
+            losses=run.losses,
+            loss_weights=run.weights,
+            validation=run.held_out,
+            augment=Chain(augment) if augment else None,
+            rng=settings["seed"],
+            resume=run.start.epoch,
+            on_batch=on_batch,
+        ):
+            yield epoch
+            on_epoch(epoch)  # once it is saved
+
+
+def _rate(settings: dict[str, Any], steps: int) -> Any:
+    """The learning rate as a number or a function of the step, for so many steps per epoch."""
+    from simulator.schedules import CosineDecay, StepDecay, WarmUp
+
+    total, rate = settings["epochs"] * steps, settings["lr"]
+    if settings["schedule"] == "cosine":
+        rate = CosineDecay(rate, total)
+    elif settings["schedule"] == "step":
+        rate = StepDecay(rate, every=max(1, math.ceil(total / 3)))
+    return WarmUp(rate, round(settings["warm_up"] * steps)) if settings["warm_up"] else rate
+
+
+@contextlib.contextmanager
+def _progress(epochs: int, done: int) -> Iterator[tuple[Any, Any]]:
+    """A bar for the running epoch and a line for each finished one, on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"epoch {done + 1}/{epochs}", total=None)
+
+        def on_batch(step: int, steps: int) -> None:
+            progress.update(task, completed=step, total=steps, refresh=step == steps)
+
+        def on_epoch(epoch: Epoch) -> None:
+            numbers = [("loss", epoch.loss), *epoch.metrics.items()], list(epoch.validation.items())
+            trained, tested = (
+                "  ".join(f"{k} {v:.2%}" if k.endswith("accuracy") else f"{k} {v:.4f}" for k, v in part)
+                for part in numbers
+            )
+            number = f"{epoch.number:>{len(str(epochs))}}/{epochs}"
+            console.print(f"epoch {number}  {trained}  test {tested}", highlight=False, soft_wrap=True)
+            progress.reset(task, description=f"epoch {min(epoch.number + 1, epochs)}/{epochs}")
+
+        yield on_batch, on_epoch

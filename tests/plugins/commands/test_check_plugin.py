@@ -1,0 +1,367 @@
+"""check-plugin: good ones pass, and a bad one is told what fails, why and what to do, each cause once."""
+
+import importlib.metadata
+import json
+import re
+from dataclasses import dataclass
+
+import pytest
+from simulator_plugins.commands.check_plugin import _CURES
+
+from simulator import Catalog
+from simulator.cli import main
+from simulator.testing import plugin_checks
+
+GOOD = '''
+"""Squares."""
+from dataclasses import dataclass
+from simulator import Elementwise, hookimpl
+
+@dataclass(frozen=True)
+class Square(Elementwise):
+    """x squared."""
+    def value_and_slope(self, x):
+        return x * x, 2 * x
+
+@hookimpl
+def register_layers(register):
+    register("NAME", Square)
+'''
+LAYER = """
+from dataclasses import dataclass
+from simulator import CrossEntropy, Elementwise, FunctionLayer, hookimpl
+
+@dataclass(frozen=True)
+class Mine(FunctionLayer):
+    def output_shape(self, *input_shapes):
+        return input_shapes[0]
+    def forward(self, params, buffers, *xs, training=False, rng=None):
+        BODY
+
+@hookimpl
+def register_layers(register):
+    register("mine", Mine)
+"""
+COMMAND = '''
+import click
+IMPORT
+
+@click.command()
+@click.option("--much", OPTION)
+def command(much):
+    """HELP"""
+'''
+
+
+@dataclass(frozen=True)
+class Result:
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Run ``simulator check-plugin`` in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args):
+        with pytest.raises(SystemExit) as end:
+            main(["check-plugin", *args])
+        captured = capsys.readouterr()
+        return Result(end.value.code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Write a plugin: file("text") gives its name."""
+
+    def write(text, name="mine.py"):
+        (tmp_path / name).write_text(text)
+        return name
+
+    return write
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """More entry points of one group: installed("simulator.commands", ("name", "module:attribute"), ...)."""
+    known = importlib.metadata.entry_points
+
+    def install(group, *points):
+        more = [importlib.metadata.EntryPoint(name, value, group) for name, value in points]
+
+        def entry_points(**wanted):
+            return [*known(**wanted), *(more if wanted["group"] == group else [])]
+
+        monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
+
+    return install
+
+
+# ---------------------------------------------------------------------- plugins that keep their promises
+
+
+def test_an_installed_plugin(run):
+    result = run("momentum")
+    assert (result.status, result.err) == (0, "")
+    assert result.out.splitlines() == [
+        "optimizers momentum: pass (1 check)",
+        "optimizers nesterov: pass (1 check)",
+        "All checks pass. Next, publish it: python -m build && twine upload dist/*",
+    ]
+
+
+def test_a_file(run, file):
+    result = run(file(GOOD.replace("NAME", "square")))
+    assert (result.status, result.err) == (0, "")
+    first, last = result.out.splitlines()
+    assert re.fullmatch(r"layers square: pass \((\d+) checks, 4 of them not applicable\)", first)
+    assert last == "All checks pass. Next, make it a project that pip can install: simulator new-plugin"
+
+
+def test_checks_that_do_not_apply_are_told_with_their_reason(run, file):
+    out = run(file(GOOD.replace("NAME", "square")), "--verbose").out
+    assert out.count("  check_affine does not apply: it gives no matrix for one sample\n") == 1
+
+
+def test_a_name_of_the_core_is_checked_as_the_plugin_means_it(run, file):
+    result = run(file(GOOD.replace("NAME", "relu")))
+    assert (result.status, result.err) == (0, "")
+    assert result.out.startswith("layers relu: pass (")
+
+
+def test_a_plugin_may_need_another(run, file):
+    file(GOOD.replace("NAME", "square"), "other.py")
+    net = """
+from simulator import Network, hookimpl
+
+def net(make, input_shape=(4,), classes=10, rng=None):
+    return Network.sequential(input_shape, [make("square"), make("dense", classes)], rng=rng)
+
+@hookimpl
+def register_architectures(register):
+    register("net", net)
+"""
+    assert run(file(net), "-p", "other.py").status == 0
+    assert "UnknownNameError: catalog: expected one of the layers, got 'square'" in run(file(net)).out
+
+
+def test_json(run, file):
+    report = json.loads(run(file(GOOD.replace("NAME", "square").replace("2 * x", "x")), "--json").out)
+    assert report["plugin"] == "mine"
+    assert not report["ok"]
+    by_check = {(c["what"], c["check"]): c for c in report["checks"]}
+    assert by_check["layers square on (4,)", "check_dtype"] == {
+        "what": "layers square on (4,)",
+        "check": "check_dtype",
+        "result": "pass",
+        "reason": None,
+    }
+    assert by_check["layers square on (4,)", "check_affine"]["reason"] == "it gives no matrix for one sample"
+    wrong = by_check["layers square on (4,)", "check_input_gradients"]
+    assert wrong["result"] == "fail"
+    assert wrong["promise"] == "The pullback gives the gradients of the inputs, as central differences do"
+    assert wrong["found"].startswith("expected gradient of x0 with slope ")
+    assert wrong["cure"].startswith("correct the slope")
+
+
+def test_progress_is_shown_on_a_terminal(run, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "Checking momentum" in run("momentum").err
+
+
+# ---------------------------------------------------------------------- broken promises
+
+
+def failures(out):
+    """(check, cure) of each failure, and how many more there are for the same cause."""
+    told = re.findall(
+        r"^  (check_\w+).*:.*\n    (expected .*, got .*)\n(?:    (\d+) more.*\n)?    Cure: (.*)\.$", out, re.M
+    )
+    return [(check, found, int(more or 0), cure) for check, found, more, cure in told]
+
+
+def test_a_broken_promise_is_told_once_with_expectation_and_cure(run, file):
+    result = run(file(GOOD.replace("NAME", "square").replace("2 * x", "x")))
+    assert result.status == 1
+    ((check, found, more, cure),) = failures(result.out)
+    assert check == "check_input_gradients"
+    assert re.match(r"expected gradient of x0 with slope -?[\d.]+ along a random direction, got -?[\d.]+", found)
+    assert more == 3  # on the other shapes
+    assert cure == "correct the slope, or the first result of the pullback: dy times dy/dx, in x's shape"
+    assert result.out.splitlines()[-1].startswith("4 of 76 checks fail. ")
+
+
+@pytest.mark.parametrize(
+    ("body", "found", "cure"),
+    [
+        (
+            "return x.reshape(7, -1), None, {}",
+            "NameError: name 'x' is not defined",
+            "mend line 10 of mine.py, in forward",
+        ),
+        (
+            "return xs[0].reshape(7, -1), None, {}",
+            "ValueError: cannot reshape array of size 150 into shape (7,newaxis)",
+            "mend line 10 of mine.py, in forward",
+        ),
+        (
+            "return xs[0], lambda dy: [][3], {}",
+            "IndexError: list index out of range",
+            "mend line 10 of mine.py, in <lambda>",
+        ),
+        (
+            "return xs[0][..., None], None, {}",
+            "PluginError: layer: expected Mine() to give an array (2, 5, 5, 3), got (2, 5, 5, 3, 1); mend the layer",
+            "make forward give what output_shape promises",
+        ),
+        (
+            "return xs[0], lambda dy: ((dy[..., None],), {}), {}",
+            "PluginError: backward layer: expected Mine() to give gradients of shapes",
+            "compute new arrays: y = 2 * x, never x *= 2 or out=x",
+        ),
+    ],
+)
+def test_one_cause_of_many_failures_is_told_once_and_located(body, found, cure, run, file):
+    result = run(file(LAYER.replace("BODY", body)))
+    assert result.status == 1
+    ((_, told, more, mend),) = failures(result.out)
+    assert told.startswith(f"expected no error, got {found}")
+    assert more > 20
+    assert "other checks" in result.out
+    assert mend == cure
+
+
+def test_losses_are_judged_too(run, file):
+    text = """
+from simulator import hookimpl
+
+class Sum:
+    def value(self, prediction, target):
+        return prediction.sum()
+    def grad(self, prediction, target):
+        return prediction
+
+@hookimpl
+def register_losses(register):
+    register("sum", Sum)
+"""
+    result = run(file(text))
+    assert result.status == 1
+    ((check, found, more, cure),) = failures(result.out)
+    assert (check, more) == ("check_loss", 1)
+    assert found.startswith("expected mean over the batch ")
+    assert cure.startswith("return float(the mean over the batch) from value")
+
+
+def test_there_is_a_cure_for_every_check():
+    catalog = Catalog()
+    names = [*(plugin.name for plugin in catalog.plugins), "check-plugin"]
+    checks = {check for name in names for _, check, _ in plugin_checks(catalog, name)}
+    assert len(checks) > 25
+    assert checks - {"check_examples"} <= set(_CURES)  # which says itself what to do
+
+
+# ---------------------------------------------------------------------- plugins that cannot be loaded
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nothing_of_this_name", "expected a module that can be imported, got ModuleNotFoundError"),
+        (GOOD.replace("NAME", "Sq"), "plugin mine (mine.py), register_layers: expected a name of small letters"),
+        (GOOD.replace("@hookimpl", ""), "expected @hookimpl above register_layers, got a plain function"),
+        (GOOD.replace('    register("NAME", Square)', "    pass"), "expected it to offer something, got nothing"),
+    ],
+)
+def test_a_file_that_cannot_be_loaded(text, message, run, file):
+    result = run(file(text))
+    assert (result.status, result.out) == (2, "")
+    assert message in result.err
+
+
+def test_a_missing_file(run):
+    assert "plugin mine.py: expected a Python file, got no such file; check the path" in run("mine.py").err
+
+
+def test_an_installed_plugin_that_is_broken_says_why(run, installed):
+    installed("simulator", ("shaky", "no_such_module"))
+    result = run("shaky")
+    assert result.status == 2
+    assert result.err.count("\n") == 1
+    assert "Error: plugin shaky (no_such_module): expected a module that can be imported" in result.err
+    other = run("momentum")
+    assert other.status == 0
+    assert other.err.startswith("Warning: plugin shaky (no_such_module): ")
+
+
+def test_an_unknown_name_and_an_unknown_engine(run):
+    assert "expected a plugin or command that is installed, got 'momentun'; install yours with" in run("momentun").err
+    assert "did you mean 'momentum'?" in run("momentun").err
+    assert "got 'scipi'; did you mean 'scipy'?" in run("momentum", "--engine", "scipi").err
+
+
+# ---------------------------------------------------------------------- commands
+
+
+def test_the_bundled_commands(run):
+    for name in ("check-plugin", "new-plugin"):
+        result = run(name)
+        assert (result.status, result.err) == (0, "")
+        assert result.out.startswith(f"commands {name}: pass (3 checks)\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "check", "found"),
+    [
+        (
+            {"IMPORT": "import simulator.network"},
+            "quick",
+            "check_imports",
+            "nothing but click and the standard library",
+        ),
+        ({"IMPORT": "import no_such_module"}, "quick", "check_command", "No module named 'no_such_module'"),
+        (
+            {"IMPORT": "command = 3\nraise SystemExit(4)"},
+            "quick",
+            "check_command",
+            "expected no error, got SystemExit: 4",
+        ),
+        ({"def command": "def other", "HELP": "x"}, "quick", "check_command", "has no attribute 'command'"),
+        (
+            {"@click.command()": "", "@click.option": "@(lambda *a, **k: lambda f: f)"},
+            "quick",
+            "check_command",
+            "a click command, got <function",
+        ),
+        ({"HELP": ""}, "quick", "check_help", "expected help, got none"),
+        ({"OPTION": "help=''"}, "quick", "check_help", "expected help for --much, got none"),
+        ({}, "train", "check_imports", "another name than those of the simulator's own commands, got train"),
+    ],
+)
+def test_a_command_that_breaks_a_promise(changes, name, check, found, run, file, tmp_path, installed, monkeypatch):
+    text = COMMAND
+    for old, new in {"IMPORT": "", "OPTION": "help='How much.'", "HELP": "Does it."}.items():
+        text = text.replace(old, changes.get(old, new))
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    module = tmp_path.name  # another one for each test
+    file(text, f"{module}.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    installed("simulator.commands", (name, f"{module}:command"))
+    result = run(name)
+    assert result.status == 1, result.err
+    checks = {told[0]: told for told in failures(result.out)}
+    assert found in checks[check][1]
+
+
+def test_two_commands_of_one_name(run, file, tmp_path, installed, monkeypatch):
+    file(COMMAND.replace("IMPORT", "").replace("OPTION", "help='x'"), "twice.py")
+    monkeypatch.syspath_prepend(tmp_path)
+    installed("simulator.commands", ("twice", "twice:command"), ("twice", "twice:command"))
+    result = run("twice")
+    assert result.status == 1
+    assert "expected one plugin to offer this command, got 2" in result.out
