@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from simulator import Network, ShapeError, hookimpl
+from simulator import Network, check_image, hookimpl, narrowed
 
 
 def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width=1.0):
@@ -26,18 +26,8 @@ def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width=1.0):
     ----------
     Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998; as simplified in many courses.
     """
-    if len(input_shape) != 3 or min(input_shape[1:]) < 12:
-        raise ShapeError(
-            f"lenet5: expected an input (channels, height, width) of at least 12 x 12, got {tuple(input_shape)}; "
-            "resize the images, for example with --input 1x28x28"
-        )
-
-    if not 0 < width < float("inf"):
-        raise ShapeError(f"lenet5 width: expected a positive factor, got {width}; 1 is the published size")
-
-    def scaled(units):
-        return max(1, round(units * width))
-
+    check_image("lenet5", input_shape, least=12)
+    scaled = narrowed("lenet5", width)
     padding = 0 if min(input_shape[1:]) >= 32 else 2
     layers = [
         ("conv1", make("conv", scaled(6), kernel=5, padding=padding)),
@@ -53,10 +43,7 @@ def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width=1.0):
         ("relu4", make("relu")),
         ("dense3", make("dense", classes)),
     ]
-    network = Network.input(input_shape)
-    for name, layer in layers:
-        network = network.add(layer, name=name, rng=rng)
-    return network
+    return Network.input(input_shape).chain(layers, rng=rng)
 
 
 @hookimpl

@@ -111,7 +111,6 @@ def lenet5_1998(make, input_shape=(1, 32, 32), classes=10, rng=None):
         raise ShapeError(
             f"lenet5-1998: expected at most 10 classes, it has ten output codes, got {classes}; use lenet5"
         )
-    network = Network.input(input_shape)
     layers = [
         ("c1", make("conv", 6, kernel=5, init="lecun")),
         ("c1-tanh", make("scaled-tanh")),
@@ -130,9 +129,7 @@ def lenet5_1998(make, input_shape=(1, 32, 32), classes=10, rng=None):
     ]
     if input_shape[1] == 28:
         layers.insert(0, ("pad", make("pad", 2)))
-    for name, layer in layers:
-        network = network.add(layer, name=name, rng=rng)
-    return network
+    return Network.input(input_shape).chain(layers, rng=rng)
 
 
 @hookimpl
