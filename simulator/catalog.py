@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator import hookspecs
 from simulator.data import Dataset
-from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError, nearest
+from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError, blamed, nearest
 from simulator.loading import load_plugins
 from simulator.losses import Loss
 from simulator.network import Network, Rng, as_rng
@@ -95,12 +95,15 @@ class Catalog:
         """Create something from any shelf: ``create("optimizers", "sgd", lr=0.1)``; errors as in `make`."""
         if kind not in hookspecs.SHELVES:
             raise UnknownNameError(f"catalog: expected a shelf, got {kind!r}; {nearest(kind, hookspecs.SHELVES)}")
-        return self._call(getattr(self, kind).entry(name), *args, **options)
+        entry = getattr(self, kind).entry(name)
+        with blamed(f"plugin {entry.plugin.name}, {name}", "it to be made from these arguments"):
+            return self._call(entry, *args, **options)
 
     def default_shape(self, architecture: str) -> tuple[int, ...] | None:
         """The input shape that an architecture is built with where none is asked for."""
         parameter = inspect.signature(self.architectures[architecture]).parameters.get("input_shape")
-        return None if parameter is None or parameter.default is parameter.empty else tuple(parameter.default)
+        default = None if parameter is None else parameter.default
+        return None if default in (None, inspect.Parameter.empty) else tuple(default)
 
     def _call(self, entry: Entry, *args: Any, **options: Any) -> Any:
         try:
@@ -213,7 +216,7 @@ class Catalog:
         Raises
         ------
         PluginError
-            If the architecture declares a loss for no output of the network.
+            If the first loss that the architecture declares is for no output of the network.
         UnknownNameError
             If there is no such architecture or loss.
 
@@ -226,16 +229,17 @@ class Catalog:
         entry = self.architectures.entry(name)
         usual = "squared-error" if entry.task == "reconstruct" else "cross-entropy"
         declared = {network.output_name: usual} if entry.losses is None else entry.losses
+        main = next(iter(declared), None)
+        if main not in network.nodes:
+            raise PluginError(
+                f"plugin {entry.plugin.name}, architecture {name}: expected the first of its losses to be for an "
+                f"output of the network, got {main!r}; name one of {', '.join(network.outputs)}"
+            )
         losses, weights = {}, {}
         for output, wanted in declared.items():
             if output in network.nodes:
                 loss, weight = (wanted, 1.0) if isinstance(wanted, str) else wanted
                 losses[output], weights[output] = self.create("losses", loss), float(weight)
-        if not losses:
-            raise PluginError(
-                f"plugin {entry.plugin.name}, architecture {name}: expected losses for outputs of the network, got "
-                f"{', '.join(declared)}; name some of {', '.join(network.outputs)}"
-            )
         return losses, weights
 
     def load_data(self, source: str, shape: tuple[int, ...] | None = None) -> Dataset:
@@ -299,30 +303,28 @@ class Catalog:
         """Whether these data come in any asked shape; `source` as for `load_data`."""
         return "shape" in inspect.signature(self._source(source)[0].object).parameters
 
-    def _accepts(self, entry: Entry, path: Path) -> bool:
-        """Whether a data set can read `path`; one that fails to tell becomes a problem, and cannot."""
-        try:
-            return entry.accepts is not None and bool(entry.accepts(path))
-        except Exception as error:
-            self.problems.append(
-                f"plugin {entry.plugin.name}, data set {entry.name}: expected accepts({str(path)!r}) to tell whether "
-                f"it can be read, got {type(error).__name__}: {error}; mend the plugin"
-            )
-            return False
-
     def _source(self, source: str) -> tuple[Entry, str]:
         """The data set that `source` names or that accepts it as a path, and the path, "" for none."""
         name, _, path = source.partition(":")
         if name in self.datasets:
             return self.datasets.entry(name), path
         if Path(source).exists():
-            fitting = [e for e in self.datasets.entries.values() if self._accepts(e, Path(source))]
+            readers = {name: e for name, e in self.datasets.entries.items() if e.accepts is not None}
+            fitting, told = [], ""
+            for reader in list(readers):
+                try:
+                    with blamed(f"plugin {readers[reader].plugin.name}, data set {reader}", "accepts to know a path"):
+                        fitting += [reader] if readers[reader].accepts(Path(source)) else []  # type: ignore[misc]
+                except PluginError as error:
+                    del readers[reader]
+                    told += f" ({error})"
             if len(fitting) == 1:
-                return fitting[0], source
-            readers = fitting or [e for e in self.datasets.entries.values() if e.accepts is not None]
-            kinds = " or ".join(f"{e.name}:{source}" for e in readers)
+                return readers[fitting[0]], source
+            kinds = " or ".join(f"{reader}:{source}" for reader in fitting or readers)
             got = "several that could" if fitting else "none"
-            raise FileError(f"data {source}: expected one data set that reads it, got {got}; name the kind, {kinds}")
+            raise FileError(
+                f"data {source}: expected one data set that reads it, got {got}; name the kind, {kinds}{told}"
+            )
         if Path(source).suffix or len(Path(source).parts) > 1:
             raise FileError(f"data: expected a data set or a path, got {source}, which does not exist; check the path")
         return self.datasets.entry(name), path

@@ -51,4 +51,4 @@ class SciPyEngine:
         return matrix.grad(x, dy)
 
     def __repr__(self) -> str:
-        return "SciPyEngine()"
+        return f"{type(self).__name__}()"

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from simulator.direct import direct
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, blamed
 from simulator.layers import FunctionLayer, Layer, MatrixLayer
 from simulator.matrix import LARGEST_CSR, TiedMatrix
 from simulator.network import Input, Network, Node, Rng, as_rng
@@ -100,10 +100,12 @@ def equivalence(network: Network, *, batch: int = 2, rng: Rng = 0) -> Iterator[P
         # Inputs of its own for each layer: behind a dead ReLU a network has only zeros, with which anything is equal.
         xs = [_drawn(generator, shape, batch, network.dtype) for shape in node.input_shapes]
         dy = _drawn(generator, node.shape, batch, network.dtype)
-        if isinstance(node.layer, MatrixLayer):
-            yield _matrix_proof(network, node, xs[0], dy, generator)
-        else:
-            yield _sample_proof(network, node, [x[..., :1] for x in xs], dy[..., :1])
+        with blamed(f"{node.name}, {type(node.layer).__name__}", "a layer that computes itself and its matrix"):
+            if isinstance(node.layer, MatrixLayer):
+                proof = _matrix_proof(network, node, xs[0], dy, generator)
+            else:
+                proof = _sample_proof(network, node, [x[..., :1] for x in xs], dy[..., :1])
+        yield proof
 
 
 def _drawn(rng: np.random.Generator, shape: Sequence[int], batch: int, dtype: Any) -> np.ndarray:

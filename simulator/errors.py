@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError", "nearest"]
+__all__ = ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError", "blamed", "nearest"]
 
 
 class SimulatorError(Exception):
@@ -26,6 +27,40 @@ class PluginError(SimulatorError):
 
 class FileError(SimulatorError):
     """A file cannot be read or written, or does not hold what it should."""
+
+
+@contextmanager
+def blamed(who: str, expected: str) -> Iterator[None]:
+    """Name whose code it is that fails in this block: errors that nobody raised on purpose become a `PluginError`.
+
+    Parameters
+    ----------
+    who : str
+        Such as "optimizer Lion()".
+    expected : str
+        What it should have done.
+
+    Raises
+    ------
+    PluginError
+        In place of any error but a `SimulatorError` or `MemoryError`.
+
+    Examples
+    --------
+    >>> with blamed("loss Mine()", "value to give a number"):  # doctest: +ELLIPSIS
+    ...     1 / 0
+    Traceback (most recent call last):
+    simulator.errors.PluginError: loss Mine(): expected value to give a number, got ZeroDivisionError: ...
+    """
+    try:
+        yield
+    except (SimulatorError, MemoryError):
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"{who}: expected {expected}, got {type(error).__name__}: {error}; mend it, 'simulator check-plugin' tells "
+            "more"
+        ) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -20,7 +20,7 @@ import networkx as nx
 import numpy as np
 
 from simulator.engine import Engine, SciPyEngine
-from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, nearest
+from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, blamed, nearest
 from simulator.layers.base import FunctionLayer, Layer, Pullback, Shape
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Input, Node, only
@@ -197,7 +197,9 @@ class Network:
             node_params = node.param_shapes
         except ShapeError as error:
             raise ShapeError(f"{name} (after {', '.join(inputs)}): {error}") from None
-        except (TypeError, AttributeError) as error:
+        except (SimulatorError, MemoryError, OverflowError):
+            raise
+        except Exception as error:
             raise ShapeError(
                 f"{name}: expected values of the right kind, got {layer!r} ({error}); correct its arguments"
             ) from error
@@ -210,12 +212,12 @@ class Network:
                 )
             node = replace(node, share=owner.name)
         new = self._with_node(node)
-        new._buffers.update(
-            {f"{name}.{k}": _frozen(v) for k, v in layer.init_buffers(*input_shapes, dtype=self.dtype).items()}
-        )
-        if share is None and rng is not None:
-            drawn = layer.init_params(as_rng(rng), *input_shapes, dtype=self.dtype)
-            new._params.update({f"{name}.{k}": _frozen(v) for k, v in drawn.items()})
+        with blamed(f"{name}, {type(layer).__name__}", "first values of its params and buffers"):
+            buffers = layer.init_buffers(*input_shapes, dtype=self.dtype)
+            new._buffers.update({f"{name}.{k}": _frozen(v) for k, v in buffers.items()})
+            if share is None and rng is not None:
+                drawn = layer.init_params(as_rng(rng), *input_shapes, dtype=self.dtype)
+                new._params.update({f"{name}.{k}": _frozen(v) for k, v in drawn.items()})
         return new
 
     def chain(
@@ -606,7 +608,8 @@ class Network:
         batch = x.shape[-1]
         matrix, engine = self._matrix(node), self.engine
         flat = x.reshape(matrix.shape[1], batch)
-        y = engine.apply(matrix, flat).reshape(*node.shape, batch)
+        with blamed(f"engine {engine!r}", f"apply to give an array {(matrix.shape[0], batch)}"):
+            y = engine.apply(matrix, flat).reshape(*node.shape, batch)
         padding = None if node.padding is None else TiedMatrix(node.padding, matrix.weight)
         constant = np.full((1, 1), getattr(node.layer, "pad_value", 0), self.dtype)
         if padding is not None:
@@ -619,13 +622,16 @@ class Network:
             flat_dy = np.ascontiguousarray(dy).reshape(matrix.shape[0], batch)
             grads = {}
             if "weight" in params:
-                grads["weight"] = engine.grad(matrix, flat, flat_dy)
+                with blamed(f"engine {engine!r}", f"grad to give an array {params['weight'].shape}"):
+                    grads["weight"] = engine.grad(matrix, flat, flat_dy).reshape(params["weight"].shape)
                 if padding is not None:
                     grads["weight"] = grads["weight"] + padding.grad(constant, flat_dy.sum(axis=1, keepdims=True))
             if "bias" in params:
                 grads["bias"] = dy.sum(axis=tuple(range(params["bias"].ndim, dy.ndim)))
-            dx = engine.apply_transposed(matrix, flat_dy).reshape(x.shape) if input_needed else None
-            return (dx,), grads  # type: ignore[return-value]
+            if not input_needed:
+                return (None,), grads  # type: ignore[return-value]
+            with blamed(f"engine {engine!r}", f"apply_transposed to give an array {(matrix.shape[1], batch)}"):
+                return (engine.apply_transposed(matrix, flat_dy).reshape(x.shape),), grads
 
         return y, pullback, {}
 

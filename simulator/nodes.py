@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, blamed
 from simulator.layers.base import Counts, Layer, MatrixLayer, Shape
 from simulator.patterns import Pattern, WindowPattern
 
@@ -66,7 +66,13 @@ class Node:
     @cached_property
     def pattern(self) -> Pattern | None:
         """Connections and ties of a matrix layer, else None."""
-        return self.layer.pattern(*self.input_shapes) if isinstance(self.layer, MatrixLayer) else None
+        if not isinstance(self.layer, MatrixLayer):
+            return None
+        with blamed(f"{self.name}, {type(self.layer).__name__}.pattern", "a Pattern"):
+            pattern = self.layer.pattern(*self.input_shapes)
+            if not isinstance(pattern, Pattern):
+                raise TypeError(f"{pattern!r} is none")
+        return pattern
 
     @cached_property
     def padding(self) -> WindowPattern | None:
@@ -95,7 +101,8 @@ class Node:
     @property
     def counts(self) -> Counts:
         """Params, connections, nonzeros; shared weights are counted where they belong."""
-        counts = self.layer.counts(*self.input_shapes)
+        with blamed(f"{self.name}, {type(self.layer).__name__}.counts", "Counts"):
+            counts = self.layer.counts(*self.input_shapes)
         return replace(counts, params=0) if self.share else counts
 
 

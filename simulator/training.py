@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from simulator.data import Dataset
-from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
+from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, nearest
 from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network, Rng, Trace, as_rng
 from simulator.optimizers import SGD, Optimizer
@@ -180,11 +180,12 @@ def _epochs(
 ) -> Iterator[Epoch]:
     generator = as_rng(rng)
     state: dict[str, Any]
-    if resume is None:
-        state, first = optimizer.init({name: network.params[name] for name in names}), 1
-    else:
-        network, state, first = resume.network, resume.optimizer_state, resume.number + 1
-        expected = optimizer.init({name: network.params[name] for name in names})
+    if resume is not None:
+        network = resume.network
+    with blamed(f"optimizer {optimizer!r}", "init to give a state"):
+        state, first = dict(optimizer.init({name: network.params[name] for name in names})), 1
+    if resume is not None:
+        expected, state, first = state, resume.optimizer_state, resume.number + 1
         if {k: _kind(v) for k, v in expected.items()} != {k: _kind(v) for k, v in state.items()}:
             raise ShapeError(
                 f"train resume: expected a state with {', '.join(sorted(expected)[:3])} ..., got "
@@ -210,8 +211,9 @@ def _epochs(
                     totals[name] = totals.get(name, 0.0) + value * len(batch)
                 gradients = trace.backward(output_gradients, params_only=True).params
                 params = network.params
-                new, state = optimizer.step({n: params[n] for n in names}, {n: gradients[n] for n in names}, state)
-                network = network.with_params(new, copy=False).with_buffers(trace.buffers)
+                with blamed(f"optimizer {optimizer!r}", "step to give new params and a new state"):
+                    new, state = optimizer.step({n: params[n] for n in names}, {n: gradients[n] for n in names}, state)
+                    network = network.with_params(new, copy=False).with_buffers(trace.buffers)
                 if on_batch is not None:
                     on_batch(step + 1, steps)
         for name in names:
@@ -300,16 +302,18 @@ class _Objective:
         values = {"loss": 0.0}
         for name, loss in self.losses.items():
             prediction, target = trace[name], self._targets(name, batch)
-            values["loss"] += self.weights.get(name, 1.0) * loss.value(prediction, target)
+            with blamed(f"loss {loss!r}", "value to give a number"):
+                values["loss"] += self.weights.get(name, 1.0) * float(loss.value(prediction, target))
             prefix = f"{name}." if len(self.losses) > 1 else ""
             values.update({f"{prefix}{key}": metric(prediction, target) for key, metric in self.metrics.items()})
         return values
 
     def values_and_gradients(self, trace: Trace, batch: Dataset) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        gradients = {
-            name: self.weights.get(name, 1.0) * loss.grad(trace[name], self._targets(name, batch))
-            for name, loss in self.losses.items()
-        }
+        gradients = {}
+        for name, loss in self.losses.items():
+            target = self._targets(name, batch)
+            with blamed(f"loss {loss!r}", "grad to give an array in the prediction's shape"):
+                gradients[name] = self.weights.get(name, 1.0) * loss.grad(trace[name], target)
         return self.values(trace, batch), gradients
 
     def evaluate(self, network: Network, data: Dataset, batch_size: int) -> dict[str, float]:

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from simulator import Catalog, Dataset, FileError, PluginError, ReLU, ShapeError, UnknownNameError, hookimpl
+from simulator import Catalog, Dataset, FileError, Network, PluginError, ReLU, ShapeError, UnknownNameError, hookimpl
 from simulator.hookspecs import SHELVES
 
 
@@ -197,5 +197,47 @@ def test_one_that_cannot_tell_what_it_reads_leaves_the_others_alone(tmp_path):
     np.savez(tmp_path / "a.npz", inputs=np.zeros((2, 1, 2, 2)), targets=np.array([0, 1]))
     catalog = Catalog(module)
     assert len(catalog.load_data(str(tmp_path / "a.npz"))) == 2
-    assert "plugin odd, data set odd: expected accepts(" in catalog.problems[-1]
-    assert "AttributeError" in catalog.problems[-1]
+    (tmp_path / "b.unknown").touch()
+    with pytest.raises(
+        FileError, match=r"got none; name the kind, .*npz:.* \(plugin odd, data set odd: .*AttributeError"
+    ):
+        catalog.load_data(str(tmp_path / "b.unknown"))
+
+
+def test_an_architecture_may_have_no_shape_of_its_own():
+    def bare(make, input_shape=None, classes=3, rng=None):
+        return Network.input(input_shape).add(make("dense", classes), name="dense", rng=rng)
+
+    catalog = Catalog(plugin("mine", architectures={"bare": bare}))
+    assert catalog.default_shape("bare") is None
+    assert catalog.build("bare", (2,)).output_shape == (3,)
+
+
+def test_the_predicting_output_must_be_there():
+    module = types.ModuleType("mine")
+
+    def heads(make, input_shape=(2,), classes=3, rng=None):
+        network = Network.input(input_shape).add(make("dense", classes), "input", name="main", rng=rng)
+        return network.add(make("dense", classes), "input", name="aux", rng=rng)
+
+    losses = {"mian": "cross-entropy", "aux": ("cross-entropy", 0.3)}
+    module.register_architectures = hookimpl(lambda register: register("heads", heads, losses=losses))
+    catalog = Catalog(module)
+    with pytest.raises(PluginError, match="architecture heads: .*got 'mian'; name one of main, aux"):
+        catalog.objective("heads", catalog.build("heads"))
+
+
+def test_what_cannot_be_made_is_named():
+    class Fails(ReLU):
+        """Fails."""
+
+        def __init__(self):
+            raise KeyError("nothing")
+
+    with pytest.raises(PluginError, match="plugin mine, fails: expected it to be made .* got KeyError"):
+        Catalog(plugin("mine", layers={"fails": Fails})).make("fails")
+
+
+def test_a_name_that_is_no_text(catalog):
+    with pytest.raises(UnknownNameError, match="one of the layers, got 3"):
+        catalog.make(3)

@@ -23,6 +23,7 @@ from simulator import (
     Flatten,
     FunctionLayer,
     LogSoftmax,
+    MatrixLayer,
     MaxPool,
     Network,
     Pad,
@@ -891,3 +892,48 @@ def test_a_pullback_with_wrong_gradients_is_named(back):
     trace = network.run(np.zeros((4, 2, 3)))
     with pytest.raises(PluginError, match=r"backward mine: expected .* gradients of shapes \[\(2, 3, 4\)\], got"):
         trace.backward(np.zeros((4, 2, 3)))
+
+
+@dataclass(frozen=True)
+class Fails(ReLU):
+    """Whatever the test names raises a KeyError."""
+
+    where: str = ""
+
+    def init_buffers(self, *input_shapes, dtype):
+        return {}["here"] if self.where == "init_buffers" else {}
+
+    def output_shape(self, *input_shapes):
+        return {}["here"] if self.where == "output_shape" else input_shapes[0]
+
+    def counts(self, *input_shapes):
+        return {}["here"] if self.where == "counts" else super().counts(*input_shapes)
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("init_buffers", "mine, Fails: expected first values of its params and buffers, got KeyError: 'here'; mend it"),
+        ("output_shape", "mine: expected values of the right kind, got Fails.*'here'.; correct its arguments"),
+        ("counts", "mine, Fails.counts: expected Counts, got KeyError: 'here'; mend it"),
+    ],
+)
+def test_a_layer_that_fails_anywhere_is_named(where, message):
+    with pytest.raises((PluginError, ShapeError), match=message):
+        _ = Network.input((2,)).add(Fails(where), name="mine").node("mine").node.counts
+
+
+def test_a_layer_without_a_pattern_is_named():
+    class NoPattern(MatrixLayer):
+        def output_shape(self, *input_shapes):
+            return input_shapes[0]
+
+        def weight_shape(self, input_shape):
+            return (1,)
+
+        def pattern(self, input_shape):
+            return "a matrix"
+
+    network = Network.input((2,)).add(NoPattern(), name="mine")
+    with pytest.raises(PluginError, match="mine, NoPattern.pattern: expected a Pattern, got TypeError: 'a matrix'"):
+        _ = network.node("mine").pattern

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from simulator import Network, ShapeError, hookimpl
+from simulator import Network, check_image, hookimpl
+from simulator.windows import check_size
 
 
 def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width=16):
@@ -29,41 +30,31 @@ def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width=16):
     K. He et al., "Deep residual learning for image recognition", 2016 (the CIFAR nets with n = 1 and option B, here
     without batch normalisation).
     """
-    if len(input_shape) != 3 or min(input_shape[1:]) < 4:
-        raise ShapeError(
-            f"resnet8: expected an input (channels, height, width) of at least 4 x 4, got {tuple(input_shape)}; "
-            "resize the images, for example with --input 1x16x16"
-        )
-    if width < 1:
-        raise ShapeError(f"resnet8 width: expected at least one feature map, got {width}; 16 is the usual number")
-    network = Network.input(input_shape)
-    network = network.add(make("conv", width, kernel=3, padding=1), name="conv", rng=rng)
-    network = network.add(make("relu"), name="relu")
-    source = "relu"
+    check_image("resnet8", input_shape, least=4)
+    width = check_size(width, "resnet8 width")
+    stem = [("conv", make("conv", width, kernel=3, padding=1)), ("relu", make("relu"))]
+    network = Network.input(input_shape).chain(stem, rng=rng)
     for stage in range(3):
         maps, stride = width * 2**stage, 1 if stage == 0 else 2
-        block = f"block{stage + 1}"
-        skip = source
+        block = f"block{stage + 1}-"
+        source = skip = network.last
         if stride > 1:
-            skip = f"{block}-skip"
+            skip = f"{block}skip"
             network = network.add(make("conv", maps, kernel=1, stride=stride), source, name=skip, rng=rng)
-        for layer, name in (
-            (make("conv", maps, kernel=3, stride=stride, padding=1), "conv1"),
-            (make("relu"), "relu1"),
-            (make("conv", maps, kernel=3, padding=1, init="lecun"), "conv2"),
-        ):
-            reads = source if name == "conv1" else next(reversed(network.nodes))
-            network = network.add(layer, reads, name=f"{block}-{name}", rng=rng)
-        network = network.add(make("add"), f"{block}-conv2", skip, name=f"{block}-add")
-        source = f"{block}-relu2"
-        network = network.add(make("relu"), name=source)
-    for layer, name in (
-        (make("average-pool", "global"), "pool"),
-        (make("flatten"), "flatten"),
-        (make("dense", classes), "dense"),
-    ):
-        network = network.add(layer, name=name, rng=rng)
-    return network
+        branch = [
+            ("conv1", make("conv", maps, kernel=3, stride=stride, padding=1)),
+            ("relu1", make("relu")),
+            ("conv2", make("conv", maps, kernel=3, padding=1, init="lecun")),
+        ]
+        network = network.chain(branch, after=source, prefix=block, rng=rng)
+        network = network.add(make("add"), network.last, skip, name=f"{block}add")
+        network = network.add(make("relu"), name=f"{block}relu2")
+    head = [
+        ("pool", make("average-pool", "global")),
+        ("flatten", make("flatten")),
+        ("dense", make("dense", classes)),
+    ]
+    return network.chain(head, rng=rng)
 
 
 @hookimpl

@@ -229,7 +229,7 @@ def network_from(
                 f"{net} is a saved network: its input, classes and options are in the file; leave them out"
             )
         saved = load_file(catalog, net)
-        network = saved.network.with_engine(catalog.engines[engine]())
+        network = saved.network.with_engine(catalog.create("engines", engine))
         return replace(saved, network=network.with_dtype(dtype) if dtype else network)
     options = dict(build_option)
     for name in ("input_shape", "classes", "rng", "dtype", "engine", "make"):

@@ -56,15 +56,14 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: str, resumed: S
     """What the settings ask for, read and built; `settings` gets the rate and the shift that were left open."""
     from simulator.errors import ShapeError
 
-    if settings["lr"] is None:
-        settings["lr"] = _default_lr(catalog, settings)
-
     net, source = settings["net"], settings["data"]
     shape = settings["input_shape"]
     start = resumed
     if start is None and is_file(catalog, net):
         start = network_from(catalog, net, dtype=settings["dtype"], **_build(settings))
     architecture = _architecture(catalog, settings, start)
+    if settings["lr"] is None:
+        settings["lr"] = _default_lr(catalog, settings["optimizer"], architecture)
     task = "classify" if architecture is None else catalog.architectures.entry(architecture).task
     if architecture is not None and task == "part":
         raise ShapeError(
@@ -96,7 +95,7 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: str, resumed: S
     if start is None:
         build["input_shape"] = data.shape
         start = network_from(catalog, net, rng=settings["seed"], dtype=settings["dtype"], **build)
-    start = replace(start, network=start.network.with_engine(catalog.engines[engine]()))
+    start = replace(start, network=start.network.with_engine(catalog.create("engines", engine)))
     if task == "classify":
         for output in start.network.outputs:
             shape = start.network.node(output).shape
@@ -134,20 +133,19 @@ def _objective(
         weights: dict[str, float] = {}
     else:
         losses, weights = catalog.objective(architecture, start.network)
-    if settings["loss"]:
+    if settings["loss"] is not None:
         losses = {**losses, next(iter(losses)): catalog.create("losses", settings["loss"])}
     return losses, weights
 
 
-def _default_lr(catalog: Catalog, settings: dict[str, Any]) -> float:
+def _default_lr(catalog: Catalog, optimizer: str, architecture: str | None) -> float:
     """The learning rate where none is given: architectures know one for plain gradient descent only."""
     import inspect
 
-    default = inspect.signature(catalog.optimizers[settings["optimizer"]]).parameters["lr"].default
-    if settings["optimizer"] not in ("sgd", "momentum", "nesterov") and isinstance(default, float):
-        return default
-    named = settings["net"] in catalog.architectures
-    return (named and catalog.architectures.entry(settings["net"]).lr) or 0.05
+    default = inspect.signature(catalog.optimizers[optimizer]).parameters["lr"].default
+    if optimizer not in ("sgd", "momentum", "nesterov") and isinstance(default, (int, float)):
+        return float(default)
+    return (None if architecture is None else catalog.architectures.entry(architecture).lr) or 0.05
 
 
 def _build(settings: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,8 @@ _SETTINGS = (
     "dtype",
 )
 
+_LATER: dict[str, Any] = {"warm_up": 0.0, "clip": None, "loss": None, "mirror": False}  # that older files do not have
+
 
 @click.command()
 @click.argument("net", default="lenet5")
@@ -207,6 +209,8 @@ def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
     from simulator.errors import FileError
 
     settings = settings_of(resumed, train)
+    if settings:
+        settings = {**_LATER, **settings}
     if resumed.epoch is None or not settings:
         raise FileError(
             f"resume: expected a checkpoint of simulator train, got a network without one, {path}; start from its "

@@ -41,7 +41,7 @@ def _data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) ->
     """The data asked for, and their name: by default the samples that training held out."""
     settings = settings_of(saved, train)
     trained_on = settings.get("data")
-    source = source or trained_on
+    source = trained_on if source is None else source
     if source is None:
         raise click.UsageError("the file does not say what the network was trained on; name the data with --data")
     data = data_for(catalog, source, saved.network.input_shape)
@@ -75,14 +75,15 @@ def _check_classifier(saved: Saved) -> None:
         )
 
 
-def _reconstruction(catalog: Catalog, saved: Saved) -> Loss | None:
-    """The loss of a network that gives back its input; None for a classifier."""
+def _task_and_loss(catalog: Catalog, saved: Saved) -> tuple[str, Loss | None]:
+    """What the network was trained for, and the loss of the output that predicts; None where the file does not say."""
     name = saved.info.get("architecture")
-    if not isinstance(name, str) or name not in catalog.architectures:
-        return None
-    if catalog.architectures.entry(name).task != "reconstruct":
-        return None
-    return next(iter(catalog.objective(name, saved.network)[0].values()))
+    known = isinstance(name, str) and name in catalog.architectures
+    task = catalog.architectures.entry(str(name)).task if known else "classify"
+    told = settings_of(saved, train).get("loss")
+    if told is not None:
+        return task, catalog.create("losses", told)
+    return task, next(iter(catalog.objective(str(name), saved.network)[0].values())) if known else None
 
 
 @click.command()
@@ -105,8 +106,8 @@ def evaluate(nets: tuple[str, ...], source: str | None, every: bool, as_json: bo
     several = [load_file(catalog, net) for net in nets]
     saved, net = several[0], ", ".join(nets)
     data, what = _data_of(catalog, saved, source, every)
-    loss = _reconstruction(catalog, saved)
-    if loss is not None and len(several) == 1:
+    task, loss = _task_and_loss(catalog, saved)
+    if task == "reconstruct" and len(several) == 1:
         measured = measure(saved.network, replace(data, targets=data.inputs), losses=loss)
         if as_json:
             print_json({"network": net, "samples": len(data), **measured})
@@ -127,7 +128,7 @@ def evaluate(nets: tuple[str, ...], source: str | None, every: bool, as_json: bo
     probabilities = average([each.network for each in several], inputs)
     predicted = probabilities.argmax(axis=1)
     if len(several) == 1:
-        measured = measure(saved.network, data)
+        measured = measure(saved.network, data, losses=loss)
     else:
         own = probabilities[np.arange(len(labels)), labels]
         measured = {"loss": float(-np.mean(np.log(own))), "accuracy": float(np.mean(predicted == labels))}

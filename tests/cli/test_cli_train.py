@@ -261,6 +261,88 @@ def test_adam_has_a_learning_rate_of_its_own(run, files):
         assert load("net").info["settings"]["weight_decay"] is None
 
 
+def test_the_loss_that_was_trained_is_the_one_that_is_evaluated(run, files):
+    small = ("--data", files / "good.npz", "--epochs", "1", "-o", "width=0.3", "--no-proof", "--save", "net", "--json")
+    trained = json.loads(run("train", *small, "--loss", "squared-error").out)
+    assert json.loads(run("evaluate", "net", "--json").out)["loss"] == pytest.approx(trained["test_loss"], rel=1e-5)
+
+
+def test_weights_from_a_file_go_on_at_the_rate_of_their_architecture(run):
+    args = ("--data", "xo", "--epochs", "1", "--no-proof")
+    assert run("train", "resnet8", *args, "--input", "1x12x12", "-o", "width=2", "--save", "net").status == 0
+    assert run("train", "net", *args, "--save", "again").status == 0
+    assert load("again").info["settings"]["lr"] == load("net").info["settings"]["lr"] == 0.02
+
+
+def test_a_checkpoint_without_the_newest_settings_goes_on(run, files):
+    small = ("--data", files / "good.npz", "-o", "width=0.3", "--no-proof", "--save", "net", "--epochs", "2")
+    assert run("train", *small).status == 0
+    saved = load("net")
+    for name in ("warm_up", "clip", "loss", "mirror"):
+        del saved.info["settings"][name]
+    saved.info["settings"]["epochs"] = 3
+    save("old", saved.network, info=saved.info, epoch=saved.epoch)
+    assert run("train", "--resume", "old", "--no-proof").status == 0
+    assert load("old").epoch.number == 3
+
+
+BROKEN = """
+from dataclasses import dataclass
+from simulator import SGD, CrossEntropy, SciPyEngine, hookimpl
+
+@dataclass(frozen=True)
+class Loss(CrossEntropy):
+    def value(self, prediction, target):
+        return VALUE
+    def grad(self, prediction, target):
+        return GRAD
+
+@dataclass(frozen=True)
+class Optimizer(SGD):
+    def init(self, params):
+        return INIT
+    def step(self, params, grads, state):
+        return STEP
+
+class Engine(SciPyEngine):
+    def apply(self, matrix, x):
+        return APPLY
+    def grad(self, matrix, x, dy):
+        return WEIGHT
+
+@hookimpl
+def register_losses(register): register("mine", Loss)
+@hookimpl
+def register_optimizers(register): register("mine", Optimizer)
+@hookimpl
+def register_engines(register): register("mine", Engine)
+"""
+WHOLE = {
+    "VALUE": "super().value(prediction, target)",
+    "GRAD": "super().grad(prediction, target)",
+    "INIT": "super().init(params)",
+    "STEP": "super().step(params, grads, state)",
+    "APPLY": "super().apply(matrix, x)",
+    "WEIGHT": "super().grad(matrix, x, dy)",
+}
+
+
+@pytest.mark.parametrize("fault", ["1 / 0", "None", "[][1]"])
+@pytest.mark.parametrize("part", list(WHOLE))
+def test_a_broken_part_is_named(part, fault, run, folder):
+    source = BROKEN
+    for name, code in {**WHOLE, part: fault}.items():
+        source = source.replace(name, code)
+    (folder / "broken.py").write_text(source)
+    kind = {"VALUE": "loss", "GRAD": "loss", "INIT": "optimizer", "STEP": "optimizer"}.get(part, "engine")
+    args = ("train", "-p", "broken.py", *SMALL, "--epochs", "1", f"--{kind}", "mine")
+    result = run(*args)
+    line = result.err.splitlines()[-1]
+    assert result.status == 2
+    assert f"{kind} {kind.title()}" in line
+    assert "mend it, 'simulator check-plugin' tells more" in line
+
+
 def test_the_rate_of_every_schedule():
     settings = {"epochs": 6, "lr": 0.1, "warm_up": 0.0}
     rates = {}
@@ -343,7 +425,8 @@ def test_auxiliary_heads_train_and_are_cut_off(run, tasks):
 
 def test_losses_for_no_output_are_refused(run, tasks):
     complaint = run("train", *tasks, "headless", "--data", "xo", "--no-proof").complaint
-    assert "architecture headless: expected losses for outputs of the network, got absent; name some of" in complaint
+    assert "architecture headless: expected the first of its losses to be for an output of the network" in complaint
+    assert complaint.endswith("got 'absent'; name one of picture")
 
 
 # ---------------------------------------------------------------------- resuming

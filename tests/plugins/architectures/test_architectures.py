@@ -13,7 +13,14 @@ def catalog():
     return Catalog()
 
 
-@pytest.mark.parametrize(("name", "options"), [("lenet5", {}), ("lenet5-1998", {}), ("resnet8", {"width": 8})])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("lenet5", {}),
+        pytest.param("lenet5-1998", {}, marks=pytest.mark.slow),
+        pytest.param("resnet8", {"width": 8}, marks=pytest.mark.slow),
+    ],
+)
 def test_it_learns_at_the_learning_rate_that_it_declares(catalog, name, options):
     shape = catalog.default_shape(name)
     data = catalog.load_data("digits", shape).take(np.arange(400))
