@@ -162,6 +162,8 @@ LAYERS = [
     ("layer-norm", (), {"epsilon": 0.1}, [(2, 3, 2)]),
     ("instance-norm", (), {}, [(3, 4)]),
     ("instance-norm", (), {"affine": True, "epsilon": 0.1}, [(2, 3, 2)]),
+    ("gaussian-sample", (), {}, [(4,)]),
+    ("gaussian-sample", (), {}, [(6, 2, 3)]),
 ]  # fmt: skip
 
 PREDICTIONS = np.random.default_rng(0).standard_normal((4, 3))

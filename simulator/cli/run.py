@@ -33,6 +33,8 @@ class Run:
         The network to start from, and with `epoch` where to go on.
     architecture : str or None
         Its name; None if it is from a file that does not say, or whose plugin is not there.
+    task : str
+        What it is trained for.
     losses : dict of Loss by output name
         The first output is the one that predicts.
     weights : dict of float by output name
@@ -43,8 +45,14 @@ class Run:
     held_out: Dataset
     start: Saved
     architecture: str | None
+    task: str
     losses: dict[str, Loss]
     weights: dict[str, float]
+
+    @property
+    def tested(self) -> dict[str, Loss]:
+        """The losses to test with: all of a network that gives back its input, else that of the predicting output."""
+        return self.losses if self.task == "reconstruct" else {self.output: self.losses[self.output]}
 
     @property
     def output(self) -> str:
@@ -113,7 +121,7 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: str, resumed: S
     epoch = None if start.epoch is None or resumed is None else replace(start.epoch, network=start.network)
     info = start.info if resumed else {"architecture": architecture}
     start = replace(start, epoch=epoch, info=info)
-    return Run(train_on, held_out, start, architecture, *_objective(catalog, settings, architecture, start))
+    return Run(train_on, held_out, start, architecture, task, *_objective(catalog, settings, architecture, start))
 
 
 def _architecture(catalog: Catalog, settings: dict[str, Any], start: Saved | None) -> str | None:

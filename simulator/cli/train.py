@@ -155,7 +155,8 @@ def train(
         click.get_current_context().exit(130)
     assert last is not None
     network = last.network
-    tested = evaluate(network.subnetwork(run.output), run.held_out, losses=run.losses[run.output])
+    weights = {name: run.weights.get(name, 1.0) for name in run.tested}
+    tested = evaluate(network.subnetwork(run.output), run.held_out, losses=run.tested, loss_weights=weights)
     seconds = sum(entry["seconds"] for entry in history)
     proofs = list(equivalence(network.with_dtype("float64"))) if proof else []
     ok = all(p.ok for p in proofs)

@@ -75,15 +75,21 @@ def _check_classifier(saved: Saved) -> None:
         )
 
 
-def _task_and_loss(catalog: Catalog, saved: Saved) -> tuple[str, Loss | None]:
-    """What the network was trained for, and the loss of the output that predicts; None where the file does not say."""
-    name = saved.info.get("architecture")
-    known = isinstance(name, str) and name in catalog.architectures
-    task = catalog.architectures.entry(str(name)).task if known else "classify"
-    told = settings_of(saved, train).get("loss")
+def _objective(catalog: Catalog, saved: Saved) -> tuple[str, dict[str, Loss], dict[str, float]]:
+    """What the network was trained for, and losses and weights by output; cross-entropy where the file does not say."""
+    from simulator.losses import CrossEntropy
+
+    name, network = saved.info.get("architecture"), saved.network
+    task = "classify"
+    losses: dict[str, Loss] = {network.output_name: CrossEntropy()}
+    weights: dict[str, float] = {}
+    if isinstance(name, str) and name in catalog.architectures:
+        task = catalog.architectures.entry(name).task
+        losses, weights = catalog.objective(name, network)
+    told, main = settings_of(saved, train).get("loss"), next(iter(losses))
     if told is not None:
-        return task, catalog.create("losses", told)
-    return task, next(iter(catalog.objective(str(name), saved.network)[0].values())) if known else None
+        losses = {**losses, main: catalog.create("losses", told)}
+    return task, losses if task == "reconstruct" else {main: losses[main]}, weights
 
 
 @click.command()
@@ -106,9 +112,9 @@ def evaluate(nets: tuple[str, ...], source: str | None, every: bool, as_json: bo
     several = [load_file(catalog, net) for net in nets]
     saved, net = several[0], ", ".join(nets)
     data, what = _data_of(catalog, saved, source, every)
-    task, loss = _task_and_loss(catalog, saved)
+    task, losses, weights = _objective(catalog, saved)
     if task == "reconstruct" and len(several) == 1:
-        measured = measure(saved.network, replace(data, targets=data.inputs), losses=loss)
+        measured = measure(saved.network, replace(data, targets=data.inputs), losses=losses, loss_weights=weights)
         if as_json:
             print_json({"network": net, "samples": len(data), **measured})
         else:
@@ -128,7 +134,7 @@ def evaluate(nets: tuple[str, ...], source: str | None, every: bool, as_json: bo
     probabilities = average([each.network for each in several], inputs)
     predicted = probabilities.argmax(axis=1)
     if len(several) == 1:
-        measured = measure(saved.network, data, losses=loss)
+        measured = measure(saved.network, data, losses=losses)
     else:
         own = probabilities[np.arange(len(labels)), labels]
         measured = {"loss": float(-np.mean(np.log(own))), "accuracy": float(np.mean(predicted == labels))}

@@ -412,6 +412,7 @@ def test_a_part_is_not_trained_alone(run, tasks):
 def test_auxiliary_heads_train_and_are_cut_off(run, tasks):
     args = ("train", *tasks, "headed", "--data", "xo", "--no-proof", "--save", "net", "--epochs")
     result = run(*args, 2)
+    assert result.status == 0
     assert "main.accuracy" in result.err
     assert "helper.accuracy" in result.err
     saved = load("net", catalog=Catalog("tasks.py"))
