@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from numbers import Real
+from typing import Any
 
 from simulator.errors import ShapeError
 
@@ -39,7 +41,7 @@ def check_image(who: str, input_shape: Sequence[int], least: int) -> None:
         )
 
 
-def narrowed(who: str, width: float) -> Callable[[int], int]:
+def narrowed(who: str, width: Any) -> Callable[[int], int]:
     """The function that scales a number of maps or hidden units, rounded, but at least 1.
 
     Parameters
@@ -56,7 +58,7 @@ def narrowed(who: str, width: float) -> Callable[[int], int]:
     Raises
     ------
     ShapeError
-        If the factor is not positive and finite.
+        If the factor is no number, or not positive and finite.
 
     Examples
     --------
@@ -64,6 +66,7 @@ def narrowed(who: str, width: float) -> Callable[[int], int]:
     >>> scaled(64), scaled(4)
     (8, 1)
     """
-    if not 0 < width < math.inf:
-        raise ShapeError(f"{who} width: expected a positive factor, got {width}; 1 is the published size")
-    return lambda units: max(1, round(units * width))
+    if not isinstance(width, Real) or isinstance(width, bool) or not 0 < width < math.inf:  # type: ignore[operator]
+        raise ShapeError(f"{who} width: expected a positive factor, got {width!r}; 1 is the published size")
+    factor = float(width)
+    return lambda units: max(1, round(units * factor))

@@ -43,7 +43,7 @@ def blamed(who: str, expected: str) -> Iterator[None]:
     Raises
     ------
     PluginError
-        In place of any error but a `SimulatorError` or `MemoryError`.
+        In place of any error but a `SimulatorError`, `MemoryError` or `OverflowError`.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def blamed(who: str, expected: str) -> Iterator[None]:
     """
     try:
         yield
-    except (SimulatorError, MemoryError):
+    except (SimulatorError, MemoryError, OverflowError):
         raise
     except Exception as error:
         raise PluginError(

@@ -50,7 +50,8 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         Its name in the catalog.
     input_shape : tuple of int, optional
         Shape of one sample, (channels, *space), into which the features are brought in C order. Default: the
-        architecture's own where it has as many units as there are features, else (n_features,).
+        architecture's own where it has as many units as there are features, else (n_features,), which an architecture
+        for pictures refuses.
     epochs : int, default 20
         Passes over the data.
     batch_size : int, default 32
@@ -109,7 +110,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
     >>> X, y = load_digits(return_X_y=True)
     >>> model = SimulatorClassifier(epochs=5, random_state=0).fit(X[:1500], y[:1500])
     >>> model.network_
-    Network 3 layers, 4810 params: (64,) -> (10,)
+    Network 3 layers, 4810 params: (1, 8, 8) -> (10,)
     >>> model.score(X[1500:], y[1500:]) > 0.9
     True
     """
@@ -297,9 +298,21 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
                 f"SimulatorClassifier options: expected a dict of options of {self.architecture} itself, got "
                 f"{options!r}; leave out {', '.join(_OURS)}"
             )
-        return catalog.build(
-            self.architecture, self._shape(catalog), len(classes), rng, dtype=dtype, engine=self.engine, **options
-        )
+        given = {**options, "classes": len(classes), "dtype": dtype, "engine": self.engine}
+        shape, own = self._shape(catalog), catalog.default_shape(self.architecture)
+        try:
+            return catalog.build(self.architecture, shape, rng=rng, **given)
+        except ShapeError:
+            if self.input_shape is not None or own in (None, shape):
+                raise
+            catalog.build(
+                self.architecture, own, rng=None, **given
+            )  # tells if it is not the shape but an option that does not fit
+            raise ShapeError(
+                f"SimulatorClassifier input_shape: expected the shape of one sample, since {self.architecture} reads "
+                f"arrays such as {own}, got none for {self.n_features_in_} features; write for example "
+                "input_shape=(1, 8, 8)"
+            ) from None
 
     def _shape(self, catalog: Catalog) -> tuple[int, ...]:
         """Of one sample."""
@@ -311,15 +324,8 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
                     f"{who}: expected a shape of {n} units, one per feature, got {shape!r}; give one that they fill"
                 )
             return tuple(shape)
-        own = catalog.default_shape(self.architecture) or (n,)
-        if math.prod(own) == n:
-            return own
-        if len(own) > 1:
-            raise ShapeError(
-                f"SimulatorClassifier input_shape: expected the shape of one sample, since {self.architecture} reads "
-                f"arrays such as {own}, got none for {n} features; write for example input_shape=(1, 8, 8)"
-            )
-        return (n,)
+        own = catalog.default_shape(self.architecture)
+        return own if own is not None and math.prod(own) == n else (n,)
 
     def _optimizer(self, catalog: Catalog, steps: int) -> Any:
         rate: Any = self.learning_rate

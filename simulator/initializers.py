@@ -54,7 +54,7 @@ def initial(
     """
     if name not in INITIALIZERS:
         raise UnknownNameError(
-            f"init: expected one of {', '.join(INITIALIZERS)}, got {name!r}; {nearest(name, INITIALIZERS)}"
+            f"init: expected one of {', '.join(INITIALIZERS)}, got {name!r}; {nearest(str(name), INITIALIZERS)}"
         )
     values: np.ndarray = np.zeros(shape, dtype)
     flat = values.reshape(-1)

@@ -15,11 +15,12 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pluggy
 
 from simulator import builtin, hookspecs
@@ -42,6 +43,7 @@ _METHODS = {
     "optimizers": ("init", "step"),
     "engines": ("apply", "apply_transposed", "grad"),
 }
+_STAMP = "__simulator_stamp__"  # attribute of a module that was loaded from a file: which state of which file
 _TASKS = ("classify", "reconstruct", "part")
 
 
@@ -102,11 +104,11 @@ def load_plugins(given: Iterable[Any], entry_points: bool, prefer: Mapping[str, 
         modules.append(module)
 
     take(builtin, Plugin("core", f"{_DISTRIBUTION} {_version()}"))
-    points = importlib.metadata.entry_points(group=_GROUP) if entry_points else ()
-    origins: dict[int, str] = {}  # by distribution, whose metadata take long to read
-    for point in sorted(points, key=lambda p: p.name):
-        if point.dist and id(point.dist) not in origins:
-            origins[id(point.dist)] = f"{point.dist.name} {point.dist.version}"
+    points = list(importlib.metadata.entry_points(group=_GROUP)) if entry_points else []
+    dists = {id(p.dist): p.dist for p in points if p.dist}  # their metadata take long to read
+    origins = {key: f"{dist.name} {dist.version}" for key, dist in dists.items()}
+    ours = {key for key, dist in dists.items() if dist.name == _DISTRIBUTION}  # first: nobody takes their names
+    for point in sorted(points, key=lambda p: (id(p.dist) not in ours, p.name)):
         plugin = Plugin(point.name, origins.get(id(point.dist), point.value))
         try:
             take(_imported(point.load, plugin), plugin)
@@ -185,6 +187,13 @@ def _registered(hook: pluggy.HookCaller, plugin: Plugin) -> list[tuple[str, Entr
                     f"{who}: expected register({name!r}, ...) with nothing but {_DETAILS.get(kind, ())} beside it, got "
                     f"{detail!r}; {nearest(detail, _DETAILS.get(kind, ()))}"
                 )
+        if "examples" in details:
+            examples = details["examples"]
+            if not isinstance(examples, Iterable) or isinstance(examples, (str, Mapping)):
+                raise PluginError(
+                    f"{who}: {name}: expected a list of examples, got {_shown(examples)}; write examples=[...]"
+                )
+            details["examples"] = tuple(examples)  # a generator could be read only once
         fault = _fault(kind, obj, details)
         if fault:
             raise PluginError(f"{who}: {name}: {fault}")
@@ -213,6 +222,8 @@ def _fault(kind: str, obj: Any, details: Mapping[str, Any]) -> str | None:
         params: Any = getattr(obj, "__dataclass_params__", None)
         if params is None or not params.frozen:
             return f"expected a frozen dataclass, got {obj.__name__}; put @dataclass(frozen=True) above the class"
+        if not (obj.inputs is None or _is_size(obj.inputs)):
+            return f"expected a number of inputs, or None for two or more, got {obj.inputs!r}; write inputs = 2"
     elif kind in _METHODS:
         missing = ", ".join(m for m in _METHODS[kind] if not callable(getattr(obj, m, None)))
         if not isinstance(obj, type) or missing:
@@ -245,11 +256,23 @@ def _required(obj: Any) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
-def _example_fault(obj: Any, examples: Any) -> str | None:
+def _is_size(value: Any) -> bool:
+    return isinstance(value, Integral) and int(value) > 0
+
+
+def _example_fault(obj: Any, examples: Sequence[Any]) -> str | None:
     """Examples of layers and losses are tuples that begin with an object of the class."""
-    wrong = [e for e in examples if not (isinstance(e, tuple) and len(e) > 1 and isinstance(e[0], obj))]
+
+    def fits(example: Any) -> bool:
+        if not (isinstance(example, tuple) and example and isinstance(example[0], obj)):
+            return False
+        if issubclass(obj, Layer):
+            return len(example) > 1 and all(isinstance(s, tuple) and all(map(_is_size, s)) for s in example[1:])
+        return len(example) == 3 and all(isinstance(array, np.ndarray) for array in example[1:])
+
+    wrong = [example for example in examples if not fits(example)]
     if wrong:
-        more = "a shape for each input" if issubclass(obj, Layer) else "a prediction and its target"
+        more = "a shape for each input" if issubclass(obj, Layer) else "a prediction and its target, both arrays"
         return (
             f"expected examples that are tuples of a {obj.__name__}, {more}, got {_shown(wrong[0])}; write such tuples"
         )
@@ -316,7 +339,13 @@ def _imported(load: Any, plugin: Plugin) -> Any:
 
 
 def _imported_file(path: Path) -> ModuleType:
+    """The module of a file: the same one as long as the file is the same, so that pickle finds its classes."""
     name = f"simulator_local_{path.stem}"
+    stat = path.stat()
+    stamp = (path.resolve(), stat.st_mtime_ns, stat.st_size)
+    known = sys.modules.get(name)
+    if known is not None and vars(known).get(_STAMP) == stamp:
+        return known
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -326,6 +355,7 @@ def _imported_file(path: Path) -> ModuleType:
     except BaseException:
         del sys.modules[name]
         raise
+    setattr(module, _STAMP, stamp)
     return module
 
 

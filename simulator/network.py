@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Real
 from types import MappingProxyType
 from typing import Any
 
@@ -203,6 +204,9 @@ class Network:
             raise ShapeError(
                 f"{name}: expected values of the right kind, got {layer!r} ({error}); correct its arguments"
             ) from error
+        pad_value = getattr(layer, "pad_value", 0.0)
+        if isinstance(pad_value, bool) or not isinstance(pad_value, Real) or not math.isfinite(pad_value):
+            raise ShapeError(f"{name} pad_value: expected a finite number, got {pad_value!r}; 0 is usual")
         if share is not None:
             owner = self.node(self.node(share).owner)
             if owner.param_shapes != node_params:

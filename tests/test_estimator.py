@@ -207,7 +207,7 @@ def test_every_epoch_prints_a_line_on_request(blobs, capsys):
 
 @pytest.mark.parametrize(
     ("architecture", "n_features", "shape"),
-    [("mlp", 64, (64,)), ("mlp", 9, (9,)), ("resnet8", 256, (1, 16, 16))],
+    [("mlp", 64, (1, 8, 8)), ("mlp", 9, (9,)), ("resnet8", 256, (1, 16, 16))],
 )
 def test_the_shape_of_a_sample_where_none_is_given(architecture, n_features, shape):
     X = np.random.default_rng(0).normal(size=(6, n_features))
@@ -259,6 +259,15 @@ def test_heads_that_only_training_needs_are_cut_off(blobs, plugin):
     assert untrained.loss_curve_[0] > 1.1 * log_loss(y, untrained.predict_proba(X))  # the other head's loss counts
 
 
+def test_a_model_with_layers_of_a_file_stays_one_that_can_be_pickled(blobs, tmp_path):
+    file = tmp_path / "doubles.py"
+    file.write_text(PLUGIN)
+    models = [SimulatorClassifier("two-heads", plugins=(file,), epochs=1).fit(*blobs) for _ in range(2)]
+    for model in models:
+        again = pickle.loads(pickle.dumps(model))
+        np.testing.assert_array_equal(again.predict_proba(blobs[0]), model.predict_proba(blobs[0]))
+
+
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
@@ -280,6 +289,8 @@ def test_heads_that_only_training_needs_are_cut_off(blobs, plugin):
             ShapeError,
             r"input_shape: expected the shape .* such as \(1, 16, 16\), got none",
         ),
+        ({"architecture": "resnet8", "options": {"width": 0}}, ShapeError, "^resnet8 width: expected an integer of"),
+        ({"options": {"hidden": (0,)}}, ShapeError, "^mlp hidden: expected an integer of at least 1, got 0"),
         ({"plugins": "p.py"}, ShapeError, "plugins: expected names of modules or paths of files, got 'p.py'"),
         ({"plugins": (4,)}, ShapeError, r"plugins: expected names of modules or paths of files, got \(4,\)"),
         ({"learning_rate": 1e200}, SimulatorError, "use a smaller learning rate"),

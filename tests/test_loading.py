@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import pickle
 import re
 import types
 
@@ -141,7 +142,46 @@ REFUSED = {
     ),
     "gives half an example of a loss": (
         registering("losses", "register('mine', SquaredError, examples=[(SquaredError(),)])"),
-        "register_losses: mine: expected examples that are tuples of a SquaredError, a prediction and its target, got",
+        "register_losses: mine: expected examples that are tuples of a SquaredError, a prediction and its target, both "
+        "arrays, got",
+    ),
+    "gives a number for a shape in an example": (
+        registering("layers", "register('square', Square, examples=[(Square(), 5)])"),
+        r"square: expected examples that are tuples of a Square, a shape for each input, got \(Square\(\), 5\); write",
+    ),
+    "gives a shape of words in an example": (
+        registering("layers", "register('square', Square, examples=[(Square(), ('2', 3))])"),
+        r"square: expected examples that are tuples of a Square, .*, got \(Square\(\), \('2', 3\)\); write such",
+    ),
+    "gives lists in an example of a loss": (
+        registering("losses", "register('mine', SquaredError, examples=[(SquaredError(), [[1.0]], [[0.0]])])"),
+        r"mine: expected examples that are tuples of a SquaredError, .*, both arrays, got \(.*\[\[1.0\]\]",
+    ),
+    "gives no target in an example of a loss": (
+        registering("losses", "register('mine', SquaredError, examples=[(SquaredError(), np.zeros((2, 3)), None)])"),
+        "mine: expected examples that are tuples of a SquaredError, a prediction and its target, both arrays, got",
+    ),
+    "leaves the target out in an example of a loss": (
+        registering("losses", "register('mine', SquaredError, examples=[(SquaredError(), np.zeros((2, 3)))])"),
+        "mine: expected examples that are tuples of a SquaredError, a prediction and its target, both arrays, got",
+    ),
+    "gives one example instead of a list": (
+        registering("architectures", "register('net', net, examples={'classes': 2})"),
+        r"register_architectures: net: expected a list of examples, got \{'classes': 2\}; write examples=\[...\]",
+    ),
+    "gives examples that are no list": (
+        registering("layers", "register('square', Square, examples=5)"),
+        r"register_layers: square: expected a list of examples, got 5; write examples=\[...\]",
+    ),
+    "writes the number of inputs as a word": (
+        registering(
+            "layers", "register('two', Two)", "@dataclass(frozen=True)\nclass Two(Square):\n    inputs = 'two'"
+        ),
+        "register_layers: two: expected a number of inputs, or None for two or more, got 'two'; write inputs = 2",
+    ),
+    "takes no inputs": (
+        registering("layers", "register('none', No)", "@dataclass(frozen=True)\nclass No(Square):\n    inputs = 0"),
+        "register_layers: none: expected a number of inputs, or None for two or more, got 0; write inputs = 2",
     ),
     "writes a name large": (
         registering("layers", "register('Square', Square)"),
@@ -308,6 +348,20 @@ def test_two_plugins_of_one_name(tmp_path, monkeypatch):
     assert offers(again) == offers(catalog)
 
 
+def test_a_stranger_with_the_name_of_a_bundled_plugin_is_left_out(tmp_path, monkeypatch):
+    stranger = tmp_path / "stranger-1.0.dist-info"
+    stranger.mkdir()
+    (stranger / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (stranger / "entry_points.txt").write_text(f"[simulator]\nmomentum = {tmp_path.name}\n")
+    (tmp_path / f"{tmp_path.name}.py").write_text(GOOD)
+    monkeypatch.syspath_prepend(tmp_path)  # found before ours
+    catalog = Catalog()
+    (problem,) = catalog.problems
+    assert problem.startswith("plugin momentum (stranger 1.0): expected a new name and module, got one that is loaded")
+    assert "nesterov" in catalog.optimizers
+    assert "good-square" not in catalog.layers
+
+
 def test_a_plugin_given_twice_is_refused():
     class Mine:
         @hookimpl
@@ -340,6 +394,20 @@ def test_plugins_are_given_as_files_modules_and_objects(tmp_path, monkeypatch):
     ):
         plugin = Catalog(given, entry_points=False).layers.entry("good-square").plugin
         assert (plugin.name, plugin.origin) == (name, origin)
+
+
+def test_a_file_is_one_module_until_it_changes(tmp_path):
+    first = from_file(tmp_path, GOOD).make("good-square")
+    file = tmp_path / "bad.py"
+    again = Catalog(file, entry_points=False).make("good-square")
+    assert type(again) is type(first)
+    assert pickle.loads(pickle.dumps(first)) == again
+    file.write_text(GOOD.replace("x * x, 2 * x", "x * x * x, 3 * x * x"))
+    changed = Catalog(file, entry_points=False).make("good-square")
+    assert changed.value_and_slope(np.array([2.0]))[0] == 8
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert type(from_file(elsewhere, GOOD).make("good-square")) is not type(changed)
 
 
 # ---------------------------------------------------------------------- faults that show when it is used
@@ -388,7 +456,7 @@ def test_an_architecture_that_fails_is_named_and_others_build(tmp_path):
 def test_losses_for_no_output_are_named(tmp_path):
     catalog = from_file(tmp_path, registering("architectures", "register('net', net, losses={'top': 'squared-error'})"))
     with pytest.raises(
-        PluginError, match="plugin bad, architecture net: expected losses for outputs .*, got top; name"
+        PluginError, match="plugin bad, architecture net: expected the first of its losses to .*, got 'top'; name one"
     ):
         catalog.objective("net", catalog.build("net", (4,)))
 
@@ -456,6 +524,15 @@ FOUND = {
         "check_examples",
         r"bad: expected examples, got none, and it cannot be made without size; register it with examples=\[\(Bad\(\.",
     ),
+    "needs a keyword and has no examples": (
+        registering(
+            "layers",
+            "register('bad', Bad)",
+            "@dataclass(frozen=True, kw_only=True)\nclass Bad(Square):\n    size: int",
+        ),
+        "check_examples",
+        r"bad: expected examples, got none, and it cannot be made without size; register it with examples=\[\(Bad\(\.",
+    ),
     "takes no usual shape": (
         layer("return xs[0], None, {}", "    def output_shape(self, *s): raise ShapeError('no')"),
         "check_examples",
@@ -491,6 +568,24 @@ FOUND = {
         "check_optimizer",
         "check_examples, bad: expected no error, got ZeroDivisionError",
     ),
+    "optimizer that takes a number for lr only": (
+        derived(
+            "optimizers",
+            "SGD",
+            "def step(self, p, g, state): return {k: v - self.lr * g[k] for k, v in p.items()}, state",
+        ),
+        "check_optimizer",
+        r"check_optimizer, Bad\(lr=CosineDecay\(.*got TypeError: unsupported operand",
+    ),
+    "optimizer that gives params of another shape": (
+        derived(
+            "optimizers",
+            "SGD",
+            "def step(self, p, g, state): return {k: v.ravel() * 0.5 for k, v in p.items()}, state",
+        ),
+        "check_optimizer",
+        r"expected params of shapes \{'a': \(3, 2\), 'b': \(4,\)\}, got \{'a': \(6,\), 'b': \(4,\)\}",
+    ),
     "engine with a wrong product": (
         derived("engines", "SciPyEngine", "def apply(self, matrix, x): return -(matrix @ x)"),
         "check_engine",
@@ -503,7 +598,12 @@ FOUND = {
             "net(make, input_shape, classes, rng).add(make('softmax')))",
         ),
         "check_architecture",
-        "check_architecture, bad: expected logits, got probabilities that sum to 1",
+        "check_architecture, bad: expected logits, got probabilities that sum to 1; leave softmax to the loss",
+    ),
+    "architecture that gives back another shape": (
+        registering("architectures", "register('bad', net, task='reconstruct', examples=[{'input_shape': (1, 3)}])"),
+        "check_architecture",
+        r"expected the input's shape \(1, 3\), got \(7,\); end in one unit for each of the input",
     ),
     "architecture that builds nothing": (
         registering("architectures", "register('bad', lambda make, input_shape=(3,), rng=None: None)"),
@@ -562,6 +662,13 @@ def test_examples_choose_what_is_tried(tmp_path):
     ((what, check, run),) = plugin_checks(from_file(tmp_path, text), "bad")
     assert (what, check) == ("architectures bad input_shape=(2, 3) classes=3", "check_architecture")
     assert run() is None
+
+
+def test_examples_may_come_from_a_generator(tmp_path):
+    text = registering("layers", "register('bad', Square, examples=((Square(), (n,)) for n in (2, 3)))")
+    catalog = from_file(tmp_path, text)
+    for _ in range(2):
+        assert {what for what, _, _ in plugin_checks(catalog, "bad")} == {"layers bad on (2,)", "layers bad on (3,)"}
 
 
 def test_a_data_set_that_needs_a_path_says_so(tmp_path):

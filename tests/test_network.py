@@ -937,3 +937,15 @@ def test_a_layer_without_a_pattern_is_named():
     network = Network.input((2,)).add(NoPattern(), name="mine")
     with pytest.raises(PluginError, match="mine, NoPattern.pattern: expected a Pattern, got TypeError: 'a matrix'"):
         _ = network.node("mine").pattern
+
+
+@pytest.mark.parametrize("value", ["a", (), float("nan"), None, True])
+def test_a_pad_value_is_a_finite_number(value):
+    with pytest.raises(ShapeError, match="conv1 pad_value: expected a finite number, got .*; 0 is usual"):
+        Network.input((1, 4, 4)).add(Conv(1, 3, padding=1, pad_value=value))
+
+
+@pytest.mark.parametrize("init", [3, None, "henry"])
+def test_an_initialisation_has_a_name(init):
+    with pytest.raises(UnknownNameError, match="init: expected one of he, glorot, lecun, zeros, got "):
+        Network.input((1, 4, 4)).add(Conv(1, 3, init=init), rng=0)

@@ -548,6 +548,26 @@ def test_an_unexpected_error_keeps_its_cause():
     assert isinstance(caught.value.__cause__.__cause__, IndexError)
 
 
+class ReprRaises(Good):
+    def __repr__(self):
+        raise ZeroDivisionError("no repr")
+
+
+def test_a_repr_that_raises_is_a_broken_promise_like_others():
+    who = r"ReprRaises \(whose repr raises ZeroDivisionError: no repr\)"
+    with pytest.raises(ContractError, match=rf"^check_repr, {who} on \(2, 3\): expected no error, got ZeroDivisionErr"):
+        check_layer(ReprRaises(), (2, 3))
+    assert broken(ReprRaises(), (2, 3)) == {"repr"}
+
+    class Quiet(SumsOverBatch):
+        __repr__ = ReprRaises.__repr__
+
+    with pytest.raises(
+        ContractError, match=r"^check_loss, Quiet \(whose repr raises .*\): expected mean over the batch"
+    ):
+        check_loss(Quiet(), np.ones((2, 3)), np.zeros((2, 3)))
+
+
 def test_a_promise_that_does_not_apply_gives_the_reason():
     assert dict(layer_checks(Sigmoid(), (2,)))["check_affine"]() == "it gives no matrix for one sample"
     assert dict(layer_checks(MaxPool([2]), (1, 4)))["check_equality"]() == "a field cannot be hashed"
@@ -667,6 +687,12 @@ class OptimizerForgetsDtype(SGD):
         return {name: array.astype(np.float64) for name, array in new.items()}, after
 
 
+class OptimizerFlattens(SGD):
+    def step(self, params, grads, state):
+        new, after = super().step(params, grads, state)
+        return {name: array.ravel() for name, array in new.items()}, after
+
+
 class Ascends(SGD):
     def step(self, params, grads, state):
         return super().step(params, {name: -array for name, array in grads.items()}, state)
@@ -681,6 +707,10 @@ class Ascends(SGD):
         (RemembersOutsideItsState, "expected from a saved state, param a"),
         (NestsItsState, "expected an array or number velocity, got <class 'dict'>"),
         (OptimizerForgetsDtype, "expected params of float32"),
+        (
+            OptimizerFlattens,
+            r"expected params of shapes \{'a': \(3, 2\), 'b': \(4,\)\}, got \{'a': \(6,\), 'b': \(4,\)\}",
+        ),
         (Ascends, "expected a squared norm below"),
     ],
 )

@@ -8,7 +8,7 @@ from simulator import Network, ShapeError, hookimpl, narrowed
 from simulator.windows import check_size
 
 
-def mlp(make, input_shape=(64,), classes=10, rng=None, hidden=(64,), width=1.0):
+def mlp(make, input_shape=(1, 8, 8), classes=10, rng=None, hidden=(64,), width=1.0):
     """Dense layers with ReLU between them; an input of any shape is flattened in C order.
 
     As a matrix: every cell of every layer is a nonzero with a weight of its own. A convolution is such a matrix, too,
@@ -18,7 +18,7 @@ def mlp(make, input_shape=(64,), classes=10, rng=None, hidden=(64,), width=1.0):
     ----------
     make : callable
         Asks the catalog for a layer.
-    input_shape : tuple of int, default (64,)
+    input_shape : tuple of int, default (1, 8, 8)
         Of one sample, with any axes.
     classes : int, default 10
         Number of logits.

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from simulator.cli.common import CatalogOptions, engine_option, json_option, print_json
+from simulator.errors import SimulatorError
 
 _CURES = {
     "check_frozen": "put @dataclass(frozen=True) above the class",
@@ -41,7 +42,6 @@ _CURES = {
     "check_loss": "return float(the mean over the batch) from value, its slope from grad, and change no argument",
     "check_optimizer": "step against the gradient; return new arrays and a flat new state, and remember nothing else",
     "check_engine": "compare with SciPyEngine().apply, .apply_transposed and .grad on this pattern",
-    "check_architecture": "hand rng to every layer that is added, and end in one unit per class, without softmax",
     "check_dataset": "draw from a generator with a fixed seed, and make samples of the shape that is asked for",
     "check_command": "name a function under @click.command() in the entry point",
     "check_help": "write a docstring under the command, and help= for each option",
@@ -80,6 +80,8 @@ def command(name, engine, verbose, as_json):
         _print(results, verbose)
         if failed:
             click.echo(f"{len(failed)} of {len(results)} checks fail. Mend the first one first, then check again.")
+        elif all(result["reason"] for result in results):
+            click.echo("No check applies; --verbose says why.")
         elif name == plugin:
             click.echo("All checks pass. Next, publish it: python -m build && twine upload dist/*")
         else:
@@ -135,12 +137,16 @@ def _judged(what, check, run, files):
         while source is not None and source.__cause__ is not None:
             source = source.__cause__
         if source is not None:  # what is no broken promise but an error
-            found = f"expected no error, got {type(source).__name__}: {source}"
-            cause = re.sub(r"\([\d, ]*\)|\d+", "", found)  # shapes and sizes differ from check to check
             frames = [f for f in traceback.extract_tb(source.__traceback__) if f.filename in files]
-            if frames:
-                cure = f"mend line {frames[-1].lineno} of {Path(frames[-1].filename).name}, in {frames[-1].name}"
-                cause = f"{type(source).__name__} {cure}"
+            place = [f"line {f.lineno} of {Path(f.filename).name}, in {f.name}" for f in frames[-1:]]
+            if isinstance(source, SimulatorError):  # which says itself what to do
+                found, cure = " at ".join([str(source), *place]), None
+            else:
+                found = f"expected no error, got {type(source).__name__}: {source}"
+                cure = f"mend {place[0]}" if place else cure
+            cause = re.sub(r"\([\d, ]*\)|\d+", "", found)  # shapes and sizes differ from check to check
+            if place:
+                cause = f"{type(source).__name__} {place[0]}"
         fault = {"promise": promise, "found": found, "cure": cure, "cause": cause}
         return {"what": what, "check": check, "result": "fail", **fault}
     return {"what": what, "check": check, "result": "does not apply" if reason else "pass", "reason": reason}
@@ -152,7 +158,11 @@ def _print(results, verbose):
         checks = list(group)
         failed = [c for c in checks if c["result"] == "fail"]
         skipped = [f"{c['check']} does not apply: {c['reason']}" for c in checks if c["result"] == "does not apply"]
-        verdict = click.style("FAIL", fg="red") if failed else click.style("pass", fg="green")
+        verdict = click.style("pass", fg="green")
+        if failed:
+            verdict = click.style("FAIL", fg="red")
+        elif len(skipped) == len(checks):
+            verdict = click.style("not checked", fg="yellow")
         count = f"{len(failed)} of {len(checks)}" if failed else len(checks)
         note = f", {len(skipped)} of them not applicable" if skipped else ""
         click.echo(f"{thing}: {verdict} ({count} check{'' if len(checks) == 1 else 's'}{note})")

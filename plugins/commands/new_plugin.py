@@ -488,12 +488,15 @@ def _fault(name, kind):
     other = f"for example my-{name}"
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*", name) or len(name) > _LONGEST:
         return f"of up to {_LONGEST} letters, small words with hyphens, got {name!r}; for example my-{kind}"
-    if keyword.iskeyword(module) or module in {"setup", "conftest", *sys.stdlib_module_names}:
+    words = module, _identifier(name, kind)
+    if any(map(keyword.iskeyword, words)) or module in {"setup", "conftest", *sys.stdlib_module_names}:
         return f"that means nothing to Python, got {name!r}; {other}"
     if getattr(importlib.util.find_spec(module), "origin", None):
         return f"of no installed module, got {name!r}; {other}"
     if name in _taken(kind):
         return f"that no other {kind} has, got {name!r}; {other}"
+    if kind != "command" and name in (plugin.name for plugin in the_catalog().plugins):
+        return f"that no other plugin has, got {name!r}; {other}"
     code = ast.walk(ast.parse(_files(name, kind)[f"{module}.py"]))
     used = [node.id for node in code if isinstance(node, ast.Name)]
     if used.count(_identifier(name, kind)) > 1:  # once it is registered

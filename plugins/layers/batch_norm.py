@@ -90,7 +90,7 @@ class BatchNorm(FunctionLayer):
         if n == 1:
             raise ShapeError(
                 "batch-norm: expected at least two values per channel in training, got one sample of shape "
-                f"{x.shape[:-1]}; use larger batches"
+                f"{x.shape[:-1]}; choose a batch size that does not leave a single sample over"
             )
         mean = flat.mean(axis=1)
         centred = flat - mean[:, None]

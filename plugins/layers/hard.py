@@ -6,7 +6,9 @@ pieces meet, the slope is that of the flat one, as in PyTorch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -27,7 +29,7 @@ class HardSigmoid(Elementwise):
     Parameters
     ----------
     slope : float, default 1/6
-        As in PyTorch and MobileNetV3; the default of ONNX is 0.2.
+        Above 0. The default is that of PyTorch and MobileNetV3; ONNX has 0.2.
 
     References
     ----------
@@ -42,6 +44,11 @@ class HardSigmoid(Elementwise):
 
     slope: float = 1 / 6
     piecewise_linear = True
+
+    def output_shape(self, *input_shapes):
+        if not isinstance(self.slope, Real) or not 0 < self.slope < math.inf:
+            raise ShapeError(f"hard-sigmoid slope: expected a positive number, got {self.slope!r}; 1 / 6 is usual")
+        return input_shapes[0]
 
     def value_and_slope(self, x):
         slope = x.dtype.type(self.slope)

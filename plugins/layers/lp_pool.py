@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -74,19 +75,20 @@ class LpPool(FunctionLayer):
         p, space = float(self.p), x.shape[1:-1]
         border, taps = self.window.padded_shape(space), self.window.tap_slices(space)
         size = np.pad(np.abs(x), ((0, 0), *border, (0, 0)))  # (channels, *padded, batch)
-        power = size**p
+        top = functools.reduce(np.maximum, (size[:, *tap] for tap in taps))  # (channels, *out_space, batch)
+        safe = top + (top == 0)  # powers of shares of the largest neither overflow nor vanish together
         factor = self._factor(space).astype(x.dtype)  # (*out_space, 1)
-        y = (factor * sum(power[:, *tap] for tap in taps)) ** (1 / p)
+        norm = (factor * sum((size[:, *tap] / safe) ** p for tap in taps)) ** (1 / p)
 
         def pullback(dy):
-            push, safe = dy * factor * (y != 0), y + (y == 0)
+            push = dy * factor * (top != 0) / (norm + (top == 0)) ** (p - 1)
             slope = np.zeros(size.shape, dy.dtype)
             for tap in taps:
                 slope[:, *tap] += push * (size[:, *tap] / safe) ** (p - 1)
             inner = (slice(begin, begin + n) for n, (begin, _) in zip(space, border, strict=True))
             return (slope[:, *inner] * np.sign(x),), {}
 
-        return y, pullback, {}
+        return top * norm, pullback, {}
 
     def _factor(self, space):
         """All taps over those that are not beyond the padded input, (*out_space, 1)."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 from scipy import sparse
 
-from simulator import FunctionLayer, hookimpl
+from simulator import FunctionLayer, ShapeError, hookimpl
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class PReLU(FunctionLayer):
     per_channel: bool = True
 
     def output_shape(self, *input_shapes):
+        if not isinstance(self.init, Real) or not math.isfinite(self.init):
+            raise ShapeError(f"prelu init: expected a finite number, got {self.init!r}; 0.25 is usual")
         return input_shapes[0]
 
     def param_shapes(self, *input_shapes):

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import special
 
 from simulator import Elementwise, ShapeError, hookimpl
+from simulator.schedules import check_number
 
 
 def _exponential(x, alpha):
@@ -27,7 +28,7 @@ class ELU(Elementwise):
     Parameters
     ----------
     alpha : float, default 1
-        Large negative inputs give −alpha.
+        Large negative inputs give −alpha; at least 0.
 
     References
     ----------
@@ -41,6 +42,10 @@ class ELU(Elementwise):
     """
 
     alpha: float = 1.0
+
+    def output_shape(self, *input_shapes):
+        check_number(self.alpha, "elu alpha")
+        return input_shapes[0]
 
     def value_and_slope(self, x):
         return _exponential(x, x.dtype.type(self.alpha))

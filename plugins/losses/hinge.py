@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -44,8 +45,8 @@ class Hinge:
     p: int = 1
 
     def __post_init__(self):
-        if not 0 < self.margin < np.inf:
-            raise ShapeError(f"hinge margin: expected a positive number, got {self.margin}; 1 is usual")
+        if not isinstance(self.margin, Real) or not 0 < self.margin < np.inf:
+            raise ShapeError(f"hinge margin: expected a positive number, got {self.margin!r}; 1 is usual")
         if self.p not in (1, 2):
             raise ShapeError(f"hinge p: expected 1 or 2, got {self.p}; choose one of them")
 

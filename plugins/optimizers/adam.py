@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,8 @@ class _Moments(ABC):
     def __post_init__(self):
         who = type(self).__name__.lower()
         check_rate(self.lr, f"{who} lr")
-        if len(self.betas) != 2:
-            raise ShapeError(f"{who} betas: expected two numbers, got {self.betas}; write betas=(0.9, 0.999)")
+        if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
+            raise ShapeError(f"{who} betas: expected two numbers, got {self.betas!r}; write betas=(0.9, 0.999)")
         for beta in self.betas:
             check_number(beta, f"{who} betas", below=1)
         check_number(self.epsilon, f"{who} epsilon")

@@ -59,6 +59,14 @@ def flat(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array.reshape(len(array), math.prod(array.shape[1:])).T)
 
 
+def shown(thing: Any) -> str:
+    """The repr, also of what has none that works."""
+    try:
+        return repr(thing)
+    except Exception as error:
+        return f"{type(thing).__name__} (whose repr raises {type(error).__name__}: {error})"
+
+
 @contextmanager
 def judging(check: str, who: str, promise: str) -> Iterator[None]:
     try:

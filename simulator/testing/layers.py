@@ -31,6 +31,7 @@ from simulator.testing.judging import (
     same,
     same_each,
     same_slope,
+    shown,
 )
 
 
@@ -156,6 +157,8 @@ def check_other_shapes(case: Case) -> None:
     flat, longer, deeper = first[:1], (*first, 2), (first[0] + 1, *first[1:])
     for shape in (flat, first[1:], longer, deeper, (first[0], *(1 for _ in first[1:])), (1,) * 6):
         with suppress(ShapeError):
+            Network.input(shape)  # refuses what no network has
+            case.layer.output_shape(shape, *others)  # a network makes a ShapeError of any error
             network = case.place(shape, *others)
             x = {name: case.normal((2, *network.node(name).shape), 1) for name in network.inputs}
             y = network.run(x)["layer"]
@@ -413,7 +416,7 @@ def layer_checks(
 
     def judged(check: Callable[[Case], str | None]) -> str | None:
         promise = (check.__doc__ or "").rstrip(".")
-        with judging(check.__name__, f"{layer!r} on {', '.join(map(str, input_shapes))}", promise):
+        with judging(check.__name__, f"{shown(layer)} on {', '.join(map(str, input_shapes))}", promise):
             return check(case)
 
     checks = LAYER_CHECKS + MATRIX_CHECKS if isinstance(layer, MatrixLayer) else LAYER_CHECKS

@@ -24,6 +24,7 @@ from simulator.testing.judging import (
     same,
     same_each,
     same_slope,
+    shown,
 )
 
 
@@ -50,7 +51,7 @@ def check_loss(loss: Loss, prediction: np.ndarray, target: np.ndarray) -> None:
     >>> from simulator import CrossEntropy
     >>> check_loss(CrossEntropy(), np.array([[0.5, 1.0, -2.0], [0.0, 3.0, 1.0]]), np.array([2, 1]))
     """
-    with judging("check_loss", repr(loss), "a float, the mean over the batch, and its gradient"):
+    with judging("check_loss", shown(loss), "a float, the mean over the batch, and its gradient"):
         before = copy.deepcopy((prediction, target))
         value, gradient = loss.value(prediction, target), loss.grad(prediction, target)
         same("unchanged prediction", prediction, before[0])
@@ -75,8 +76,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
     Raises
     ------
     ContractError
-        If it changes an argument or a dtype, keeps anything outside a flat state of arrays and numbers, or does not
-        descend.
+        If it changes an argument, a shape or a dtype, keeps anything outside a flat state of arrays and numbers, or
+        does not descend.
 
     Examples
     --------
@@ -84,7 +85,7 @@ def check_optimizer(optimizer: Optimizer) -> None:
     >>> check_optimizer(SGD(0.1))
     """
     fresh = copy.deepcopy(optimizer)
-    with judging("check_optimizer", repr(optimizer), "it descends, all that it knows is its state"):
+    with judging("check_optimizer", shown(optimizer), "it descends, all that it knows is its state"):
         for dtype in DTYPES:
             rng = np.random.default_rng(0)
             params = {"a": rng.standard_normal((3, 2)).astype(dtype), "b": rng.standard_normal(4).astype(dtype)}
@@ -100,6 +101,8 @@ def check_optimizer(optimizer: Optimizer) -> None:
                 again, again_after = copy.deepcopy(fresh).step(*saved)
                 same_each("from a saved state, param", again, new)
                 same_each("from a saved state, state", again_after, after)
+                shapes, got = ({name: np.shape(p) for name, p in each.items()} for each in (params, new))
+                require(got == shapes, f"params of shapes {shapes}", got)
                 params, state = dict(new), after
                 require(all(p.dtype == dtype for p in params.values()), f"params of {dtype}", params)
             norms = [sum(float(np.sum(p**2)) for p in each.values()) for each in (start, params)]
@@ -137,7 +140,7 @@ def check_engine(engine: Engine) -> None:
         "empty": ExplicitPattern([], [], shape=(2, 3)),
     }
     rng = np.random.default_rng(0)
-    with judging("check_engine", repr(engine), "the products of scipy.sparse"):
+    with judging("check_engine", shown(engine), "the products of scipy.sparse"):
         for name, pattern in patterns.items():
             for p, batch, dtype in ((p, b, d) for p in (pattern, pattern.T) for b in (0, 1, 5) for d in DTYPES):
                 weight, x, dy = (rng.standard_normal(s) for s in (p.n_ties, (p.shape[1], batch), (p.shape[0], batch)))
@@ -184,26 +187,30 @@ def check_architecture(catalog: Catalog, name: str, input_shape: Shape | None = 
             catalog.build(name, input_shape, classes=7, rng=rng, **options)
             for rng in (None, 0, np.random.default_rng(0), 1)
         )
-        require(not plan.has_weights, "no weights without rng", "some")
-        require(plan.param_shapes == network.param_shapes, f"params {network.param_shapes}", plan.param_shapes)
+        require(not plan.has_weights, "no weights without rng", "some; hand rng to every layer that is added")
+        got = f"{plan.param_shapes} without rng; add the same layers with and without it"
+        require(plan.param_shapes == network.param_shapes, f"params {network.param_shapes}", got)
         same_each("from the seed and from a generator of this seed, param", again.params, network.params)
         different = any(np.any(other.params[k] != v) for k, v in network.params.items())
-        require(different, "other weights from another seed", "the same")
+        require(different, "other weights from another seed", "the same; hand rng to every layer that is added")
         x = {i: np.random.default_rng(0).standard_normal((2, *network.node(i).shape)) for i in network.inputs}
         trace = network.run(x)
         for output in network.outputs:
-            require(np.isfinite(trace[output]).all(), "two finite samples", trace[output])
+            finite = np.isfinite(trace[output]).all()
+            require(finite, "two finite samples", f"{trace[output]}; look for a layer whose numbers grow")
     if task == "classify":
         with judging("check_architecture", name, "a network that ends in logits"):
             for output in network.outputs:
                 y = trace[output]
-                require(y.shape == (2, 7), "two samples of 7 logits", f"{y.shape}: {y}")
-                require(np.any(np.abs(np.sum(y, axis=1) - 1) > SINGLE), "logits", "probabilities that sum to 1")
+                require(y.shape == (2, 7), "two samples of 7 logits", f"{y.shape}; end in one unit for each class")
+                logits = np.any(np.abs(np.sum(y, axis=1) - 1) > SINGLE)
+                require(logits, "logits", "probabilities that sum to 1; leave softmax to the loss")
     if task != "part":
         with judging("check_architecture", name, "losses for its outputs, the predicting one first"):
             main = next(iter(catalog.objective(name, network)[0]))
             if task == "reconstruct":
-                require(trace[main].shape == x[network.input_name].shape, "the input's shape", trace[main].shape)
+                shape, ends = network.input_shape, trace[main].shape[1:]
+                require(ends == shape, f"the input's shape {shape}", f"{ends}; end in one unit for each of the input")
 
 
 def check_dataset(catalog: Catalog, source: str) -> None:

@@ -18,6 +18,7 @@ from simulator.catalog import Catalog, Entry
 from simulator.engine import Engine
 from simulator.errors import ShapeError, UnknownNameError, nearest
 from simulator.layers.base import Shape
+from simulator.schedules import CosineDecay
 from simulator.testing.judging import ContractError, judging, require
 from simulator.testing.layers import layer_checks
 from simulator.testing.others import check_architecture, check_dataset, check_engine, check_loss, check_optimizer
@@ -44,8 +45,8 @@ def plugin_checks(catalog: Catalog, plugin: str, *, engine: Engine | None = None
     """The promises of everything that one plugin offers.
 
     Layers and losses are tried on the examples that they were registered with, or on usual shapes if they need no
-    arguments; optimizers with their own defaults; architectures on their examples or at their own input shape. A
-    command is known by its own name.
+    arguments; optimizers with their own defaults, and with a learning rate that falls; architectures on their examples
+    or at their own input shape. A command is known by its own name.
 
     Parameters
     ----------
@@ -73,8 +74,8 @@ def plugin_checks(catalog: Catalog, plugin: str, *, engine: Engine | None = None
     Examples
     --------
     >>> from simulator import Catalog
-    >>> [what for what, check, run in plugin_checks(Catalog(), "momentum") if run() is None]
-    ['optimizers momentum', 'optimizers nesterov']
+    >>> [what for what, check, run in plugin_checks(Catalog(), "momentum") if run() is None][:2]
+    ['optimizers momentum', 'optimizers momentum with a CosineDecay']
     """
     names = [p.name for p in catalog.plugins]
     points = importlib.metadata.entry_points(group="simulator.commands")
@@ -135,7 +136,14 @@ def _losses(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator[C
 
 
 def _optimizers(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator[Check]:
+    default = inspect.signature(entry.object).parameters["lr"].default
+    rate = float(default) if isinstance(default, (int, float)) and default > 0 else 0.1
+
+    def with_decay() -> None:
+        check_optimizer(_made(entry, lr=CosineDecay(rate, steps=200)))
+
     yield f"optimizers {entry.name}", "check_optimizer", lambda: check_optimizer(_made(entry))
+    yield f"optimizers {entry.name} with a CosineDecay", "check_optimizer", with_decay
 
 
 def _architectures(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator[Check]:
@@ -178,7 +186,8 @@ def _examples(entry: Entry, trials: Trials, sketch: str) -> list[Any]:
     if entry.examples:
         return list(entry.examples)
     parameters = inspect.signature(entry.object).parameters.values()
-    required = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    variable = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    required = [p.name for p in parameters if p.default is p.empty and p.kind not in variable]
     cure = f"register it with examples=[({entry.object.__name__}(...), {sketch})]"
     if required:
         with judging("check_examples", entry.name, _EXAMPLES):
@@ -200,10 +209,10 @@ def _examples(entry: Entry, trials: Trials, sketch: str) -> list[Any]:
     return fitting or failing[:1]
 
 
-def _made(entry: Entry) -> Any:
-    """The offer with its defaults."""
+def _made(entry: Entry, **options: Any) -> Any:
+    """The offer with its defaults, but for some options."""
     with judging("check_examples", entry.name, _EXAMPLES):
-        return entry.object()
+        return entry.object(**options)
 
 
 def _raise(error: ContractError) -> None:

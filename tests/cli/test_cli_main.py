@@ -137,10 +137,10 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
         (["describe", "-o", "width"], "expected NAME=VALUE, got 'width'"),
         (["describe", "-o", "=2"], "expected NAME=VALUE, got '=2'"),
         (["describe", "-o", "widht=2"], "lenet5: expected one of its options, got 'widht'; did you mean 'width'?"),
-        (["describe", "-o", "width=broad"], "lenet5: expected to build with width='broad', got TypeError"),
+        (["describe", "-o", "width=broad"], "lenet5 width: expected a positive factor, got 'broad'; 1 is"),
         (["describe", "-o", "width=1e999"], "lenet5 width: expected a positive factor, got inf"),
         (["describe", "-o", "width=0"], "lenet5 width: expected a positive factor, got 0"),
-        (["describe", "resnet8", "-o", "width=0"], "resnet8 width: expected at least one feature map, got 0"),
+        (["describe", "resnet8", "-o", "width=0"], "resnet8 width: expected an integer of at least 1, got 0"),
         (["describe", "-o", "classes=3"], "-o classes: expected an option of lenet5 itself, got classes; leave it out"),
         (
             ["describe", "nothing.safetensors"],

@@ -58,8 +58,8 @@ def test_it_agrees_with_pytorch(catalog, torch, agree):
 
 def test_it_learns_handwritten_digits(catalog):
     pytest.importorskip("sklearn")
-    data, held_out = catalog.load_data("digits", (1, 8, 8)).split(0.2)
-    network = catalog.build("mlp", data.shape)
+    network = catalog.build("mlp")
+    data, held_out = catalog.load_data("digits", network.input_shape).split(0.2)  # as simulator train loads them
     lr = catalog.architectures.entry("mlp").lr
     optimizer = catalog.create("optimizers", "momentum", lr=CosineDecay(lr, 8 * 45))
     *_, epoch = train(network, data, epochs=8, batch_size=32, optimizer=optimizer)
@@ -72,7 +72,11 @@ def test_it_learns_handwritten_digits(catalog):
         ({"hidden": 64}, r"mlp hidden: expected the units of each hidden layer, got 64; write hidden=\(64,\)"),
         ({"hidden": (64, 0)}, "mlp hidden: expected an integer of at least 1, got 0"),
         ({"hidden": (2.5,)}, "mlp hidden: expected an integer of at least 1, got 2.5"),
-        ({"width": 0}, "mlp width: expected a positive factor, got 0"),
+        ({"width": 0}, "mlp width: expected a positive factor, got 0; 1 is the published size"),
+        ({"width": "abc"}, "mlp width: expected a positive factor, got 'abc'"),
+        ({"width": float("nan")}, "mlp width: expected a positive factor, got nan"),
+        ({"width": True}, "mlp width: expected a positive factor, got True"),
+        ({"width": None}, "mlp width: expected a positive factor, got None"),
     ],
 )
 def test_options_that_do_not_fit(catalog, options, message):

@@ -89,6 +89,12 @@ def test_bounds_the_wrong_way_round_are_refused(low, high):
         HardTanh(low, high).output_shape((3,))
 
 
+@pytest.mark.parametrize("slope", [0, -0.2, float("inf"), float("nan"), "a", None])
+def test_a_slope_that_does_not_rise_is_refused(slope):
+    with pytest.raises(ShapeError, match=f"hard-sigmoid slope: expected a positive number, got {slope!r}; 1 / 6 is"):
+        HardSigmoid(slope).output_shape((3,))
+
+
 def test_the_catalog_offers_them_by_name():
     names = {"hard-sigmoid": HardSigmoid, "hard-tanh": HardTanh, "relu6": ReLU6, "hard-swish": HardSwish}
     assert names.items() <= dict(Catalog().layers).items()

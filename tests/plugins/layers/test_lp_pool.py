@@ -73,6 +73,18 @@ def test_a_large_p_comes_close_to_the_largest_magnitude():
     assert np.all(y <= largest * 4 ** (1 / 100) * (1 + 1e-12))
 
 
+@pytest.mark.parametrize("p", [1.0, 2.0, 64.0])
+@pytest.mark.parametrize("size", [1e-30, 1e-23, 0.1, 10.0, 1e30])
+def test_powers_neither_overflow_nor_vanish(p, size):
+    x = np.array([[[3.0], [4.0], [2.0], [0.0]]], np.float32)
+    plain, pullback, _ = LpPool(2, p).forward({}, {}, x.astype(np.float64))
+    ((slope,), _) = pullback(np.ones_like(plain))
+    y, pullback, _ = LpPool(2, p).forward({}, {}, x * np.float32(size))
+    ((dx,), _) = pullback(np.ones_like(y))
+    np.testing.assert_allclose(y, plain * size, rtol=1e-6)
+    np.testing.assert_allclose(dx, slope, rtol=p * 1e-6)  # whatever the size is
+
+
 @pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 7.0])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_window_of_zeros_has_no_gradient(p, dtype):

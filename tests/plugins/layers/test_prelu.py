@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulator_plugins.layers.prelu import PReLU
 
-from simulator import Catalog, Network
+from simulator import Catalog, Network, ShapeError
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 5), (2, 3, 4)])
@@ -42,6 +42,12 @@ def test_for_one_sample_it_is_a_diagonal_of_ones_and_weights():
     assert matrix.diagonal().tolist() == [0.5, 0.5, 1, 1, -2, 1]
     assert offset.tolist() == [0] * 6
     assert matrix.dtype == offset.dtype == np.float32
+
+
+@pytest.mark.parametrize("init", ["a", None, float("inf"), (1, 2)])
+def test_a_first_weight_that_is_no_number_is_refused(init):
+    with pytest.raises(ShapeError, match="prelu init: expected a finite number, got .*; 0.25 is usual"):
+        PReLU(init).output_shape((3,))
 
 
 def test_the_catalog_offers_it_by_name():

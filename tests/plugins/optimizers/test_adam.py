@@ -60,3 +60,5 @@ def test_betas_are_two_shares_below_1(kind):
         ShapeError, match=rf"^{who} betas: expected two numbers, got \(0.9,\); write betas=\(0.9, 0.999"
     ):
         kind(betas=(0.9,))
+    with pytest.raises(ShapeError, match=f"^{who} betas: expected two numbers, got 0.9; write betas="):
+        kind(betas=0.9)
