@@ -27,6 +27,18 @@ ROWS = [
     ("nin-cifar10", (1, 12, 12), {"width": 1 / 4}, {"optimizer": "adam", "lr": 0.002, "epochs": 20}),
     ("nin", (1, 55, 55), {"width": 1 / 8}, {"optimizer": "adam", "lr": 0.002, "epochs": 20}),
     ("all-cnn-c", (1, 12, 12), {"width": 1 / 8}, {"optimizer": "adam", "lr": 0.004, "epochs": 35}),
+    ("googlenet", (1, 32, 32), {"width": 1 / 4}, {"optimizer": "adam", "lr": 0.003, "epochs": 16, "batch_size": 10}),
+    ("googlenet-torchvision", (1, 32, 32), {"width": 1 / 8}, {"epochs": 16, "batch_size": 30}),
+    ("resnet18", (1, 32, 32), {"width": 1 / 16}, {"samples": 200, "batch_size": 20}),
+    ("resnet34", (1, 32, 32), {"width": 1 / 16}, {"samples": 200, "batch_size": 20, "epochs": 16}),
+    ("resnet50", (1, 32, 32), {"width": 1 / 16}, {"samples": 200, "batch_size": 20, "epochs": 16}),
+    ("resnet101", (1, 32, 32), {"width": 1 / 16}, {"samples": 200, "batch_size": 20, "epochs": 16}),
+    ("resnet152", (1, 32, 32), {"width": 1 / 16}, {"samples": 150, "batch_size": 15, "epochs": 20}),
+    ("resnet50-v1", (1, 32, 32), {"width": 1 / 8}, {"batch_size": 30, "epochs": 12}),
+    ("resnet20-cifar", (1, 8, 8), {"width": 1 / 2}, {"samples": 200, "batch_size": 20}),
+    ("resnet56-cifar", (1, 8, 8), {"width": 1 / 2}, {"samples": 200, "batch_size": 20}),
+    ("resnet110-cifar", (1, 8, 8), {"width": 1 / 2}, {"samples": 100, "batch_size": 20, "epochs": 15, "lr": 0.02}),
+    ("plain20", (1, 8, 8), {"width": 1 / 2}, {"samples": 200, "batch_size": 20, "epochs": 12}),
 ]
 
 
