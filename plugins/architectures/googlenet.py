@@ -170,5 +170,5 @@ LOSSES = {
 @hookimpl
 def register_architectures(register):
     small = [{"input_shape": (1, 32, 32), "width": 1 / 16, "aux": aux} for aux in (False, True)]
-    register("googlenet", googlenet, lr=0.02, losses=LOSSES, examples=small)
+    register("googlenet", googlenet, lr=0.003, losses=LOSSES, examples=small)
     register("googlenet-torchvision", googlenet_torchvision, lr=0.05, losses=LOSSES, examples=small)
