@@ -28,7 +28,7 @@ ROWS = [
     ("nin", (1, 55, 55), {"width": 1 / 8}, {"optimizer": "adam", "lr": 0.002, "epochs": 20}),
     ("all-cnn-c", (1, 12, 12), {"width": 1 / 8}, {"optimizer": "adam", "lr": 0.004, "epochs": 35}),
     ("googlenet", (1, 32, 32), {"width": 1 / 4}, {"epochs": 16, "batch_size": 10}),
-    ("googlenet-torchvision", (1, 32, 32), {"width": 1 / 8}, {"epochs": 12, "batch_size": 30}),
+    ("googlenet-torchvision", (1, 32, 32), {"width": 1 / 8}, {"epochs": 18, "batch_size": 30}),
     ("resnet18", (1, 32, 32), {"width": 1 / 16}, {"batch_size": 50}),
     ("resnet34", (1, 32, 32), {"width": 1 / 16}, {"epochs": 14, "batch_size": 50}),
     ("resnet50", (1, 32, 32), {"width": 1 / 16}, {"epochs": 14, "batch_size": 50}),
