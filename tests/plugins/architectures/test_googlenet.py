@@ -126,12 +126,12 @@ def test_losses_of_all_outputs_are_registered(catalog, small):
 def test_all_three_classifiers_learn_and_the_heads_can_go(catalog):
     data = catalog.load_data("digits", (1, 32, 32)).take(np.arange(300))
     network = catalog.build("googlenet-torchvision", (1, 32, 32), classes=10, rng=0, width=1 / 8, aux=True)
-    optimizer = catalog.optimizers["momentum"](CosineDecay(0.05, 12 * 10))
+    optimizer = catalog.optimizers["momentum"](CosineDecay(0.05, 20 * 10))
     objective = {
         "losses": {name: CrossEntropy() for name in network.outputs},
         "loss_weights": {"aux1-classifier": 0.3, "aux2-classifier": 0.3},
     }
-    *_, epoch = train(network, data, epochs=12, batch_size=30, optimizer=optimizer, **objective)
+    *_, epoch = train(network, data, epochs=20, batch_size=30, optimizer=optimizer, **objective)
     assert evaluate(epoch.network, data, **objective)["loss"] < 1.6 * np.log(10) / 10
     cut = epoch.network.subnetwork("classifier")
     np.testing.assert_array_equal(cut.predict(data.inputs), epoch.network.predict(data.inputs)["classifier"])
