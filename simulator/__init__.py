@@ -29,10 +29,12 @@ _WHERE = {
     "matrix": ["TiedMatrix", "identity"],
     "network": ["Gradients", "Network", "Trace"],
     "optimizers": ["SGD", "Clipped"],
-    "patterns": ["ExplicitPattern", "Pattern", "WindowPattern"],
+    "patterns": ["ExplicitPattern", "IdentityPattern", "Pattern", "WindowPattern"],
+    "receptive": ["MatrixColumn", "MatrixRow", "ReceptiveField"],
     "schedules": ["CosineDecay", "StepDecay", "WarmUp"],
     "training": ["Epoch", "evaluate", "train"],
     "windows": ["Window"],
+    "workspace": ["Workspace"],
 }  # fmt: skip
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 
@@ -55,10 +57,12 @@ if TYPE_CHECKING:
     from simulator.matrix import TiedMatrix, identity
     from simulator.network import Gradients, Network, Trace
     from simulator.optimizers import SGD, Clipped
-    from simulator.patterns import ExplicitPattern, Pattern, WindowPattern
+    from simulator.patterns import ExplicitPattern, IdentityPattern, Pattern, WindowPattern
+    from simulator.receptive import MatrixColumn, MatrixRow, ReceptiveField
     from simulator.schedules import CosineDecay, StepDecay, WarmUp
     from simulator.training import Epoch, evaluate, train
     from simulator.windows import Window
+    from simulator.workspace import Workspace
 
 
 def __getattr__(name: str) -> Any:

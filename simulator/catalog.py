@@ -5,13 +5,16 @@ A catalog is an object, not a global: two of them with different plugins live si
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from simulator import hookspecs
+from simulator.auto import AutoEngine
 from simulator.data import Dataset
+from simulator.engine import Engine
 from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError, blamed, nearest
 from simulator.loading import load_plugins
 from simulator.losses import Loss
@@ -122,7 +125,7 @@ class Catalog:
         rng: Rng = 0,
         *,
         dtype: Any = "float32",
-        engine: str = "scipy",
+        engine: str | Engine = "scipy",
         **options: Any,
     ) -> Network:
         """Build a network by the name of its architecture.
@@ -139,8 +142,8 @@ class Catalog:
             Draws the first weights; None builds without weights.
         dtype : numpy dtype, default float32
             float32 or float64.
-        engine : str, default "scipy"
-            Name of the engine.
+        engine : str or Engine, default "scipy"
+            Who multiplies, by name (see `engine`) or made already.
         **options
             What the architecture declares in its signature.
 
@@ -194,7 +197,43 @@ class Catalog:
                 f"plugin {entry.plugin.name}, architecture {name}: expected a Network, got {type(network).__name__}; "
                 "return one from the function"
             )
-        return network.with_dtype(dtype).with_engine(self.create("engines", engine))
+        return network.with_dtype(dtype).with_engine(self.engine(engine) if isinstance(engine, str) else engine)
+
+    def engine(self, name: str = "auto", threads: int | None = None) -> Engine:
+        """An engine by name.
+
+        Parameters
+        ----------
+        name : str, default "auto"
+            "auto" chooses, for each pattern and batch, the fastest of those that are installed and state their speed.
+        threads : int, optional
+            How many cores it uses. Default: all; an engine that takes no such argument does as it likes.
+
+        Returns
+        -------
+        Engine
+
+        Raises
+        ------
+        UnknownNameError
+            If there is no such engine.
+        SimulatorError
+            If a library that it needs is not installed.
+
+        Examples
+        --------
+        >>> Catalog().engine("scipy", threads=1)
+        SciPyEngine(threads=1)
+        """
+        if name != "auto" or name in self.engines:
+            takes = "threads" in inspect.signature(self.engines[name]).parameters
+            return self.create("engines", name, **({"threads": threads} if takes else {}))
+        found = []
+        for each in self.engines:
+            if hasattr(self.engines[each], "speed"):
+                with contextlib.suppress(SimulatorError):  # what it needs is not installed
+                    found.append(self.engine(each, threads))
+        return AutoEngine(found)
 
     def objective(self, name: str, network: Network) -> tuple[dict[str, Loss], dict[str, float]]:
         """What a network of an architecture is trained for.

@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from simulator.matrix import TiedMatrix
+from simulator.patterns import Pattern
+from simulator.threads import check_threads, in_slices, one_blas_thread
 
-__all__ = ["Engine", "SciPyEngine"]
+__all__ = ["Engine", "Kernel", "Pullback", "SciPyEngine"]
+
+_BLOCK_PRODUCTS = 2**20  # multiply-adds that are worth handing to another thread
+
+Pullback = Callable[[np.ndarray, bool], tuple[Sequence[Any], dict[str, np.ndarray]]]
+Kernel = Callable[..., tuple[np.ndarray, Any, dict[str, np.ndarray]]]
 
 
 @runtime_checkable
 class Engine(Protocol):
     """Three products are all that a network needs.
 
-    Arrays are C-contiguous with the batch last: x is (n_in, batch), y and dy are (n_out, batch).
+    Arrays are C-contiguous with the batch last: x is (n_in, batch), y and dy are (n_out, batch). They may be read-only;
+    results are new arrays.
+
+    Notes
+    -----
+    An engine may also have kernels of its own for some layers, alone or one after the other, which training and
+    prediction use then: ``kernel(nodes, batch)`` gets a tuple of nodes each of which is read by the next alone, and
+    gives None or ``(kernel, count)``, where the kernel computes the first `count` of them::
+
+        kernel(run, *xs) -> (y, pullback, buffers)
+        pullback(dy, input_needed) -> (gradients of xs, {full name of a param: its gradient})
+
+    `run` is a `simulator.execution.Run`: all params, buffers and an allocator whose memory is used again. Arrays are
+    (channels, *space, batch), and none that was given may be changed. Where no input's gradient is needed, those
+    gradients may be None.
+
+    An engine may also say how fast it is: ``speed(pattern, batch)`` is a rough number of multiply-adds per second. It
+    is not measured there and then, so that a choice between engines is always the same.
     """
 
     def apply(self, matrix: TiedMatrix, x: np.ndarray) -> np.ndarray:
@@ -33,6 +59,22 @@ class SciPyEngine:
 
     The index arrays of a pattern are built once and kept with it; new weights only refill the values.
 
+    Parameters
+    ----------
+    threads : int, optional
+        How many cores a product may use. Default: all.
+
+    Raises
+    ------
+    ShapeError
+        If `threads` is not a positive integer.
+
+    Notes
+    -----
+    SciPy multiplies on one core. Here the rows are cut into blocks of about equally many nonzeros, two per thread:
+    W x is the blocks' products one below the other, Wᵀ dy and the gradient of the weight are the sums of theirs. Small
+    products stay on one core. One number of threads always gives the same bits.
+
     Examples
     --------
     >>> from simulator.matrix import identity
@@ -41,14 +83,79 @@ class SciPyEngine:
            [2.]])
     """
 
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads
+        self._cores = check_threads(threads, "engine scipy")
+
     def apply(self, matrix: TiedMatrix, x: np.ndarray) -> np.ndarray:
-        return matrix @ x
+        cuts = self._cuts(matrix, x, 1, matrix.shape[0])
+        if len(cuts) < 3:
+            return matrix @ x
+        y = np.empty((matrix.shape[0], x.shape[1]), x.dtype)
+        x = np.ascontiguousarray(x)
+
+        def work(rows: slice, _: int) -> None:
+            y[rows] = matrix.csr_rows(rows) @ x
+
+        self._on_threads(work, cuts)
+        return y
 
     def apply_transposed(self, matrix: TiedMatrix, dy: np.ndarray) -> np.ndarray:
-        return matrix.rmatvec(dy)
+        # The sum of the blocks' products takes time, too: no more blocks than make up for it.
+        cuts = self._cuts(matrix, dy, 0, math.isqrt(matrix.nnz // max(1, matrix.shape[1])))
+        if len(cuts) < 3:
+            return matrix.rmatvec(dy)
+        parts: list[np.ndarray] = [dy] * (len(cuts) - 1)
+
+        def work(rows: slice, number: int) -> None:
+            parts[number] = matrix.csr_rows(rows).T @ dy[rows]
+
+        self._on_threads(work, cuts)
+        total = parts[0]
+        for part in parts[1:]:
+            total += part
+        return total
 
     def grad(self, matrix: TiedMatrix, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
-        return matrix.grad(x, dy)
+        cuts = self._cuts(matrix, x, 1, matrix.shape[0])
+        with one_blas_thread():
+            if len(cuts) < 3:
+                return matrix.grad(x, dy)
+            x, dy = matrix._operands(x, dy)
+            parts = [(0, np.zeros(0))] * (len(cuts) - 1)
+
+            def work(rows: slice, number: int) -> None:
+                parts[number] = matrix.grad_of_rows(x, dy, rows)
+
+            self._on_threads(work, cuts)
+        total = np.zeros(matrix.pattern.n_ties, x.dtype)
+        for first, sums in parts:
+            total[first : first + len(sums)] += sums
+        return total.reshape(matrix.weight.shape)
+
+    def speed(self, pattern: Pattern, batch: int) -> float:
+        """Multiply-adds per second, roughly: what one core of 2021 does, times the cores that are used."""
+        cores = min(self._cores, 1 + pattern.nnz * batch // _BLOCK_PRODUCTS)
+        return cores * 4e9 * batch / (batch + 4)
+
+    def _cuts(self, matrix: TiedMatrix, x: np.ndarray, axis: int, most: int) -> list[int]:
+        """Where at most so many blocks of rows start and end; none where the matrix itself had better multiply."""
+        if self._cores == 1 or x.ndim != 2 or len(x) != matrix.shape[axis] or x.dtype != matrix.dtype:
+            return []
+        count = min(2 * self._cores, 1 + matrix.nnz * x.shape[1] // _BLOCK_PRODUCTS, most)
+        if count < 2:
+            return []
+        indptr = matrix.pattern.csr[0]
+        inner = np.searchsorted(indptr, np.array([matrix.nnz * k // count for k in range(1, count)], indptr.dtype))
+        return [0, *inner.tolist(), matrix.shape[0]]
+
+    def _on_threads(self, work: Callable[[slice, int], None], cuts: Sequence[int]) -> None:
+        """Call ``work(rows, number)`` for each block of rows."""
+
+        def one(part: slice) -> None:
+            work(slice(cuts[part.start], cuts[part.stop]), part.start)
+
+        in_slices(one, len(cuts) - 1, self._cores, step=1)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
+        return f"{type(self).__name__}({'' if self.threads is None else f'threads={self.threads}'})"

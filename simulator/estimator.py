@@ -67,8 +67,8 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         What the architecture declares in its signature, such as ``{"hidden": (100, 50)}``.
     scale : bool, default True
         Bring every feature to mean 0 and variance 1 of the training data first, as gradient descent needs it.
-    engine : str, default "scipy"
-        Who multiplies the matrices: its name in the catalog.
+    engine : str, default "auto"
+        Who multiplies the matrices: its name in the catalog; "auto" takes the fastest for each.
     plugins : sequence of str, default ()
         Plugins to load beside the installed ones: names of modules, or paths of Python files.
     random_state : int, numpy.random.RandomState or None, default None
@@ -127,7 +127,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         weight_decay: float = 0.0,
         options: Mapping[str, Any] | None = None,
         scale: bool = True,
-        engine: str = "scipy",
+        engine: str = "auto",
         plugins: Sequence[str | Path] = (),
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,

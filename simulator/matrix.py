@@ -9,7 +9,6 @@ One sentence defines it: nonzero k, in CSR row order, is ``weight.ravel()[ties[k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,12 +18,15 @@ from scipy import sparse
 
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
-from simulator.patterns import ExplicitPattern, Pattern, WindowPattern
+from simulator.memory import check_memory
+from simulator.patterns import LARGEST_CSR, ExplicitPattern, Pattern, WindowPattern
 
 __all__ = ["TiedMatrix", "identity"]
 
-LARGEST_CSR = 4 * 2**30  # bytes of a CSR matrix that is built without being asked twice
 _BLOCK_BYTES = 2**20  # of intermediate results of the gradient: what stays in the cache of a core
+_BLOCK_CELLS = 2**18  # of a block of all pairs of units
+_BLOCK_ROWS = 192  # more make a product no faster, but rows that are far apart read other columns
+_BLOCK_NONZEROS = 2**12  # enough for NumPy to work much longer than it takes to call it
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -156,7 +158,40 @@ class TiedMatrix:
         """The CSR matrix on the pattern's own index arrays: what an engine multiplies with. Do not change it."""
         self._check_bytes(LARGEST_CSR)
         indptr, indices, ties = self.pattern.csr
-        return sparse.csr_array((self.weight.ravel()[ties], indices, indptr), shape=self.shape)
+        return sparse.csr_array((self._values(ties), indices, indptr), shape=self.shape)
+
+    def csr_rows(self, rows: slice) -> sparse.csr_array:
+        """Some rows of `csr`, made without the others and kept; the index arrays are views of the pattern's.
+
+        Parameters
+        ----------
+        rows : slice
+            First row and the one after the last.
+
+        Returns
+        -------
+        scipy.sparse.csr_array, (rows, n_in)
+            Do not change it.
+        """
+        block = self._row_blocks.get((rows.start, rows.stop))
+        if block is None:
+            self._check_bytes(LARGEST_CSR)
+            indptr, indices, ties = self.pattern.csr
+            starts = indptr[rows.start : rows.stop + 1]
+            part = slice(starts[0], starts[-1])
+            shape, values = (len(starts) - 1, self.shape[1]), self._values(ties[part])
+            # The constructor copies short views, which it takes for a waste of memory.
+            block = sparse.csr_array((values[:0], indices[:0], 0 * starts), shape=shape)
+            block.data, block.indices, block.indptr = values, indices[part], starts - starts[0]
+            self._row_blocks[rows.start, rows.stop] = block
+        return block
+
+    @cached_property
+    def _row_blocks(self) -> dict[tuple[int, int], sparse.csr_array]:
+        return {}
+
+    def _values(self, ties: np.ndarray) -> np.ndarray:
+        return self.weight.ravel().take(ties, mode="clip")  # ties fit; to clip is faster than to check
 
     def tocsr(self, max_bytes: int = LARGEST_CSR) -> sparse.csr_array:
         """The equivalent fully connected layer: a new `scipy.sparse.csr_array` of shape (n_out, n_in).
@@ -181,15 +216,10 @@ class TiedMatrix:
         indptr, indices, ties = kept or self.pattern.build_csr()
         if kept:
             indptr, indices = indptr.copy(), indices.copy()
-        return sparse.csr_array((self.weight.ravel()[ties], indices, indptr), shape=self.shape)
+        return sparse.csr_array((self._values(ties), indices, indptr), shape=self.shape)
 
     def _check_bytes(self, max_bytes: int) -> None:
-        need = self.pattern.csr_nbytes(self.dtype)
-        if need > max_bytes:
-            raise ShapeError(
-                f"TiedMatrix.tocsr: expected at most {max_bytes:,} bytes, got a matrix of {need:,} bytes ({self.nnz:,} "
-                "nonzeros); look at single rows and columns, or give tocsr() a larger max_bytes"
-            )
+        self.pattern.check_csr("TiedMatrix.tocsr", max_bytes, self.dtype)
 
     def _operand(self, x: Any, n: int, who: str) -> np.ndarray:
         x = np.asarray(x)
@@ -228,6 +258,14 @@ class TiedMatrix:
         numpy.ndarray
             In the weight's shape: for each shared weight the sum of ``dy[row] * x[col]`` over its connections.
         """
+        x, dy = self._operands(x, dy)
+        first, sums = self.grad_of_rows(x, dy, slice(0, self.shape[0]))
+        total = np.zeros(self.pattern.n_ties, x.dtype)
+        total[first : first + len(sums)] = sums
+        return total.reshape(self.weight.shape)
+
+    def _operands(self, x: Any, dy: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Both factors of the gradient, (n_in, batch) and (n_out, batch), of the gradient's dtype."""
         x, dy = self._operand(x, self.shape[1], "grad x"), self._operand(dy, self.shape[0], "grad dy")
         if x.shape[1:] != dy.shape[1:]:
             raise ShapeError(
@@ -235,31 +273,60 @@ class TiedMatrix:
                 "same samples"
             )
         dtype = np.result_type(x, dy, self.dtype, np.float32)
-        x, dy = x.astype(dtype, copy=False), dy.astype(dtype, copy=False)
-        total = np.zeros(self.pattern.n_ties, np.float64)
         if x.ndim == 1:
             x, dy = x[:, None], dy[:, None]
-        for products, ties in self._connection_products(x, dy):
-            total += np.bincount(ties, products, minlength=len(total))
-        return total.reshape(self.weight.shape).astype(dtype, copy=False)
+        return x.astype(dtype, copy=False), dy.astype(dtype, copy=False)
 
-    def _connection_products(self, x: np.ndarray, dy: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """For every connection the sum of ``dy[row] * x[col]`` over the batch, in bounded blocks, with its tie."""
+    def grad_of_rows(self, x: np.ndarray, dy: np.ndarray, rows: slice) -> tuple[int, np.ndarray]:
+        """The part of `grad` that the connections of some rows make, in bounded memory.
+
+        Parameters
+        ----------
+        x : numpy.ndarray, (n_in, batch)
+            Input of the product.
+        dy : numpy.ndarray, (n_out, batch)
+            Gradient of the loss with respect to the output, of the dtype of `x`.
+        rows : slice
+            First row and the one after the last.
+
+        Returns
+        -------
+        first : int
+            The smallest tie of these rows.
+        sums : numpy.ndarray of float64, (largest tie - first + 1,)
+            For each tie from `first` on the sum of ``dy[row] * x[col]`` over its connections and the batch.
+
+        Notes
+        -----
+        A block of rows reads a range of columns. Where enough of its cells are nonzeros, one dense matrix product gives
+        all cells, and the nonzeros are picked from them; otherwise each is a scalar product of its own.
+        """
         indptr, indices, ties = self.pattern.csr
         n_out, n_in = self.shape
-        if n_out * n_in <= 32 * self.nnz:  # dense enough: all pairs by BLAS, then pick
-            step = max(1, _BLOCK_BYTES // max(1, n_in * x.itemsize))
-            for start in range(0, n_out, step):
-                stop = min(n_out, start + step)
-                part = slice(indptr[start], indptr[stop])
-                rows = np.repeat(np.arange(stop - start), np.diff(indptr[start : stop + 1]))
-                yield (dy[start:stop] @ x.T)[rows, indices[part]], ties[part]
-            return
-        rows = np.repeat(np.arange(n_out, dtype=indices.dtype), np.diff(indptr))
-        step = max(1, _BLOCK_BYTES // max(1, 2 * x.shape[1] * x.itemsize))
-        for start in range(0, self.nnz, step):
-            part = slice(start, start + step)
-            yield np.einsum("kb,kb->k", dy[rows[part]], x[indices[part]]), ties[part]
+        whole = ties[indptr[rows.start] : indptr[rows.stop]]
+        if not len(whole):
+            return 0, np.zeros(0)
+        first = int(whole.min())
+        total = np.zeros(int(whole.max()) - first + 1)
+        step = max(_BLOCK_NONZEROS * n_out // self.nnz, min(_BLOCK_ROWS, _BLOCK_CELLS // n_in), 1)
+        for start in range(rows.start, rows.stop, step):
+            stop = min(rows.stop, start + step)
+            part = slice(indptr[start], indptr[stop])
+            if part.start == part.stop:
+                continue
+            cols, fan_ins = indices[part], np.diff(indptr[start : stop + 1])
+            low, high = int(cols.min()), int(cols.max()) + 1
+            if (stop - start) * (high - low) <= 32 * len(cols):
+                cells = np.repeat(np.arange(stop - start) * (high - low) - low, fan_ins)
+                cells += cols
+                products = (dy[start:stop] @ x[low:high].T).take(cells, mode="clip")
+            else:
+                products = _scalar_products(dy, np.repeat(np.arange(start, stop), fan_ins), x, cols)
+            tie = ties[part]
+            low = int(tie.min())
+            sums = np.bincount(tie - low, products)
+            total[low - first : low - first + len(sums)] += sums
+        return first, total
 
     def untied(self, max_bytes: int = LARGEST_CSR) -> TiedMatrix:
         """The same matrix with one weight per connection: nothing is shared any more.
@@ -270,6 +337,7 @@ class TiedMatrix:
             Weight of shape (nnz,).
         """
         self._check_bytes(max_bytes)
+        check_memory(8 * self.pattern.csr_nbytes(), "TiedMatrix.untied", "use a smaller layer")
         rows, cols, ties = self.pattern.triplets()
         return TiedMatrix(ExplicitPattern(rows, cols, shape=self.shape), self.weight.ravel()[ties])
 
@@ -293,6 +361,7 @@ class TiedMatrix:
                 f"TiedMatrix.densified: expected at most {max_bytes:,} bytes, got {n_out} x {n_in} cells of "
                 f"{need:,} bytes; use a smaller layer or raise max_bytes"
             )
+        check_memory(2 * need, "TiedMatrix.densified", "use a smaller layer")
         return TiedMatrix(dense_pattern(n_out, n_in), self.tocsr(max_bytes).toarray())
 
     def retied(self, onto: Pattern) -> TiedMatrix:
@@ -345,6 +414,16 @@ class TiedMatrix:
 
     def __repr__(self) -> str:
         return repr(self.pattern).replace(type(self.pattern).__name__, "TiedMatrix", 1)
+
+
+def _scalar_products(a: np.ndarray, rows: np.ndarray, b: np.ndarray, cols: np.ndarray) -> np.ndarray:
+    """``sum(a[rows[k]] * b[cols[k]])`` for every k, (len(rows),)."""
+    products = np.empty(len(rows), a.dtype)
+    step = max(1, _BLOCK_BYTES // max(1, 2 * a.shape[1] * a.itemsize))
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        np.einsum("kb,kb->k", a[rows[part]], b[cols[part]], out=products[part])
+    return products
 
 
 def dense_pattern(n_out: int, n_in: int) -> WindowPattern:

@@ -10,7 +10,7 @@ With this module one can
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -21,11 +21,15 @@ import networkx as nx
 import numpy as np
 
 from simulator.engine import Engine, SciPyEngine
-from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, blamed, nearest
-from simulator.layers.base import FunctionLayer, Layer, Pullback, Shape
+from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, nearest
+from simulator.execution import Empty, Run, Step, alone, execute, fused
+from simulator.layers.base import Layer, MatrixLayer, Shape
 from simulator.matrix import TiedMatrix
+from simulator.memory import check_memory
 from simulator.nodes import Input, Node, only
 from simulator.patterns import Pattern
+from simulator.pool import Pool
+from simulator.receptive import MatrixColumn, MatrixRow, ReceptiveField, receptive_field
 from simulator.trace import Gradients, Trace
 
 __all__ = ["Gradients", "Input", "Network", "Node", "Trace", "as_rng"]
@@ -215,11 +219,13 @@ class Network:
                     f"{owner.name!r}; share between equal layers only"
                 )
             node = replace(node, share=owner.name)
-        new = self._with_node(node)
         with blamed(f"{name}, {type(layer).__name__}", "first values of its params and buffers"):
             buffers = layer.init_buffers(*input_shapes, dtype=self.dtype)
+            new = self._with_node(replace(node, buffer_names=tuple(buffers)))
             new._buffers.update({f"{name}.{k}": _frozen(v) for k, v in buffers.items()})
             if share is None and rng is not None:
+                need = sum(math.prod(shape) for shape in node_params.values()) * self.dtype.itemsize
+                check_memory(need, f"{name}, weights", "use a smaller layer, or rng=None to look at it without weights")
                 drawn = layer.init_params(as_rng(rng), *input_shapes, dtype=self.dtype)
                 new._params.update({f"{name}.{k}": _frozen(v) for k, v in drawn.items()})
         return new
@@ -398,6 +404,150 @@ class Network:
             outputs=names,
         )
 
+    def matrix_row(self, layer: str, unit: Any) -> MatrixRow:
+        """The fan-in of one output unit of a layer, without building the rest of its matrix.
+
+        Parameters
+        ----------
+        layer : str
+            Name of the node.
+        unit : int or (channel, *space)
+            The output unit, by number or position.
+
+        Returns
+        -------
+        MatrixRow
+            Input units, ties and weights of its connections. The bias, and taps on padding, are not among them.
+
+        Raises
+        ------
+        ShapeError
+            If the layer has no matrix, or there is no such unit.
+        UnknownNameError
+            If there is no such layer.
+
+        Examples
+        --------
+        >>> from simulator.layers import Conv
+        >>> net = Network.sequential((1, 8, 8), [Conv(4, kernel=3)], rng=0)
+        >>> row = net.matrix_row("conv1", (2, 0, 5))
+        >>> row
+        MatrixRow of conv1, unit 77 (2, 0, 5): reads 9 input units with 9 weights
+        >>> row.cols
+        array([ 5,  6,  7, 13, 14, 15, 21, 22, 23])
+        """
+        return MatrixRow.of(*self._line_of(layer), unit)
+
+    def matrix_column(self, layer: str, unit: Any) -> MatrixColumn:
+        """The fan-out of one input unit of a layer; see `matrix_row`.
+
+        Examples
+        --------
+        >>> from simulator.layers import Conv
+        >>> net = Network.sequential((1, 8, 8), [Conv(4, kernel=3)], rng=0)
+        >>> net.matrix_column("conv1", (0, 0, 0))
+        MatrixColumn of conv1, input unit 0 (0, 0, 0): read by 4 output units with 4 weights
+        """
+        return MatrixColumn.of(*self._line_of(layer), unit)
+
+    def _line_of(self, layer: str) -> tuple[Node, Pattern, TiedMatrix | None]:
+        bound = self.node(layer)
+        if bound.node.pattern is None:
+            names = [node.name for node in self._nodes.values() if isinstance(node.layer, MatrixLayer)]
+            raise ShapeError(
+                f"{layer}: expected a layer that is one matrix, got {type(bound.layer).__name__}; choose one of "
+                f"{', '.join(names) or 'another network'}"
+            )
+        return bound.node, bound.node.pattern, bound.matrix if self.has_weights else None
+
+    def receptive_field(self, layer: str, unit: Any, of: str | None = None) -> ReceptiveField:
+        """Which units of an input, or of any earlier node, can influence one unit.
+
+        Parameters
+        ----------
+        layer : str
+            Name of the node.
+        unit : int or (channel, *space)
+            Its unit, by number or position.
+        of : str, optional
+            The earlier node. Default: the only input.
+
+        Returns
+        -------
+        ReceptiveField
+
+        Raises
+        ------
+        ShapeError
+            If there is no such unit.
+        UnknownNameError
+            If there is no such node.
+
+        Notes
+        -----
+        The field is exact for layers that are matrices: patterns are followed backwards, whatever the weights are.
+        Every tap of a maximum counts; a layer of which nothing is known (`Layer.support`) sees all its inputs.
+
+        Examples
+        --------
+        >>> from simulator.layers import Conv, MaxPool
+        >>> net = Network.sequential((1, 28, 28), [Conv(4, kernel=5), MaxPool(2), Conv(8, kernel=5)])
+        >>> field = net.receptive_field("conv2", (0, 3, 3))
+        >>> field.box, field.size, field.stride
+        (((0, 1), (6, 20), (6, 20)), (14, 14), (2, 2))
+        """
+        of = self.input_name if of is None else of
+        for name in (layer, of):
+            self.node(name)
+        return receptive_field(self._nodes, layer, unit, of)
+
+    def activation_bytes(self, batch: int, *, keep_all: bool = False) -> int:
+        """Bytes of the activations that are in memory at once, at the most, while a batch runs.
+
+        Parameters
+        ----------
+        batch : int
+            Samples.
+        keep_all : bool, default False
+            Whether every activation is kept, as `run` does, or freed after its last reader, as `predict` does.
+
+        Returns
+        -------
+        int
+            Without the weights, and without what layers keep for the way back.
+
+        Examples
+        --------
+        >>> from simulator.layers import Dense
+        >>> net = Network.sequential((100,), [Dense(50), Dense(10)])
+        >>> net.activation_bytes(8), net.activation_bytes(8, keep_all=True)
+        (4800, 5120)
+        """
+        sizes = {node.name: math.prod(node.shape) for node in self._nodes.values()}
+        last = {source: node.name for node in self._nodes.values() for source in node.inputs}
+        alive, most = sum(sizes[name] for name in self.inputs), 0
+        for node in self._nodes.values():
+            alive += sizes[node.name] if node.inputs else 0
+            most = max(most, alive)
+            alive -= sum(sizes[i] for i in {*node.inputs}.difference(self.outputs) if last[i] == node.name)
+        return batch * self.dtype.itemsize * (sum(sizes.values()) if keep_all else most)
+
+    def check_batch(self, batch: int, *, keep_all: bool = False) -> None:
+        """Refuse a batch whose activations would not fit into memory.
+
+        Parameters
+        ----------
+        batch, keep_all
+            As for `activation_bytes`.
+
+        Raises
+        ------
+        ShapeError
+            If they would not, with the estimate.
+        """
+        who = f"network, a batch of {batch}"
+        check_memory(self.activation_bytes(batch, keep_all=keep_all), who, "give fewer samples at once")
+
     # ------------------------------------------------------------------ weights
 
     @cached_property
@@ -488,34 +638,19 @@ class Network:
 
     @cached_property
     def _matrices(self) -> dict[str, TiedMatrix]:
+        """Matrices by node, each made once, so that its values are filled once."""
         return {}
 
-    def _matrix(self, node: Node) -> TiedMatrix:
-        """The matrix of a matrix layer; made once per network, so that its values are filled once per step."""
-        if node.name not in self._matrices:
-            assert node.pattern is not None
-            weight = node.fixed_weight
-            if weight is None:
-                weight = self._own(node)["weight"]
-            self._matrices[node.name] = TiedMatrix(node.pattern, np.asarray(weight, self.dtype))
-        return self._matrices[node.name]
-
-    def _own(self, node: Node) -> dict[str, np.ndarray]:
-        """A node's params by their own names."""
+    def _as_run(
+        self,
+        training: bool = False,
+        rng: Rng = None,
+        backward: bool = True,
+        empty: Empty = np.empty,
+    ) -> Run:
         self._require_weights()
-        return {key: self._params[f"{node.owner}.{key}"] for key in node.param_shapes}
-
-    @cached_property
-    def _buffers_of(self) -> dict[str, dict[str, np.ndarray]]:
-        """Buffers by node, then by their own names."""
-        grouped: dict[str, dict[str, np.ndarray]] = {}
-        for key, array in self._buffers.items():
-            name, _, part = key.partition(".")
-            grouped.setdefault(name, {})[part] = array
-        return grouped
-
-    def _node_buffers(self, name: str) -> dict[str, np.ndarray]:
-        return dict(self._buffers_of.get(name, {}))
+        generator = as_rng(rng) if training else None
+        return Run(self._params, self._buffers, self.dtype, training, generator, backward, empty, self._matrices)
 
     # ------------------------------------------------------------------ running
 
@@ -536,7 +671,11 @@ class Network:
         ShapeError
             If a shape differs.
         """
-        trace = self.run(x)
+        empty = Pool().empty
+        entered, batch = self._entered(x, empty)
+        self.check_batch(batch)
+        steps = fused(self._nodes, self.engine, self.outputs, batch)
+        trace = self._traced(steps, entered, self.outputs, backward=False, empty=empty)
         if len(self.outputs) == 1:
             return trace[self.outputs[0]]
         return {name: trace[name] for name in self.outputs}
@@ -562,29 +701,42 @@ class Network:
         ShapeError
             If a shape differs.
         """
+        entered, batch = self._entered(x, np.empty)
+        self.check_batch(batch, keep_all=True)
+        return self._traced(alone(self._nodes, self.engine), entered, None, training=training, rng=rng)
+
+    def _traced(
+        self,
+        steps: Sequence[Step],
+        entered: dict[str, np.ndarray],
+        keep: Collection[str] | None,
+        *,
+        training: bool = False,
+        rng: Rng = None,
+        backward: bool = True,
+        empty: Empty = np.empty,
+    ) -> Trace:
+        """What these steps compute; a trace that does not keep everything goes back only once."""
+        run = self._as_run(training, rng, backward, empty)
+        activations, pullbacks, buffers = execute(steps, entered, run, keep)
+        outputs = self.outputs if keep is None else tuple(keep)
+        return Trace(self.nodes, outputs, steps, activations, pullbacks, buffers, once=keep is not None)
+
+    def _entered(self, x: Any, empty: Empty) -> tuple[dict[str, np.ndarray], int]:
+        """Activations of the inputs, and the size of the batch."""
         given = x if isinstance(x, Mapping) else {self.input_name: x}
         if set(given) != set(self.inputs):
             raise ShapeError(
                 f"network.run: expected the inputs {', '.join(self.inputs)}, got "
                 f"{', '.join(map(str, given)) or 'none'}; give one array for each"
             )
-        activations = {name: self._inward(name, given[name]) for name in self.inputs}
+        activations = {name: self._inward(name, given[name], empty) for name in self.inputs}
         batches = {a.shape[-1] for a in activations.values()}
         if len(batches) > 1:
             raise ShapeError(f"network.run: expected inputs of one batch size, got {sorted(batches)}; give equal ones")
-        generator = as_rng(rng) if training else None
-        pullbacks: dict[str, Pullback] = {}
-        buffers = dict(self._buffers)
-        for node in self._nodes.values():
-            if node.inputs:
-                xs = tuple(activations[i] for i in node.inputs)
-                y, pullbacks[node.name], new = self._forward(node, xs, training, generator)
-                y.flags.writeable = False
-                activations[node.name] = y
-                buffers.update({f"{node.name}.{key}": _frozen(array) for key, array in new.items()})
-        return Trace(self.nodes, self.outputs, activations, pullbacks, buffers)
+        return activations, batches.pop()
 
-    def _inward(self, name: str, x: Any) -> np.ndarray:
+    def _inward(self, name: str, x: Any, empty: Empty) -> np.ndarray:
         """The one place where (batch, channels, *space) becomes (channels, *space, batch)."""
         shape = self._nodes[name].shape
         try:
@@ -598,46 +750,10 @@ class Network:
             )
         if array.dtype.kind not in "fiub":
             raise ShapeError(f"{name}: expected real numbers, got {array.dtype}; convert them first")
-        inner = np.array(np.moveaxis(array, 0, -1), dtype=self.dtype, order="C")
+        inner = empty((*shape, len(array)), self.dtype)
+        inner[...] = np.moveaxis(array, 0, -1)
         inner.flags.writeable = False
         return inner
-
-    def _forward(
-        self, node: Node, xs: tuple[np.ndarray, ...], training: bool, rng: np.random.Generator | None
-    ) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
-        params = self._own(node)
-        if isinstance(node.layer, FunctionLayer):
-            return _computed(node, params, self._node_buffers(node.name), xs, training, rng)
-        (x,) = xs
-        batch = x.shape[-1]
-        matrix, engine = self._matrix(node), self.engine
-        flat = x.reshape(matrix.shape[1], batch)
-        with blamed(f"engine {engine!r}", f"apply to give an array {(matrix.shape[0], batch)}"):
-            y = engine.apply(matrix, flat).reshape(*node.shape, batch)
-        padding = None if node.padding is None else TiedMatrix(node.padding, matrix.weight)
-        constant = np.full((1, 1), getattr(node.layer, "pad_value", 0), self.dtype)
-        if padding is not None:
-            y += (padding @ constant).reshape(*node.shape, 1)
-        if "bias" in params:
-            bias = params["bias"]
-            y += bias.reshape(*bias.shape, *(1,) * (y.ndim - bias.ndim))
-
-        def pullback(dy: np.ndarray, input_needed: bool = True) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
-            flat_dy = np.ascontiguousarray(dy).reshape(matrix.shape[0], batch)
-            grads = {}
-            if "weight" in params:
-                with blamed(f"engine {engine!r}", f"grad to give an array {params['weight'].shape}"):
-                    grads["weight"] = engine.grad(matrix, flat, flat_dy).reshape(params["weight"].shape)
-                if padding is not None:
-                    grads["weight"] = grads["weight"] + padding.grad(constant, flat_dy.sum(axis=1, keepdims=True))
-            if "bias" in params:
-                grads["bias"] = dy.sum(axis=tuple(range(params["bias"].ndim, dy.ndim)))
-            if not input_needed:
-                return (None,), grads  # type: ignore[return-value]
-            with blamed(f"engine {engine!r}", f"apply_transposed to give an array {(matrix.shape[1], batch)}"):
-                return (engine.apply_transposed(matrix, flat_dy).reshape(x.shape),), grads
-
-        return y, pullback, {}
 
     def __repr__(self) -> str:
         params = sum(math.prod(s) for s in self.param_shapes.values())
@@ -701,47 +817,20 @@ class BoundNode:
             If the layer is not a matrix.
         """
         _ = self.pattern  # raises where there is none
-        return self.network._matrix(self.node)
+        return self.network._as_run().matrix(self.node)
 
     @property
     def params(self) -> dict[str, np.ndarray]:
         """The layer's trained arrays, such as "weight" and "bias"."""
-        return self.network._own(self.node)
+        return self.network._as_run().own_params(self.node)
 
     @property
     def buffers(self) -> dict[str, np.ndarray]:
         """The layer's buffers by their own names."""
-        return self.network._node_buffers(self.name)
+        return {key: self.network._buffers[f"{self.name}.{key}"] for key in self.node.buffer_names}
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.layer!r} -> {self.shape}"
-
-
-def _computed(
-    node: Node,
-    params: dict[str, np.ndarray],
-    buffers: dict[str, np.ndarray],
-    xs: tuple[np.ndarray, ...],
-    training: bool,
-    rng: np.random.Generator | None,
-) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
-    """A function layer's forward; a layer that breaks its contract is named."""
-    cure = "mend the layer; simulator.testing.check_layer tells more"
-    try:
-        y, pullback, new = node.layer.forward(params, buffers, *xs, training=training, rng=rng)  # type: ignore[attr-defined]
-    except (SimulatorError, MemoryError):
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"{node.name}: expected {node.layer!r} to give (y, pullback, buffers) and leave its arguments alone, got "
-            f"{type(error).__name__}: {error}; {cure}"
-        ) from error
-    shape = (*node.shape, xs[0].shape[-1])
-    if not isinstance(y, np.ndarray) or y.shape != shape:
-        raise PluginError(
-            f"{node.name}: expected {node.layer!r} to give an array {shape}, got {getattr(y, 'shape', y)!r}; {cure}"
-        )
-    return y, pullback, new
 
 
 def _frozen(array: Any) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -49,6 +51,8 @@ class Node:
         Of one output sample, (channels, *space).
     share : str, optional
         Node whose weights this one uses.
+    buffer_names : tuple of str
+        Names of what it keeps but does not train.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Node:
     input_shapes: tuple[Shape, ...]
     shape: Shape
     share: str | None = None
+    buffer_names: tuple[str, ...] = ()
 
     @property
     def owner(self) -> str:
@@ -73,6 +78,20 @@ class Node:
             if not isinstance(pattern, Pattern):
                 raise TypeError(f"{pattern!r} is none")
         return pattern
+
+    @cached_property
+    def support(self) -> Sequence[Pattern | None]:
+        """Which input units its output units may depend on, for each input; None for all of them."""
+        if self.pattern is not None:
+            return [self.pattern]
+        shapes = [(math.prod(self.shape), math.prod(shape)) for shape in self.input_shapes]
+        with blamed(f"{self.name}, {type(self.layer).__name__}.support", f"patterns of shapes {shapes}, or None"):
+            patterns = self.layer.support(*self.input_shapes)
+            if patterns is None:
+                return [None] * len(shapes)
+            if [pattern.shape for pattern in patterns] != shapes:
+                raise TypeError(f"{list(patterns)}")
+        return patterns
 
     @cached_property
     def padding(self) -> WindowPattern | None:

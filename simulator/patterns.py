@@ -4,6 +4,7 @@ A pattern is the 0/1 matrix S of vec(W) = S·θ: it knows where the nonzeros of 
 shared weight) each one uses, and holds no values. With this module one can
 
 - describe any sharing at all by `ExplicitPattern`: rows, columns, ties;
+- say that every unit goes its own way by `IdentityPattern`;
 - describe convolution, pooling, dense and locally connected layers by `WindowPattern`, a table of channels times a
   table of sites, in memory that does not grow with the number of nonzeros.
 """
@@ -20,8 +21,11 @@ from scipy import sparse
 
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
+from simulator.memory import check_memory
 
-__all__ = ["ExplicitPattern", "Pattern", "TransposedPattern", "WindowPattern"]
+__all__ = ["ExplicitPattern", "IdentityPattern", "Pattern", "TransposedPattern", "WindowPattern"]
+
+LARGEST_CSR = 4 * 2**30  # bytes of a CSR matrix that is built without being asked twice
 
 Structure = tuple[np.ndarray, np.ndarray, np.ndarray]  # indptr, indices, ties in CSR row order
 
@@ -61,14 +65,28 @@ class Pattern(ABC):
 
     @cached_property
     def csr(self) -> Structure:
-        """`build_csr`, built once and kept: what an engine multiplies with. Memory grows with `nnz`."""
+        """`build_csr`, built once and kept: what an engine multiplies with. Memory grows with `nnz`.
+
+        Raises
+        ------
+        ShapeError
+            If it would need more than 4 GiB, or more memory than there is.
+        """
+        self.check_csr("Pattern.csr", LARGEST_CSR)
         structure = self.build_csr()
         for array in structure:
             array.flags.writeable = False
         return structure
 
     def triplets(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows, columns and ties of all connections in CSR row order, each (nnz,)."""
+        """Rows, columns and ties of all connections in CSR row order, each (nnz,).
+
+        Raises
+        ------
+        ShapeError
+            If they would need more memory than there is.
+        """
+        check_memory(3 * self.csr_nbytes(), f"{self!r}, triplets", "look at single rows and columns")
         indptr, indices, ties = self.__dict__.get("csr") or self.build_csr()
         rows = np.repeat(np.arange(self.shape[0], dtype=indices.dtype), np.diff(indptr))
         return rows, indices.copy(), ties.copy()
@@ -80,6 +98,33 @@ class Pattern(ABC):
         """Bytes of the equivalent `scipy.sparse.csr_array` with values of `dtype`."""
         index = np.dtype(_index_dtype(max(self.nnz, *self.shape))).itemsize
         return self.nnz * (np.dtype(dtype).itemsize + index) + (self.shape[0] + 1) * index
+
+    def check_csr(self, who: str, max_bytes: int, dtype: Any = np.float32) -> None:
+        """Refuse to build the CSR form, before any memory is touched, where it is too large.
+
+        Parameters
+        ----------
+        who : str
+            Whom the error names.
+        max_bytes : int
+            Of a matrix that may be built.
+        dtype : numpy dtype, default float32
+            Of its values.
+
+        Raises
+        ------
+        ShapeError
+            If the matrix would need more than `max_bytes`, or building it more memory than there is.
+        """
+        need = self.csr_nbytes(dtype)
+        if need > max_bytes:
+            raise ShapeError(
+                f"{who}: expected at most {max_bytes:,} bytes, got a matrix of {need:,} bytes ({self.nnz:,} nonzeros); "
+                "look at single rows and columns, run the network with an engine that needs no CSR ('blas' or 'auto'), "
+                "or give tocsr() a larger max_bytes"
+            )
+        if "csr" not in vars(self):
+            check_memory(2 * need, who, "look at single rows and columns")  # the ties are built beside it
 
     @property
     def T(self) -> Pattern:
@@ -223,6 +268,42 @@ class ExplicitPattern(Pattern):
         return np.searchsorted(indptr, found, side="right") - 1, ties[found].astype(np.intp)
 
 
+class IdentityPattern(Pattern):
+    """Each output unit connected to the input unit of the same number, all with one weight; it needs no memory.
+
+    Parameters
+    ----------
+    n : int
+        Units on either side.
+
+    Examples
+    --------
+    >>> IdentityPattern(4)
+    IdentityPattern 4 x 4: 4 nonzeros share 1 weight
+    """
+
+    def __init__(self, n: int) -> None:
+        self.shape, self.nnz, self.n_ties = (n, n), n, 1
+
+    @property
+    def nbytes(self) -> int:
+        return 0
+
+    @property
+    def T(self) -> Pattern:
+        return self
+
+    def build_csr(self) -> Structure:
+        numbers = np.arange(self.nnz + 1, dtype=_index_dtype(self.nnz))
+        return numbers, numbers[:-1].copy(), np.zeros_like(numbers[:-1])
+
+    def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([self._check_unit(i, 0)]), np.zeros(1, np.intp)
+
+    def column(self, j: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.array([self._check_unit(j, 1)]), np.zeros(1, np.intp)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class WindowPattern(Pattern):
     """A table of channels times a table of sites: every layer that slides a window, and dense ones.
@@ -238,7 +319,8 @@ class WindowPattern(Pattern):
     in_channels : int
         Channels of the input.
     sites : numpy.ndarray of int, (out_sites, taps)
-        Input site of each tap, -1 for none.
+        Input site of each tap, -1 for none. A read-only table is kept as it is, so that equal layers share one; any
+        other is copied.
     in_sites : int
         Sites of the input.
     tie_strides : (int, int, int)
@@ -265,7 +347,7 @@ class WindowPattern(Pattern):
     tie_strides: tuple[int, int, int]
 
     def __post_init__(self) -> None:
-        sites, inputs = np.array(self.sites), self.channels.inputs
+        sites, inputs = np.asarray(self.sites), self.channels.inputs
         if sites.ndim != 2 or sites.dtype.kind not in "iu":
             raise ShapeError(
                 f"WindowPattern sites: expected integers (out_sites, taps), got {sites.dtype} of shape {sites.shape}; "
@@ -282,6 +364,7 @@ class WindowPattern(Pattern):
                 )
         if min(self.tie_strides) < 0:
             raise ShapeError(f"WindowPattern tie_strides: expected none below 0, got {self.tie_strides}; correct them")
+        sites = np.array(sites, order="C") if sites.flags.writeable else np.ascontiguousarray(sites)
         sites.flags.writeable = False
         object.__setattr__(self, "sites", sites)
         out_sites, taps = sites.shape
@@ -362,7 +445,7 @@ class WindowPattern(Pattern):
     def column(self, j: int) -> tuple[np.ndarray, np.ndarray]:
         c, site = divmod(self._check_unit(j, 1), self.in_sites)
         outs, pairs = self.channels.using(c)
-        s, taps = np.nonzero(self.sites == site)
+        s, taps = np.divmod(np.flatnonzero(self.sites == site), max(1, self.sites.shape[1]))
         pair_stride, site_stride, tap_stride = self.tie_strides
         rows = outs[:, None] * len(self.sites) + s
         ties = pairs[:, None] * pair_stride + s * site_stride + taps * tap_stride

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, nearest
-from simulator.layers.base import MatrixLayer, Pullback
+from simulator.engine import Pullback
+from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
+from simulator.execution import Step, needed_for_training
 from simulator.nodes import Input, Node, only
+from simulator.threads import one_blas_thread
 
 __all__ = ["Gradients", "Trace"]
 
@@ -35,24 +37,30 @@ class Gradients:
 
 
 class Trace:
-    """Everything that one run computed: ``trace["conv1"]`` is an activation, (batch, channels, *space).
+    """What one run computed: ``trace["conv1"]`` is an activation, (batch, channels, *space).
 
-    A trace owns its arrays; `backward` may be called more than once.
+    A trace of `Network.run` has every activation and owns its arrays; `backward` may be called more than once. One of a
+    `Workspace` has the outputs only, and its `backward` frees what it has used.
     """
 
     def __init__(
         self,
         nodes: Mapping[str, Node],
         outputs: tuple[str, ...],
+        steps: Sequence[Step],
         activations: dict[str, np.ndarray],
         pullbacks: dict[str, Pullback],
         buffers: dict[str, np.ndarray],
+        *,
+        once: bool = False,
     ) -> None:
         self.buffers = buffers
         self._nodes = nodes
         self._outputs = outputs
+        self._steps = steps
         self._activations = activations
         self._pullbacks = pullbacks
+        self._once = once
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._activations:
@@ -84,7 +92,15 @@ class Trace:
             If a gradient does not have the shape of its node's output.
         UnknownNameError
             If there is no such node.
+        SimulatorError
+            If the trace has none of what the way back needs, because it is one of a `Workspace` for predictions, or has
+            gone back once already.
         """
+        if self._steps and not self._pullbacks:
+            raise SimulatorError(
+                "backward: expected a trace that can go back, got one that was freed or made for predictions only; "
+                "use network.run"
+            )
         if not isinstance(output_gradients, Mapping):
             output_gradients = {only(self._outputs, "output"): output_gradients}
         pending: dict[str, np.ndarray] = {}
@@ -97,55 +113,34 @@ class Trace:
                     "output unit and sample"
                 )
             pending[name] = np.ascontiguousarray(np.moveaxis(array, 0, -1))
-        needed = self._trained_paths() if params_only else set(self._nodes)
+        needed = needed_for_training(self._steps) if params_only else {*self._nodes}
         params: dict[str, np.ndarray] = {}
-        for node in reversed(list(self._nodes.values())):
-            dy = pending.get(node.name)
-            if dy is None or not node.inputs or node.name not in needed:
-                continue
-            dxs, grads = self._pulled_back(node, dy, any(i in needed for i in node.inputs))
-            for key, grad in grads.items():
-                full = f"{node.owner}.{key}"
-                params[full] = params[full] + grad if full in params else grad
-            for source, dx in zip(node.inputs, dxs, strict=True):
-                if source in needed:
-                    pending[source] = pending[source] + dx if source in pending else dx
+        with one_blas_thread():
+            for step in reversed(self._steps):
+                pullback = self._pullbacks.pop(step.name) if self._once else self._pullbacks[step.name]
+                dy = pending.pop(step.name, None) if self._once else pending.get(step.name)
+                if dy is None or step.name not in needed:
+                    continue
+                dxs, grads = pullback(dy, any(i in needed for i in step.inputs))
+                for name, grad in grads.items():
+                    params[name] = params[name] + grad if name in params else grad
+                for source, dx in zip(step.inputs, dxs, strict=True):
+                    if source in needed:
+                        pending[source] = pending[source] + dx if source in pending else dx
+        some = next(iter(self._activations.values()))
+        batch, dtype = some.shape[-1], some.dtype
         for node in self._nodes.values():
             if node.share is None:
                 for key, shape in node.param_shapes.items():
-                    params.setdefault(f"{node.name}.{key}", np.zeros(shape, self[node.name].dtype))
+                    if f"{node.name}.{key}" not in params:
+                        params[f"{node.name}.{key}"] = np.zeros(shape, dtype)
         outward = {name: _public(array) for name, array in pending.items()}
         entered = [n.name for n in self._nodes.values() if isinstance(n.layer, Input) and not params_only]
-        inputs = {name: outward.get(name, np.zeros_like(self[name])) for name in entered}
+        inputs = {
+            name: outward[name] if name in outward else _public(np.zeros((*self._nodes[name].shape, batch), dtype))
+            for name in entered
+        }
         return Gradients(params, inputs, outward)
-
-    def _pulled_back(self, node: Node, dy: np.ndarray, input_needed: bool) -> tuple[Any, dict[str, np.ndarray]]:
-        """Gradients of a node's inputs and params; a layer that breaks its contract is named."""
-        if isinstance(node.layer, MatrixLayer):
-            return self._pullbacks[node.name](dy, input_needed)  # type: ignore[call-arg]
-        expected = [self._activations[source].shape for source in node.inputs]
-        try:
-            dxs, grads = self._pullbacks[node.name](dy)
-            got: Any = [getattr(dx, "shape", dx) for dx in dxs]
-            cause = None
-        except (SimulatorError, MemoryError):
-            raise
-        except Exception as error:
-            got, cause = f"{type(error).__name__}: {error}", error
-        if got != expected:
-            raise PluginError(
-                f"backward {node.name}: expected {node.layer!r} to give gradients of shapes {expected}, got {got}; "
-                "mend the layer; simulator.testing.check_layer tells more"
-            ) from cause
-        return dxs, grads
-
-    def _trained_paths(self) -> set[str]:
-        """Nodes with trained weights, and all that come after one."""
-        found: set[str] = set()
-        for node in self._nodes.values():
-            if node.param_shapes or any(i in found for i in node.inputs):
-                found.add(node.name)
-        return found
 
 
 def _public(array: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fnmatch
 import math
 import time
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network, Rng, Trace, as_rng
 from simulator.optimizers import SGD, Optimizer
 from simulator.windows import check_size
+from simulator.workspace import Workspace
 
 __all__ = ["Epoch", "evaluate", "generator_at", "train"]
 
@@ -56,6 +58,9 @@ class Epoch:
         Arrays and numbers of the optimizer.
     rng_state : dict
         State of the random generator (a PCG64, numpy's default), as numpy gives it.
+    peak_memory : int, optional
+        Bytes that the first step after the start needed at most beyond data and weights: activations, gradients, new
+        weights, and what the engine keeps. None where somebody else was tracing memory (`tracemalloc`).
     """
 
     number: int
@@ -66,6 +71,7 @@ class Epoch:
     seconds: float
     optimizer_state: dict[str, Any] = field(repr=False)
     rng_state: dict[str, Any] = field(repr=False)
+    peak_memory: int | None = None
 
 
 def train(
@@ -193,6 +199,8 @@ def _epochs(
             )
         generator = generator_at(resume.rng_state)
     steps = math.ceil(len(data) / batch_size)
+    workspace = Workspace(network, (*network.outputs, *objective.losses))
+    watched = _Peak()
     for number in range(first, epochs + 1):
         start = time.perf_counter()
         order = generator.permutation(len(data))
@@ -200,20 +208,24 @@ def _epochs(
         with np.errstate(over="ignore", invalid="ignore"):  # what is no longer finite is reported in words
             for step in range(steps):
                 batch = data.take(order[step * batch_size : (step + 1) * batch_size])
-                trace = network.run(_augmented(batch.inputs, augment, generator), training=True, rng=generator)
-                values, output_gradients = objective.values_and_gradients(trace, batch)
-                if not math.isfinite(values["loss"]):
-                    raise SimulatorError(
-                        f"train: expected a finite loss, got {values['loss']} at step {step + 1} of epoch {number}; "
-                        "use a smaller learning rate"
-                    )
+                inputs = _augmented(batch.inputs, augment, generator)
+                with watched:
+                    trace = workspace.run(network, inputs, training=True, rng=generator, backward=True)
+                    values, output_gradients = objective.values_and_gradients(trace, batch)
+                    if not math.isfinite(values["loss"]):
+                        raise SimulatorError(
+                            f"train: expected a finite loss, got {values['loss']} at step {step + 1} of epoch "
+                            f"{number}; use a smaller learning rate"
+                        )
+                    gradients = trace.backward(output_gradients, params_only=True).params
+                    params = network.params
+                    with blamed(f"optimizer {optimizer!r}", "step to give new params and a new state"):
+                        new, state = optimizer.step(
+                            {n: params[n] for n in names}, {n: gradients[n] for n in names}, state
+                        )
+                        network = network.with_params(new, copy=False).with_buffers(trace.buffers)
                 for name, value in values.items():
                     totals[name] = totals.get(name, 0.0) + value * len(batch)
-                gradients = trace.backward(output_gradients, params_only=True).params
-                params = network.params
-                with blamed(f"optimizer {optimizer!r}", "step to give new params and a new state"):
-                    new, state = optimizer.step({n: params[n] for n in names}, {n: gradients[n] for n in names}, state)
-                    network = network.with_params(new, copy=False).with_buffers(trace.buffers)
                 if on_batch is not None:
                     on_batch(step + 1, steps)
         for name in names:
@@ -233,6 +245,7 @@ def _epochs(
             time.perf_counter() - start,
             state,
             generator.bit_generator.state,  # type: ignore[arg-type]
+            watched.bytes,
         )
 
 
@@ -318,11 +331,32 @@ class _Objective:
 
     def evaluate(self, network: Network, data: Dataset, batch_size: int) -> dict[str, float]:
         totals: dict[str, float] = {}
+        workspace = Workspace(network, self.losses)
         for start in range(0, len(data), batch_size):
             batch = data.take(slice(start, start + batch_size))
-            for name, value in self.values(network.run(batch.inputs), batch).items():
+            for name, value in self.values(workspace.run(network, batch.inputs), batch).items():
                 totals[name] = totals.get(name, 0.0) + value * len(batch)
         return {name: total / len(data) for name, total in totals.items()}
+
+
+class _Peak:
+    """The peak of memory in one stretch of work, measured the first time only: tracing is slow."""
+
+    def __init__(self) -> None:
+        self.bytes: int | None = None
+        self._done = self._tracing = False
+
+    def __enter__(self) -> None:
+        self._tracing = not self._done and not tracemalloc.is_tracing()
+        self._done = True
+        if self._tracing:
+            tracemalloc.start()
+
+    def __exit__(self, *error: object) -> None:
+        if self._tracing:
+            self.bytes = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            self._tracing = False
 
 
 def _augmented(inputs: Any, augment: Augment | None, rng: np.random.Generator) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import ShapeError
+from simulator.memory import check_memory
 
 __all__ = ["PADDING_MODES", "Window", "check_size", "check_sizes"]
 
@@ -225,6 +226,11 @@ class Window:
         -------
         numpy.ndarray
             (out_sites, taps), read-only; sites, windows and taps are counted in C order.
+
+        Raises
+        ------
+        ShapeError
+            If the table would need more memory than there is.
         """
         kernel, stride, dilation = self.sizes(space)
         plain = Window(kernel, stride, dilation, self.padding_pairs(space), self.mode, self.ceil, self.who)
@@ -257,18 +263,18 @@ class Window:
 def _sites(window: Window, space: tuple[int, ...]) -> np.ndarray:
     total = math.prod(space)
     tables = window.axis_sites(space)
-    ndim = len(tables)
-    dtype = np.int32 if total <= np.iinfo(np.int32).max else np.int64
-    flat: np.ndarray = np.zeros((1,) * (2 * ndim), dtype)
-    missing: np.ndarray = np.zeros((1,) * (2 * ndim), bool)
+    kernel = [table.shape[1] for table in tables]
+    dtype = np.int32 if total <= np.iinfo(np.int32).max // 4 else np.int64
+    need = 2 * math.prod(table.size for table in tables) * np.dtype(dtype).itemsize
+    check_memory(need, f"{window.who} on {space}", "use a smaller input")
+    out: np.ndarray = np.zeros((1, math.prod(kernel)), dtype)  # (windows so far, taps)
     step = total
     for axis, (n, table) in enumerate(zip(space, tables, strict=True)):
         step //= n
-        shape = [1] * (2 * ndim)
-        shape[axis], shape[ndim + axis] = table.shape
-        flat = flat + (table * step).astype(dtype).reshape(shape)
-        missing = missing | (table < 0).reshape(shape)
-    taps = math.prod(t.shape[1] for t in tables)
-    out = np.where(missing, dtype(-1), flat).reshape(-1, taps)
+        part = np.where(table < 0, -total, table * step).astype(dtype)  # what is missing on any axis stays below 0
+        part = part.reshape(len(table), *(k if a == axis else 1 for a, k in enumerate(kernel)))
+        part = np.broadcast_to(part, (len(table), *kernel)).reshape(len(table), -1)  # (windows of the axis, taps)
+        out = (out[:, None] + part).reshape(-1, out.shape[1])
+    np.maximum(out, -1, out=out)
     out.flags.writeable = False
     return out

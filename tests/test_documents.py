@@ -133,7 +133,7 @@ LAST = {
     "04_pooling.py": (16, 16),
     "05_the_whole_net.py": (12, 12),
     "06_training.py": (0.96, 1),
-    "07_a_layer_of_your_own.py": (22, 22),
+    "07_a_layer_of_your_own.py": (23, 23),
     "08_an_optimizer_of_your_own.py": (0.9, 1),
     "09_two_small_kernels.py": (0.72, 0.72),
     "10_inception.py": (163_328, 163_328),
@@ -166,12 +166,12 @@ def test_every_bundled_plugin_is_announced_and_packaged():
         for group in ("simulator", "simulator.commands")
         for line in SETUP["options.entry_points"][group].strip().splitlines()
     )
-    files = {
+    plugins = {  # a file, or a folder of several
         ".".join(("simulator_plugins", *p.relative_to(ROOT / "plugins").with_suffix("").parts))
-        for p in (ROOT / "plugins").rglob("*.py")
-        if p.name != "__init__.py"
+        for p in (ROOT / "plugins").glob("*/*")
+        if (p.suffix == ".py" and p.name != "__init__.py") or (p / "__init__.py").exists()
     }
-    assert set(points.values()) == files
+    assert set(points.values()) == plugins
     packages = set(SETUP["options"]["packages"].split())
     for top, folder in (("simulator", "simulator"), ("simulator_plugins", "plugins")):
         for init in (ROOT / folder).rglob("__init__.py"):

@@ -1,6 +1,7 @@
 """The checker, tested: good things pass, and each bad one, named after its sin, breaks exactly the promises it must."""
 
 import itertools
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -303,6 +304,12 @@ class WrongAffineMatrix(Good):
         return [0 * matrix], offset + matrix @ xs[0].ravel()
 
 
+class SupportsTooLittle(Good):
+    def support(self, *input_shapes):
+        (shape,) = input_shapes
+        return [ExplicitPattern([0], [0], shape=(math.prod(shape),) * 2)]
+
+
 class CountsNothing(Good):
     def counts(self, *input_shapes):
         return Counts()
@@ -329,9 +336,9 @@ SINS = [
     (OverwritesGradient, {"unchanged"}),
     (PullbackOnlyOnce, {"pullback_twice"}),
     (KeepsThePullback, {"pullback_twice"}),
-    (UnseededDropout, {"seed", "input_gradients", "param_gradients"}),
+    (UnseededDropout, {"seed", "input_gradients", "param_gradients", "workspace"}),
     (DependsOnBatch, {"batch"}),
-    (NeedsASample, {"empty_batch"}),
+    (NeedsASample, {"empty_batch", "workspace"}),
     (MindsReadOnlyInput, {"affine"}),  # a network hands nothing but read-only arrays over
     (OutputForgetsDtype, {"dtype"}),
     (GradientForgetsDtype, {"dtype"}),
@@ -343,6 +350,7 @@ SINS = [
     (MisspellsParamGradient, {"param_gradients", "empty_batch"}),
     (WrongAffineOffset, {"affine"}),
     (WrongAffineMatrix, {"affine"}),
+    (SupportsTooLittle, {"support"}),
     (CountsNothing, {"counts"}),
     (MoreConnectionsThanLinks, {"counts"}),
 ]
@@ -492,7 +500,7 @@ class NoEmptyBatch(SciPyEngine):
         (WrongTranspose, {"input_gradients", "dot"}, r"Wᵀ @ dy"),
         (WrongWeightGradient, {"param_gradients", "weight_gradient"}, r"gradient"),
         (AlwaysDouble, {"dtype"}, r"expected W @ x of float32, got float64"),
-        (NoEmptyBatch, {"empty_batch"}, r"expected no error, got ValueError: zero-size array"),
+        (NoEmptyBatch, {"empty_batch", "workspace"}, r"expected no error, got ValueError: zero-size array"),
     ],
 )
 def test_a_bad_engine_is_caught_with_a_layer_and_alone(engine, sins, message):

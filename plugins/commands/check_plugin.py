@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from simulator.cli.common import CatalogOptions, engine_option, json_option, print_json
+from simulator.cli.common import CatalogOptions, json_option, print_json
 from simulator.errors import SimulatorError
 
 _CURES = {
@@ -33,7 +33,9 @@ _CURES = {
     "check_dtype": "write x.dtype.type(number) for numbers and dtype=x.dtype for new arrays",
     "check_input_gradients": "correct the slope, or the first result of the pullback: dy times dy/dx, in x's shape",
     "check_param_gradients": "correct the second result of the pullback: for each param a sum over sites and samples",
+    "check_workspace": "make forward depend on its arguments alone; if other engines pass, correct this one's kernel",
     "check_affine": "make affine_at give the matrices and the offset of forward's formula, or leave it out",
+    "check_support": "let the patterns of support reach every unit that forward reads, or leave it out",
     "check_counts": "leave counts to the base class, or count from param_shapes and the pattern",
     "check_pattern": "give one tie for each weight, from 0 on, and the same pattern each time",
     "check_matrix": "correct rows, columns or ties of the pattern, or the engine's apply",
@@ -51,7 +53,7 @@ _CURES = {
 
 @click.command("check-plugin")
 @click.argument("name")
-@engine_option
+@click.option("--engine", default="scipy", show_default=True, help="Who multiplies the matrices.")
 @click.option("-v", "--verbose", is_flag=True, help="Say also which checks do not apply, and why.")
 @json_option
 @CatalogOptions.decorate
@@ -67,7 +69,7 @@ def command(name, engine, verbose, as_json):
     from simulator.testing import plugin_checks
 
     catalog, plugin = _loaded(name)
-    checks = list(plugin_checks(catalog, plugin, engine=catalog.create("engines", engine)))
+    checks = list(plugin_checks(catalog, plugin, engine=catalog.engine(engine)))
     console = Console(stderr=True)
     shown = track(checks, f"Checking {plugin}", console=console, transient=True, disable=not console.is_terminal)
     files = _files(catalog, plugin)

@@ -16,6 +16,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator import FunctionLayer, Network, ShapeError, WindowPattern, hookimpl
+from simulator.patterns import IdentityPattern
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,10 @@ class BatchNorm(FunctionLayer):
     def init_buffers(self, *input_shapes, dtype):
         """A running mean of zero and a running variance of one."""
         return {"running_mean": np.zeros(input_shapes[0][0], dtype), "running_var": np.ones(input_shapes[0][0], dtype)}
+
+    def support(self, *input_shapes):
+        """Each unit depends on itself alone, outside of training."""
+        return [IdentityPattern(math.prod(input_shapes[0]))]
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
         """Normalise by the batch (training) or by the running mean and variance."""

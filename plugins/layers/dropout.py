@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 
 from simulator import FunctionLayer, ShapeError, hookimpl
+from simulator.patterns import IdentityPattern
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ class Dropout(FunctionLayer):
                 "units that are left out"
             )
         return input_shapes[0]
+
+    def support(self, *input_shapes):
+        """Each unit depends on itself alone."""
+        return [IdentityPattern(math.prod(input_shapes[0]))]
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
         (x,) = xs

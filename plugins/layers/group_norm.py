@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator import FunctionLayer, ShapeError, hookimpl
+from simulator import ChannelGroups, FunctionLayer, ShapeError, WindowPattern, hookimpl
 from simulator.windows import check_size
 
 
@@ -35,6 +35,12 @@ class SampleNorm(FunctionLayer):
         """Weights of one and biases of zero."""
         first = {"weight": np.ones, "bias": np.zeros}
         return {name: first[name](shape, dtype) for name, shape in self.param_shapes(*input_shapes).items()}
+
+    def support(self, *input_shapes):
+        """Each unit depends on all units of its group."""
+        units, groups = math.prod(input_shapes[0]), self.groups_of(input_shapes[0][0])
+        together = np.arange(units // groups)[None]  # (1, units of a group): one window that sees all of them
+        return [WindowPattern(ChannelGroups.full(units, groups, groups), groups, together, units // groups, (0, 0, 0))]
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
         """Normalise each sample; training makes no difference."""

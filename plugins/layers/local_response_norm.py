@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from simulator import FunctionLayer, ShapeError, hookimpl
+from simulator import ChannelGroups, FunctionLayer, ShapeError, WindowPattern, hookimpl
 from simulator.windows import check_size
 
 
@@ -69,6 +69,14 @@ class LocalResponseNorm(FunctionLayer):
                 f"alpha={self.alpha}, beta={self.beta}, k={self.k}; what is divided by must be positive"
             )
         return input_shapes[0]
+
+    def support(self, *input_shapes):
+        """Each unit depends on the channels of its window, at its site."""
+        channels, sites = input_shapes[0][0], math.prod(input_shapes[0][1:])
+        first, last = self.size // 2, (self.size - 1) // 2
+        groups = ChannelGroups.table([range(max(0, c - first), min(channels, c + last + 1)) for c in range(channels)])
+        itself = np.arange(sites)[:, None]  # (sites, 1)
+        return [WindowPattern(groups, channels, itself, sites, (0, 0, 0))]
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
         """Divide each unit by the response of its neighbourhood."""

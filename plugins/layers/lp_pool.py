@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator import AveragePool, FunctionLayer, ShapeError, Window, hookimpl
+from simulator import AveragePool, ChannelGroups, FunctionLayer, ShapeError, Window, WindowPattern, hookimpl
 from simulator.layers.base import check_channels
 
 
@@ -69,6 +69,12 @@ class LpPool(FunctionLayer):
             )
         channels, *space = check_channels(input_shapes[0], "lp-pool")
         return (channels, *self.window.output_space(space))
+
+    def support(self, *input_shapes):
+        """Each unit depends on its window."""
+        channels, *space = input_shapes[0]
+        groups = ChannelGroups.full(channels, channels, channels)
+        return [WindowPattern(groups, channels, self.window.sites(space), math.prod(space), (0, 0, 0))]
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
         (x,) = xs

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from simulator import FunctionLayer, ShapeError, hookimpl
+from simulator.patterns import IdentityPattern
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,10 @@ class Multiply(FunctionLayer):
                 "of them first"
             )
         return input_shapes[0]
+
+    def support(self, *input_shapes):
+        """Each unit depends on the units of its number."""
+        return [IdentityPattern(math.prod(input_shapes[0]))] * len(input_shapes)
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
         def pullback(dy):

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator import FunctionLayer, ShapeError, hookimpl
+from simulator.patterns import IdentityPattern
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class PReLU(FunctionLayer):
 
     def init_params(self, rng, *input_shapes, dtype):
         return {name: np.full(shape, self.init, dtype) for name, shape in self.param_shapes(*input_shapes).items()}
+
+    def support(self, *input_shapes):
+        """Each unit depends on itself alone."""
+        return [IdentityPattern(math.prod(input_shapes[0]))]
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
         (x,) = xs

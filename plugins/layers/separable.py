@@ -140,6 +140,12 @@ class SeparableConv(FunctionLayer):
         names = ("depthwise", "pointwise")
         return [TiedMatrix(p, params[name]) for p, name in zip(self.patterns(input_shape), names, strict=True)]
 
+    def support(self, *input_shapes):
+        """Each unit depends on its window in all channels."""
+        (depthwise, _), channels = self.patterns(*input_shapes), input_shapes[0][0]
+        groups = ChannelGroups.full(self.out_channels, channels)
+        return [WindowPattern(groups, channels, depthwise.sites, depthwise.in_sites, (0, 0, 0))]
+
     def forward(self, params, buffers, *xs, training=False, rng=None):
         (x,) = xs  # (channels, *space, batch)
         batch = x.shape[-1]

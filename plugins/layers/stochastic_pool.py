@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from simulator import FunctionLayer, Window, hookimpl
+from simulator import ChannelGroups, FunctionLayer, Window, WindowPattern, hookimpl
 from simulator.layers.base import check_channels
 
 
@@ -58,6 +59,12 @@ class StochasticPool(FunctionLayer):
     def output_shape(self, *input_shapes):
         channels, *space = check_channels(input_shapes[0], "stochastic-pool")
         return (channels, *self.window.output_space(space))
+
+    def support(self, *input_shapes):
+        """Each unit depends on its window."""
+        channels, *space = input_shapes[0]
+        groups = ChannelGroups.full(channels, channels, channels)
+        return [WindowPattern(groups, channels, self.window.sites(space), math.prod(space), (0, 0, 0))]
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
         (x,) = xs

@@ -6,7 +6,7 @@ import ast
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from simulator.catalog import Catalog
     from simulator.data import Dataset
+    from simulator.engine import Engine
     from simulator.files import Saved
 
 _LARGEST = 10**8  # no sample that fits this machine has more numbers; counting more would never end
@@ -147,7 +148,15 @@ build_options = options(
         help="An option of the architecture; may be repeated.",
     ),
 )
-engine_option = click.option("--engine", default="scipy", show_default=True, help="Who multiplies the matrices.")
+engine_options = options(
+    click.option(
+        "--engine",
+        default="auto",
+        show_default=True,
+        help="Who multiplies the matrices; auto takes the fastest for each.",
+    ),
+    click.option("--threads", type=click.IntRange(1), help="How many cores to use.  [default: all]"),
+)
 
 
 def dtype_option(default: str) -> Callable[..., Any]:
@@ -218,7 +227,7 @@ def network_from(
     build_option: tuple[tuple[str, Any], ...] = (),
     rng: int | None = 0,
     dtype: str | None = None,
-    engine: str = "scipy",
+    engine: Engine | None = None,
 ) -> Saved:
     """A network by the name of its architecture or from a file."""
     from simulator.files import Saved
@@ -229,14 +238,26 @@ def network_from(
                 f"{net} is a saved network: its input, classes and options are in the file; leave them out"
             )
         saved = load_file(catalog, net)
-        network = saved.network.with_engine(catalog.create("engines", engine))
+        network = saved.network if engine is None else saved.network.with_engine(engine)
         return replace(saved, network=network.with_dtype(dtype) if dtype else network)
     options = dict(build_option)
     for name in ("input_shape", "classes", "rng", "dtype", "engine", "make"):
         if name in options:
             raise click.UsageError(f"-o {name}: expected an option of {net} itself, got {name}; leave it out")
-    built = catalog.build(net, input_shape, classes, rng, dtype=dtype or "float32", engine=engine, **options)
+    built = catalog.build(net, input_shape, classes, rng, dtype=dtype or "float32", engine=engine or "scipy", **options)
     return Saved(built)
+
+
+def engine_from(catalog: Catalog, name: str, threads: int | None, dtype: str) -> Engine:
+    """An engine that is ready to run; says so where it must be compiled first."""
+    from simulator.auto import AutoEngine
+
+    engine = catalog.engine(name, threads)
+    parts: Iterable[Any] = engine.engines if isinstance(engine, AutoEngine) else (engine,)
+    for each in parts:
+        if hasattr(each, "warm_up"):
+            each.warm_up(dtype, lambda: click.echo("Compiling fast loops for this machine, once ...", err=True))
+    return engine
 
 
 def print_json(value: Any) -> None:

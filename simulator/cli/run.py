@@ -16,6 +16,7 @@ from simulator.cli.remembered import classes_of, with_classes
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
     from simulator.data import Dataset
+    from simulator.engine import Engine
     from simulator.files import Saved
     from simulator.losses import Loss
     from simulator.training import Epoch
@@ -60,7 +61,7 @@ class Run:
         return next(iter(self.losses))
 
 
-def prepared(catalog: Catalog, settings: dict[str, Any], engine: str, resumed: Saved | None) -> Run:
+def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed: Saved | None) -> Run:
     """What the settings ask for, read and built; `settings` gets the rate and the shift that were left open."""
     from simulator.errors import ShapeError
 
@@ -103,7 +104,7 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: str, resumed: S
     if start is None:
         build["input_shape"] = data.shape
         start = network_from(catalog, net, rng=settings["seed"], dtype=settings["dtype"], **build)
-    start = replace(start, network=start.network.with_engine(catalog.create("engines", engine)))
+    start = replace(start, network=start.network.with_engine(engine))
     if task == "classify":
         for output in start.network.outputs:
             shape = start.network.node(output).shape

@@ -13,7 +13,8 @@ from simulator.cli.common import (
     FiniteRange,
     build_options,
     dtype_option,
-    engine_option,
+    engine_from,
+    engine_options,
     is_file,
     json_option,
     print_json,
@@ -89,7 +90,7 @@ _LATER: dict[str, Any] = {"warm_up": 0.0, "clip": None, "loss": None, "mirror": 
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="One seed, one result, to the last bit."
 )
 @build_options
-@engine_option
+@engine_options
 @dtype_option("float32")
 @click.option("--save", "save_path", type=click.Path(path_type=Path), help="Write a checkpoint here after every epoch.")
 @click.option("--resume", "resume_path", type=click.Path(path_type=Path), help="Go on with an interrupted run.")
@@ -97,7 +98,13 @@ _LATER: dict[str, Any] = {"warm_up": 0.0, "clip": None, "loss": None, "mirror": 
 @json_option
 @CatalogOptions.decorate
 def train(
-    save_path: Path | None, resume_path: Path | None, engine: str, proof: bool, as_json: bool, **settings: Any
+    save_path: Path | None,
+    resume_path: Path | None,
+    engine: str,
+    threads: int | None,
+    proof: bool,
+    as_json: bool,
+    **settings: Any,
 ) -> None:
     """Train a network as sparse matrices with shared weights.
 
@@ -117,7 +124,7 @@ def train(
         save_path = save_path or resume_path
     if save_path is not None:
         check_writable(save_path)
-    run = prepared(catalog, settings, engine, resumed)
+    run = prepared(catalog, settings, engine_from(catalog, engine, threads, settings["dtype"]), resumed)
     if not as_json:
         name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]
         click.echo(f"{name}: {run.start.network!r}")
@@ -171,6 +178,7 @@ def train(
             "test_loss": tested["loss"],
             "test_accuracy": tested.get("accuracy"),
             "seconds": seconds,
+            "peak_memory": last.peak_memory,
             "saved": None if save_path is None else str(save_path),
         }
         if proof:

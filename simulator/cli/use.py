@@ -11,6 +11,8 @@ import click
 from simulator.cli.common import (
     CatalogOptions,
     data_for,
+    engine_from,
+    engine_options,
     json_option,
     labels_of,
     load_file,
@@ -35,6 +37,11 @@ data_options: Callable[..., Any] = options(
     ),
     click.option("--all", "every", is_flag=True, help="All samples, not only those held out of training."),
 )
+
+
+def _with_engine(catalog: Catalog, saved: Saved, engine: str, threads: int | None) -> Saved:
+    made = engine_from(catalog, engine, threads, saved.network.dtype.name)
+    return replace(saved, network=saved.network.with_engine(made))
 
 
 def _data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) -> tuple[Dataset, str]:
@@ -95,9 +102,12 @@ def _objective(catalog: Catalog, saved: Saved) -> tuple[str, dict[str, Loss], di
 @click.command()
 @click.argument("nets", metavar="NET...", nargs=-1, required=True)
 @data_options
+@engine_options
 @json_option
 @CatalogOptions.decorate
-def evaluate(nets: tuple[str, ...], source: str | None, every: bool, as_json: bool) -> None:
+def evaluate(
+    nets: tuple[str, ...], source: str | None, every: bool, engine: str, threads: int | None, as_json: bool
+) -> None:
     """Loss, accuracy and confusion matrix of a trained network.
 
     NET is a file that `simulator train --save` wrote. Of several the probabilities are averaged.
@@ -109,7 +119,7 @@ def evaluate(nets: tuple[str, ...], source: str | None, every: bool, as_json: bo
     from simulator.training import evaluate as measure
 
     catalog = the_catalog()
-    several = [load_file(catalog, net) for net in nets]
+    several = [_with_engine(catalog, load_file(catalog, net), engine, threads) for net in nets]
     saved, net = several[0], ", ".join(nets)
     data, what = _data_of(catalog, saved, source, every)
     task, losses, weights = _objective(catalog, saved)
@@ -160,9 +170,18 @@ def evaluate(nets: tuple[str, ...], source: str | None, every: bool, as_json: bo
 @click.option(
     "--sample", "samples", type=click.IntRange(0), multiple=True, help="Number of a sample.  [default: the first 10]"
 )
+@engine_options
 @json_option
 @CatalogOptions.decorate
-def predict(net: str, source: str | None, every: bool, samples: tuple[int, ...], as_json: bool) -> None:
+def predict(
+    net: str,
+    source: str | None,
+    every: bool,
+    samples: tuple[int, ...],
+    engine: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
     """Predict the classes of samples.
 
     NET is a file that `simulator train --save` wrote. Samples are numbered within the data that are used: those held
@@ -173,7 +192,7 @@ def predict(net: str, source: str | None, every: bool, samples: tuple[int, ...],
     from simulator.errors import ShapeError
 
     catalog = the_catalog()
-    saved = load_file(catalog, net)
+    saved = _with_engine(catalog, load_file(catalog, net), engine, threads)
     _check_classifier(saved)
     data, what = _data_of(catalog, saved, source, every)
     numbers = list(samples) or list(range(min(10, len(data))))

@@ -6,13 +6,17 @@ piecewise linear and give none.
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse, special
 
+from simulator.channels import ChannelGroups
 from simulator.layers.base import Affine, Array, Arrays, Forward, FunctionLayer, Rng, Shape
+from simulator.patterns import IdentityPattern, Pattern, WindowPattern
 
 __all__ = ["LeakyReLU", "LogSoftmax", "ReLU", "ScaledTanh", "Sigmoid", "Softmax", "Tanh"]
 
@@ -32,6 +36,9 @@ class Elementwise(FunctionLayer):
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         y, slope = self.value_and_slope(xs[0])
         return y, lambda dy: ((dy * slope,), {}), {}
+
+    def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
+        return [IdentityPattern(math.prod(input_shapes[0]))]
 
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine | None:
         if not self.piecewise_linear:
@@ -155,6 +162,9 @@ class Softmax(FunctionLayer):
         y = special.softmax(xs[0], axis=0)
         return y, lambda dy: ((y * (dy - np.sum(dy * y, axis=0)),), {}), {}
 
+    def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
+        return [_channels_of_each_site(input_shapes[0])]
+
 
 @dataclass(frozen=True)
 class LogSoftmax(FunctionLayer):
@@ -173,3 +183,13 @@ class LogSoftmax(FunctionLayer):
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         y = special.log_softmax(xs[0], axis=0)
         return y, lambda dy: ((dy - np.exp(y) * np.sum(dy, axis=0),), {}), {}
+
+    def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
+        return [_channels_of_each_site(input_shapes[0])]
+
+
+def _channels_of_each_site(shape: Shape) -> Pattern:
+    """Every unit connected to all channels of its site."""
+    channels, sites = shape[0], math.prod(shape[1:])
+    itself = np.arange(sites)[:, None]  # (sites, 1)
+    return WindowPattern(ChannelGroups.full(channels, channels), channels, itself, sites, (0, 0, 0))

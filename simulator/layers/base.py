@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -91,6 +91,22 @@ class Layer(ABC):
         """Parameters, connections, nonzeros and multiply-adds."""
         return Counts(params=sum(math.prod(s) for s in self.param_shapes(*input_shapes).values()))
 
+    def support(self, *input_shapes: Shape) -> Sequence[Pattern] | None:
+        """Which input units an output unit may depend on, outside of training: what receptive fields are made of.
+
+        Parameters
+        ----------
+        *input_shapes : shape
+            Of one sample of each input.
+
+        Returns
+        -------
+        sequence of Pattern, or None
+            One (n_out, n_in) for each input; the ties do not count. None says nothing: every output unit may depend on
+            everything.
+        """
+        return None
+
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: np.ndarray) -> Affine | None:
         """The layer as matrices and an offset at one sample, or None where it is not piecewise affine.
 
@@ -129,6 +145,9 @@ class MatrixLayer(Layer):
     @abstractmethod
     def weight_shape(self, input_shape: Shape) -> Shape:
         """Shape of the weight, with one entry per tie."""
+
+    def support(self, *input_shapes: Shape) -> Sequence[Pattern] | None:
+        return [self.pattern(*input_shapes)]
 
     def fixed_weight(self, input_shape: Shape) -> np.ndarray:
         """The weight of a layer that does not train it."""

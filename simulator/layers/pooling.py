@@ -7,7 +7,7 @@ that of Y. LeCun et al., "Gradient-based learning applied to document recognitio
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,46 +225,61 @@ class MaxPool(FunctionLayer):
 
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         (x,) = xs
-        y, chosen = self._select(x)
-        window = _pool_window(self, x.shape[1:-1], "max-pool")
+        space = x.shape[1:-1]
+        window = _pool_window(self, space, "max-pool")
+        padded_x = self._padded(x)
+        views = [padded_x[:, *tap] for tap in window.tap_slices(space)]
+        y = views[0].copy()
+        for view in views[1:]:
+            np.maximum(y, view, out=y)
 
         def pullback(dy: np.ndarray) -> Gradients:
-            space = x.shape[1:-1]
             border = window.padded_shape(space)
             padded = [n + a + b for n, (a, b) in zip(space, border, strict=True)]
             dx = np.zeros((len(x), *padded, x.shape[-1]), dy.dtype)
-            for tap, view in enumerate(window.tap_slices(space)):
-                dx[:, *view] += dy * (chosen == tap)
+            for tap, chosen in zip(window.tap_slices(space), self._chosen(views, y, window.sites(space)), strict=True):
+                dx[:, *tap] += dy * chosen
             inner = tuple(slice(a, a + n) for n, (a, _) in zip(space, border, strict=True))
             return (np.ascontiguousarray(dx[:, *inner]),), {}
 
         return y, pullback, {}
 
-    def _select(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Maximum of each window and the tap where it stands, both (channels, *out_space, batch)."""
-        space = x.shape[1:-1]
-        window = _pool_window(self, space, "max-pool")
-        border = window.padded_shape(space)
-        if any(a or b for a, b in border):
-            x = np.pad(x, ((0, 0), *border, (0, 0)), constant_values=-np.inf)
-        taps = window.tap_slices(space)
-        inside = np.argmax(window.sites(space) >= 0, axis=1)  # the first tap that is not on padding
-        out = (len(x), *window.output_space(space), x.shape[-1])
-        y = np.full(out, -np.inf, x.dtype)
-        chosen = np.empty(out, np.min_scalar_type(len(taps)))
-        chosen[...] = inside.reshape(out[1:-1])[..., None]
-        for tap, view in enumerate(taps):
-            value = x[:, *view]
-            larger = ~(value <= y) & ~np.isnan(y)  # true also where value is NaN
-            np.copyto(chosen, tap, where=larger)
-            np.copyto(y, value, where=larger)
-        return y, chosen
+    def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
+        channels, *space = input_shapes[0]
+        sites = _pool_window(self, space, "max-pool").sites(space)
+        groups = ChannelGroups.full(channels, channels, channels)
+        return [WindowPattern(groups, channels, sites, math.prod(space), (0, 0, 0))]
+
+    def _padded(self, x: np.ndarray) -> np.ndarray:
+        """The input with minus infinity around it, as far as windows reach."""
+        border = _pool_window(self, x.shape[1:-1], "max-pool").padded_shape(x.shape[1:-1])
+        return np.pad(x, ((0, 0), *border, (0, 0)), constant_values=-np.inf) if any(map(any, border)) else x
+
+    @staticmethod
+    def _chosen(views: list[np.ndarray], y: np.ndarray, sites: np.ndarray) -> Iterator[np.ndarray]:
+        """Where each tap is the maximum, (channels, *out_space, batch); of equals the first that is no padding."""
+        taken = np.zeros(y.shape, bool)
+        undefined = np.isnan(y)
+        some_undefined = undefined.any()
+        for tap, view in enumerate(views):
+            chosen = view == y
+            if some_undefined:
+                chosen |= undefined & np.isnan(view)
+            inside = sites[:, tap] >= 0
+            if not inside.all():
+                chosen &= inside.reshape(*y.shape[1:-1], 1)
+            chosen &= ~taken
+            taken |= chosen
+            yield chosen
 
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         (x,) = xs
-        _, chosen = self._select(x[..., None])
-        sites = _pool_window(self, x.shape[1:], "max-pool").sites(x.shape[1:])
-        tap = chosen.reshape(len(x), -1)  # (channels, out_sites)
+        window = _pool_window(self, x.shape[1:], "max-pool")
+        sites = window.sites(x.shape[1:])
+        padded = self._padded(x[..., None])
+        views = [padded[:, *tap] for tap in window.tap_slices(x.shape[1:])]
+        chosen = np.stack(list(self._chosen(views, np.maximum.reduce(views), sites)))
+        tap = chosen.argmax(axis=0).reshape(len(x), -1)  # (channels, out_sites)
         column = np.arange(len(x))[:, None] * math.prod(x.shape[1:]) + sites[np.arange(len(sites)), tap]
         n = tap.size
         matrix = sparse.csr_array((np.ones(n, x.dtype), column.ravel(), np.arange(n + 1)), shape=(n, x.size))

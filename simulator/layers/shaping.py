@@ -16,7 +16,7 @@ from scipy import sparse
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
 from simulator.layers.base import Affine, Array, Arrays, Forward, FunctionLayer, MatrixLayer, Rng, Shape, check_channels
-from simulator.patterns import Pattern, WindowPattern
+from simulator.patterns import IdentityPattern, Pattern, WindowPattern
 from simulator.windows import Window, check_size
 
 __all__ = ["Add", "Concatenate", "Flatten", "Pad", "Reshape"]
@@ -29,6 +29,9 @@ class _Rearrangement(FunctionLayer):
         (x,) = xs
         out = (*self.output_shape(x.shape[:-1]), x.shape[-1])
         return x.reshape(out), lambda dy: ((dy.reshape(x.shape),), {}), {}
+
+    def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
+        return [IdentityPattern(math.prod(input_shapes[0]))]
 
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         (x,) = xs
@@ -160,6 +163,9 @@ class Add(FunctionLayer):
             y += x
         return y, lambda dy: ((dy,) * len(xs), {}), {}
 
+    def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
+        return [IdentityPattern(math.prod(input_shapes[0]))] * len(input_shapes)
+
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         x = xs[0]
         return [sparse.eye_array(x.size, dtype=x.dtype, format="csr") for _ in xs], np.zeros(x.size, x.dtype)
@@ -190,6 +196,19 @@ class Concatenate(FunctionLayer):
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         edges = np.cumsum([len(x) for x in xs])[:-1]
         return np.concatenate(xs), lambda dy: (tuple(np.split(dy, edges)), {}), {}
+
+    def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
+        counts = [shape[0] for shape in input_shapes]
+        sites, total, start, patterns = math.prod(input_shapes[0][1:]), sum(counts), 0, []
+        itself = np.arange(sites)[:, None]  # (sites, 1)
+        for channels in counts:
+            # One group per output channel; those of the other inputs read nothing.
+            groups = ChannelGroups(
+                np.arange(total + 1), np.clip(np.arange(total + 1) - start, 0, channels), np.arange(channels)
+            )
+            patterns.append(WindowPattern(groups, channels, itself, sites, (0, 0, 0)))
+            start += channels
+        return patterns
 
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         total = sum(x.size for x in xs)

@@ -15,7 +15,7 @@ import numpy as np
 
 from simulator.engine import Engine, SciPyEngine
 from simulator.errors import ShapeError
-from simulator.layers import Layer, LeakyReLU, MatrixLayer
+from simulator.layers import Layer, LeakyReLU, MatrixLayer, ReLU
 from simulator.layers.base import Shape
 from simulator.matrix import TiedMatrix
 from simulator.network import BoundNode, Network, Rng, Trace, as_rng
@@ -33,6 +33,7 @@ from simulator.testing.judging import (
     same_slope,
     shown,
 )
+from simulator.workspace import Workspace
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,6 +287,25 @@ def check_param_gradients(case: Case) -> None:
             same_slope(f"gradient of {name}", gradients[name], partial(case.objective, training, name), array)
 
 
+def check_workspace(case: Case) -> None:
+    """A workspace, where the engine may use kernels of its own, computes what a run of the network does."""
+    for dtype, tolerance in zip(DTYPES, (SINGLE, EXACT), strict=True):
+        alone = case.network.with_dtype(dtype)
+        for network in (alone, alone.add(ReLU(), "layer", name="end")):
+            workspace = Workspace(network)
+            for training, batch in ((t, b) for t in (False, True) for b in (3, 0, 3)):
+                x = {name: array[:batch] for name, array in case.x.items()}
+                traces = (
+                    network.run(x, training=training, rng=case.seed),
+                    workspace.run(network, x, training=training, rng=case.seed, backward=True),
+                )
+                found = [{"output": trace[network.output_name], **trace.buffers} for trace in traces]
+                for trace, arrays in zip(traces, found, strict=True):
+                    gradients = trace.backward(case.dy[:batch])
+                    arrays.update({f"gradient of {k}": g for k, g in {**gradients.inputs, **gradients.params}.items()})
+                same_each(f"in {dtype} with {batch} samples,", found[1], found[0], tolerance)
+
+
 def check_affine(case: Case) -> str | None:
     """affine_at gives the matrices and the offset with which the layer computes this sample and its gradient."""
     trace = case.run()
@@ -299,6 +319,24 @@ def check_affine(case: Case) -> str | None:
             y = y + matrix @ x[k].ravel()
             same(f"transposed times dy, {name}", matrix.T @ case.dy[k].ravel(), gradients[name][k].ravel(), EXACT)
         same("A x + b", y, trace["layer"][k].ravel(), EXACT)
+    return None
+
+
+def check_support(case: Case) -> str | None:
+    """Outside of training an output unit depends on no other input units than support() says."""
+    if isinstance(case.layer, MatrixLayer):
+        return "its pattern says so"
+    units = np.unique(np.linspace(0, math.prod(case.node.shape) - 1, 64).astype(int))
+    x = {name: array[:1].repeat(len(units), axis=0) for name, array in case.x.items()}  # one output unit per sample
+    dy = np.zeros((len(units), math.prod(case.node.shape)))
+    dy[np.arange(len(units)), units] = 1
+    gradients = case.network.run(x).backward(dy.reshape(-1, *case.node.shape)).inputs
+    for pattern, (name, gradient) in zip(case.node.node.support, gradients.items(), strict=True):
+        if pattern is None:
+            return "it may depend on all units"
+        for unit, row in zip(units, gradient.reshape(len(units), -1), strict=True):
+            others = np.setdiff1d(np.flatnonzero(row), pattern.row(int(unit))[0])
+            require(not len(others), f"unit {unit} to depend on no other units of {name}", f"{others[:5]} with slopes")
     return None
 
 
@@ -377,7 +415,8 @@ def check_dot(case: Case) -> None:
 LAYER_CHECKS: tuple[Callable[[Case], str | None], ...] = (
     check_frozen, check_equality, check_arguments, check_repr, check_output_shape, check_other_shapes, check_params,
     check_buffers, check_unchanged, check_pullback_twice, check_seed, check_batch, check_empty_batch, check_input_kinds,
-    check_dtype, check_input_gradients, check_param_gradients, check_affine, check_counts,
+    check_dtype, check_input_gradients, check_param_gradients, check_workspace, check_affine, check_support,
+    check_counts,
 )  # fmt: skip
 
 

@@ -89,7 +89,7 @@ def test_without_arguments_it_is_lenet5_on_the_digits():
     defaults = {p.name: p.default for p in cli.commands["train"].params}
     wanted = {"net": "lenet5", "data": "digits", "epochs": 20, "batch_size": 32, "optimizer": "momentum", "seed": 0}
     assert {name: defaults[name] for name in wanted} == wanted
-    assert defaults["engine"] == "scipy"
+    assert defaults["engine"] == "auto"
     assert defaults["dtype"] == "float32"
 
 

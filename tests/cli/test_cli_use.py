@@ -42,7 +42,7 @@ def held_out():
 def test_evaluate_says_what_python_says(run, trained, held_out):
     result = run("evaluate", trained, "--json")
     content = json.loads(result.out)
-    network = load(trained).network
+    network = load(trained).network.with_engine(Catalog().engine())
     predicted = network.predict(held_out.inputs).argmax(axis=1)
     assert (result.status, result.err) == (0, "")
     assert content == {

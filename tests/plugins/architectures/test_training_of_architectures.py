@@ -45,7 +45,8 @@ ROWS = [
     # Deeper plain nets do not get there, as published: test_depth.py.
     ("plain20", (1, 8, 8), {"width": 1 / 4}, {"epochs": 30, "batch_size": 50}),
     ("plain32", (1, 8, 8), {"width": 1 / 2}, {"epochs": 40, "batch_size": 50}),
-    ("plain44", (1, 8, 8), {"width": 1 / 2}, {"epochs": 40, "batch_size": 100}),
+    ("plain44", (1, 8, 8), {"width": 1 / 2}, {"optimizer": "adam", "lr": 0.002, "epochs": 60, "batch_size": 50}),
+    ("plain56", (1, 8, 8), {"width": 1 / 2}, {"optimizer": "adam", "lr": 0.002, "epochs": 220, "batch_size": 50}),
 ]
 
 

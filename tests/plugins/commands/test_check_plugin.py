@@ -195,7 +195,7 @@ def test_a_broken_promise_is_told_once_with_expectation_and_cure(run, file):
     assert re.match(r"expected gradient of x0 with slope -?[\d.]+ along a random direction, got -?[\d.]+", found)
     assert more == 3  # on the other shapes
     assert cure == "correct the slope, or the first result of the pullback: dy times dy/dx, in x's shape"
-    assert result.out.splitlines()[-1].startswith("4 of 76 checks fail. ")
+    assert result.out.splitlines()[-1].startswith("4 of 84 checks fail. ")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,592 @@
+"""The BLAS engine: a window matrix in its factored form, a gather by the window table and one dense product per group.
+
+In this file
+
+- `BLASEngine`: the three products, and a kernel that predicts a layer and what follows it in one pass;
+- `_Factors`: a pattern seen as dense matrices and blocks of sites;
+- `_grids`: a table of sites as copies of whole grids of them, so that Python has little to say.
+"""
+
+import bisect
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from simulator import Add, MaxPool, ReLU, SciPyEngine, Window, WindowPattern, hookimpl
+from simulator.execution import alone
+from simulator.patterns import TransposedPattern
+from simulator.threads import check_threads, in_slices, one_blas_thread
+
+_PANEL_BYTES = 2**21  # of the gathered inputs of a block of sites, where this leaves it columns enough
+_COLUMNS = 256  # of a block: for each product BLAS rearranges the whole weight, which wants to be worth it
+_CHUNK = 2**16  # numbers that stay in the cache of a core from one pass over them to the next
+_BATCH_NORM = "simulator_plugins.layers.batch_norm.BatchNorm"  # plugins do not import each other
+_ALL = slice(None)
+
+
+class BLASEngine(SciPyEngine):
+    """Window matrices as dense products: for each block of output sites the inputs are gathered, then multiplied.
+
+    As a matrix: the rows of one site and one group of channels are a dense matrix (outs, fan * taps), the same for all
+    sites, times a 0/1 matrix that picks the inputs of this site. Only the dense one is ever stored.
+
+    Parameters
+    ----------
+    threads : int, optional
+        How many cores it uses. Default: all.
+
+    Raises
+    ------
+    ShapeError
+        If `threads` is not a positive integer.
+
+    Notes
+    -----
+    Patterns whose weights differ from site to site (locally connected layers), explicit ones, and the transposed
+    product where one tap reads an input at two sites (replicating padding) are left to `SciPyEngine`. The order of sums
+    depends on the number of threads and on nothing else.
+
+    References
+    ----------
+    K. Chellapilla, S. Puri, P. Simard, "High performance convolutional neural networks for document processing", 2006.
+
+    Examples
+    --------
+    >>> from simulator import Conv, TiedMatrix
+    >>> W = TiedMatrix(Conv(1, kernel=2).pattern((1, 4)), [1.0, 10.0])
+    >>> BLASEngine().apply(W, np.array([[1.0], [2.0], [3.0], [4.0]])).ravel()
+    array([21., 32., 43.])
+    """
+
+    def __init__(self, threads=None):
+        self._workers = check_threads(threads, "engine blas")
+        super().__init__(threads)
+        self._known = WeakKeyDictionary()  # what was found out about patterns and nodes
+
+    def __reduce__(self):
+        return type(self), (self.threads,)
+
+    def apply(self, matrix, x):
+        if isinstance(matrix.pattern, TransposedPattern):
+            return self.apply_transposed(matrix.T, x)
+        factors = self._factors(matrix, x=x)
+        if factors is None:
+            return super().apply(matrix, x)
+        y = np.empty((matrix.shape[0], x.shape[1]), x.dtype)
+        with one_blas_thread():
+            self._multiply(factors, matrix.weight, x, y)
+        return y
+
+    def apply_transposed(self, matrix, dy):
+        if isinstance(matrix.pattern, TransposedPattern):
+            return self.apply(matrix.T, dy)
+        factors = self._factors(matrix, dy=dy)
+        if factors is None or factors.repeats:
+            return super().apply_transposed(matrix, dy)
+        with one_blas_thread():
+            return self._multiply_transposed(factors, matrix.weight, dy)
+
+    def grad(self, matrix, x, dy):
+        if isinstance(matrix.pattern, TransposedPattern):
+            return self.grad(matrix.T, dy, x)
+        factors = self._factors(matrix, x=x, dy=dy)
+        if factors is None:
+            return super().grad(matrix, x, dy)
+        with one_blas_thread():
+            return self._gradient(factors, x, dy).reshape(matrix.weight.shape)
+
+    def speed(self, pattern, batch):
+        """Multiply-adds per second, roughly, on all cores that are used; 0 where the work is left to `SciPyEngine`.
+
+        Parameters
+        ----------
+        pattern : Pattern
+            Of the matrix.
+        batch : int
+            How many samples there will be.
+
+        Returns
+        -------
+        float
+
+        Notes
+        -----
+        From constants, so that the answer is always the same: on each core 35e9 multiply-adds per second in a large
+        product, 0.4 ns to gather a number, 1 µs to begin a product, 2 µs to copy a grid of sites; 20 µs for a start.
+        """
+        if isinstance(pattern, TransposedPattern):
+            return self.speed(pattern.base, batch)
+        factors = self._factors_of(pattern)
+        if factors is None or not batch:
+            return 0.0
+        seconds = pattern.links * batch / 35e9
+        for part in factors.parts:
+            blocks = factors.blocks(part, batch, self._workers)
+            seconds += 1e-6 * part.groups * len(blocks)
+            if not factors.direct:
+                seconds += 0.4e-9 * part.channels * pattern.sites.size * batch
+                seconds += 2e-6 * sum(len(block.grids) for block in blocks)
+        return pattern.links * batch / (seconds / self._workers + 20e-6 * len(factors.parts))
+
+    # ------------------------------------------------------------------ products
+
+    def _factors(self, matrix, x=None, dy=None):
+        """The matrix as this engine sees it, or None where SciPy has to multiply, or to say what is wrong."""
+        given = [(n, a) for n, a in zip(matrix.shape, (dy, x), strict=True) if a is not None]
+        batch = given[0][1].shape[-1:]
+        if matrix.dtype.char in "fd" and all(a.dtype == matrix.dtype and a.shape == (n, *batch) for n, a in given):
+            return self._factors_of(matrix.pattern)
+        return None
+
+    def _factors_of(self, pattern):
+        if pattern not in self._known:
+            self._known[pattern] = _Factors.of(pattern)
+        return self._known[pattern]
+
+    def _multiply(self, factors, weight, x, y, after=None):
+        """Y = W X; ``after(out, pick)`` changes each block of Y while it is in the cache.
+
+        ``pick`` takes from an array (out_channels, 1) the rows of the block.
+        """
+        x = factors.by_site(x, factors.in_channels)
+        y = factors.by_site(y, factors.out_channels)
+        for part in factors.parts:
+            W, source = part.matrices(weight), np.ascontiguousarray(x[part.inputs])
+            self._multiply_part(factors, part, W, source, part.stacked(y), after)
+
+    def _multiply_part(self, factors, part, W, source, Y, after):
+        blocks = factors.blocks(part, source.shape[-1], self._workers)
+
+        def product(at, panel, columns=_ALL):
+            out = Y[at][..., columns]
+            np.matmul(W[at], panel, out=out)
+            if after is not None:
+                after(out, lambda array: part.stacked(array)[at])
+
+        todo = iter(blocks)  # each thread takes the next block when it is done with one
+
+        def several(_):
+            memory = factors.memory(blocks, source)
+            for block in todo:
+                panel = factors.panel(block, source, memory).reshape(*W.shape[::2], -1)
+                product((_ALL,), panel, block.columns(source))
+
+        if len(blocks) != 1:
+            in_slices(several, min(len(blocks), self._workers), self._workers)
+            return
+        # Few columns: the threads gather them together, then each multiplies some of the rows with all of them.
+        memory = factors.memory(blocks, source)
+        in_slices(lambda mine: factors.panel(blocks[0], source, memory, mine), len(source), self._workers)
+        panel = (source if factors.direct else memory).reshape(*W.shape[::2], -1)
+        if part.groups == 1:
+            in_slices(lambda rows: product((_ALL, rows), panel), part.outs, self._workers)
+        else:
+            in_slices(lambda groups: product((groups,), panel[groups]), part.groups, self._workers)
+
+    def _multiply_transposed(self, factors, weight, dy):
+        """Wᵀ dY; each thread works for input channels of its own."""
+        dy = factors.by_site(dy, factors.out_channels)
+        batch = dy.shape[-1]
+        dx = np.zeros((factors.in_channels, factors.in_sites, batch), dy.dtype)
+        for part in factors.parts:
+            self._multiply_part_transposed(factors, part, part.matrices(weight), part.stacked(dy), dx)
+        return dx.reshape(factors.in_channels * factors.in_sites, batch)
+
+    def _multiply_part_transposed(self, factors, part, W, dY, dx):
+        in_place = isinstance(part.inputs, slice)
+        target = dx[part.inputs] if in_place else np.zeros((part.channels, *dx.shape[1:]), dx.dtype)
+        blocks = factors.blocks(part, dx.shape[-1], self._workers)
+
+        def share(mine):
+            groups, cells, channels = part.share(mine)
+            for block in blocks:
+                panel = np.matmul(W[groups, :, cells].swapaxes(1, 2), dY[groups, :, block.columns(dx)])
+                factors.scatter(block, panel, target[channels])
+
+        in_slices(share, part.shares, self._workers)
+        if not in_place:  # several groups may read one channel
+            for channel, gradient in zip(part.inputs, target, strict=True):
+                dx[channel] += gradient
+
+    def _gradient(self, factors, x, dy):
+        """The gradient of each tie; each thread works for input channels of its own."""
+        x, dy = factors.by_site(x, factors.in_channels), factors.by_site(dy, factors.out_channels)
+        total = np.zeros(factors.n_ties, x.dtype)
+        for part in factors.parts:
+            dW = self._part_gradient(factors, part, np.ascontiguousarray(x[part.inputs]), part.stacked(dy))
+            if isinstance(part.ties, slice):
+                total[part.ties] = dW.ravel()
+            else:
+                total += np.bincount(part.ties.ravel(), dW.ravel(), len(total)).astype(x.dtype)
+        return total
+
+    def _part_gradient(self, factors, part, source, dY):
+        dW = np.zeros((part.groups, part.outs, part.fan * factors.taps), source.dtype)
+        blocks = factors.blocks(part, source.shape[-1], self._workers)
+
+        def share(mine):
+            groups, cells, channels = part.share(mine)
+            own, mine = source[channels], dW[groups, :, cells]
+            memory = factors.memory(blocks, own)
+            for block in blocks:
+                panel = factors.panel(block, own, memory).reshape(*mine.shape[::2], -1)
+                mine += np.matmul(dY[groups, :, block.columns(source)], panel.swapaxes(1, 2))
+
+        in_slices(share, part.shares, self._workers)
+        return dW
+
+    # ------------------------------------------------------------------ kernels
+
+    def kernel(self, nodes, batch):
+        """For prediction: a matrix or a sum with the batch normalisation and the ReLU after it, or a maximum pooling.
+
+        All that follows a product is done to each block of it while it is in the cache. Where gradients are wanted, the
+        nodes are computed one after the other.
+        """
+        first = nodes[0]
+        if type(first.layer) is MaxPool:
+            fast, count = self._max_pool(first), 1
+        else:
+            factors = self._factors_of(first.pattern) if _is_plain_matrix(first) else None
+            count = int(factors is not None or type(first.layer) is Add)
+            norm = nodes[count] if len(nodes) > count and _is_batch_norm(nodes[count]) else None
+            count += norm is not None
+            relu = len(nodes) > count and type(nodes[count].layer) is ReLU
+            count += relu
+            fast = self._affine(nodes[:count], factors, norm, relu)
+        if not count:
+            return None
+        slow = _one_after_the_other(nodes[:count], self)
+
+        def kernel(run, *xs):
+            if run.training or run.backward or not xs[0].size:
+                return slow(run, *xs)
+            y = run.empty((*nodes[count - 1].shape, xs[0].shape[-1]), run.dtype)
+            fast(run, y, *xs)
+            return y, None, {}
+
+        return kernel, count
+
+    def _affine(self, nodes, factors, norm, relu):
+        """A matrix, or the sum of the inputs; then a scale and an offset for each channel; then a ReLU."""
+
+        def fast(run, y, *xs):
+            scale, offset = None, None if factors is None else run.own_params(nodes[0]).get("bias")
+            if norm is not None:
+                scale, shift = norm.layer.scale_and_offset(run.own_params(norm), run.own_buffers(norm))
+                offset = shift if offset is None else shift + scale * offset
+
+            def after(out, pick, value=None):
+                value = out if value is None else value
+                for operation, array in ((np.multiply, scale), (np.add, offset)):
+                    if array is not None:
+                        value = operation(value, pick(array[:, None]), out=out)
+                if relu:
+                    np.maximum(value, 0, out=out)
+
+            if factors is not None:
+                self._multiply(factors, run.matrix(nodes[0]).weight, xs[0], y, after)
+                return
+            flat = [a.reshape(len(y), -1) for a in (y, *xs)]
+
+            def some(channels):
+                out, value, *more = (a[channels] for a in flat)
+                for other in more:
+                    value = np.add(value, other, out=out)
+                after(out, lambda array: array[channels], value)
+
+            in_slices(some, len(y), self._workers, _channels_at_a_time(y))
+
+        return fast
+
+    def _max_pool(self, node):
+        """The largest of the taps, tap by tap."""
+        layer, (_, *space) = node.layer, node.input_shapes[0]
+        if node not in self._known:
+            kernel = tuple(space) if layer.kernel == "global" else layer.kernel
+            stride = kernel if layer.stride is None else layer.stride
+            window = Window(kernel, stride, layer.dilation, layer.padding, ceil=layer.ceil)
+            self._known[node] = [grid for grid in _grids(window.sites(space)) if grid.start >= 0]
+
+        def fast(run, y, x):
+            x, out = (np.ascontiguousarray(a).reshape(len(a), -1, a.shape[-1]) for a in (x, y))
+
+            def some(channels):
+                out[channels] = -np.inf
+                for grid in self._known[node]:
+                    largest = grid.at(out[channels], grid.first)
+                    np.maximum(largest, grid.of(x[channels]), out=largest)
+
+            in_slices(some, len(y), self._workers, _channels_at_a_time(y))
+
+        return fast
+
+
+def _is_plain_matrix(node):
+    """Whether a node is a matrix with at most a bias for each channel."""
+    plain = isinstance(node.pattern, WindowPattern) and node.padding is None
+    return plain and len(node.param_shapes.get("bias", ())) < 2
+
+
+def _is_batch_norm(node):
+    return f"{type(node.layer).__module__}.{type(node.layer).__qualname__}" == _BATCH_NORM
+
+
+def _channels_at_a_time(y):
+    return max(1, _CHUNK * len(y) // y.size)
+
+
+def _one_after_the_other(nodes, engine):
+    """A kernel of several nodes for training, made of those of each."""
+    steps = alone({node.name: node for node in nodes}, engine)
+
+    def kernel(run, *xs):
+        pullbacks, buffers = [], {}
+        for step in steps:
+            y, pullback, new = step.kernel(run, *xs)
+            pullbacks.append(pullback)
+            buffers.update(new)
+            xs = (y,)
+
+        def together(dy, input_needed):
+            found = {}
+            for i in reversed(range(len(nodes))):
+                dxs, grads = pullbacks[i](dy, input_needed or any(node.param_shapes for node in nodes[:i]))
+                for name, grad in grads.items():
+                    found[name] = found[name] + grad if name in found else grad
+                dy = dxs[0]
+            return dxs, found
+
+        return y, together, buffers
+
+    return kernel
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Output sites of one tap that read input sites in even steps, in rows and columns.
+
+    Output site ``first + i * out_steps[0] + j * out_steps[1]`` reads ``start + i * in_steps[0] + j * in_steps[1]``;
+    a negative start stands for padding.
+    """
+
+    tap: int
+    first: int
+    start: int
+    shape: tuple
+    out_steps: tuple
+    in_steps: tuple
+
+    def at(self, cells, first):
+        """The grid in an array of outputs, whose cell `first` is that of the grid's first site."""
+        return self._view(cells, first, self.out_steps)
+
+    def of(self, cells, base=0):
+        """The grid in an array of inputs, shifted by `base` sites."""
+        return self._view(cells, base + self.start, self.in_steps)
+
+    def _view(self, cells, first, steps):
+        channels, per_channel, batch = cells.shape
+        line = batch * cells.itemsize
+        strides = (per_channel * line, steps[0] * line, steps[1] * line, cells.itemsize)
+        return np.ndarray((channels, *self.shape, batch), cells.dtype, cells, first * line, strides)
+
+
+def _grids(sites):
+    """A table of sites (out_sites, taps) as grids, those of padding included.
+
+    Each column is cut into runs of one step; runs of one length and step that follow each other evenly make a grid.
+    """
+    grids = []
+    for tap, column in enumerate(sites.T.astype(np.int64)):
+        runs = [
+            (last - first, step, first, int(column[first]))
+            for first, last, (step,) in _even(column[:, None], column[:, None] >= 0)
+        ]
+        for padding in (True, False):
+            table = np.array([run for run in runs if (run[3] < 0) == padding], np.int64).reshape(-1, 4)
+            for first, last, (out_step, in_step) in _even(table[:, 2:], table[:, :2]):
+                length, step, at, start = table[first].tolist()
+                grids.append(_Grid(tap, at, start, (last - first, length), (out_step, 1), (in_step, step)))
+    return grids
+
+
+def _even(rows, kinds):
+    """Stretches, as long as possible, of one kind in which rows follow each other in one step: (first, last, step)."""
+    steps = np.diff(rows, axis=0)
+    edges = [*_changes(kinds), len(rows)]
+    changes = [*_changes(steps), len(steps), len(rows)]
+    first = 0
+    while first < len(rows):
+        last = min(edges[bisect.bisect_right(edges, first)], changes[bisect.bisect_right(changes, first)] + 1)
+        yield first, last, (steps[first] if last - first > 1 else 0 * rows[first]).tolist()
+        first = last
+
+
+def _changes(rows):
+    """Where a row differs from the one before it."""
+    return (np.flatnonzero(np.any(rows[1:] != rows[:-1], axis=1)) + 1).tolist()
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Neighbouring output sites: which inputs they read, as grids shifted by `base`."""
+
+    first: int
+    last: int
+    base: int
+    grids: list
+
+    def columns(self, operand):
+        """Of a dense product, where `operand` has its batch as the last axis."""
+        return slice(self.first * operand.shape[-1], self.last * operand.shape[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Neighbouring groups of one size, whose dense matrices make a stack (groups, outs, fan * taps)."""
+
+    groups: int
+    outs: int
+    fan: int
+    taps: int
+    rows: slice  # output channels
+    inputs: object  # input channels: a slice, or an array of numbers
+    ties: object  # of the stack: a slice, or an array of its shape
+
+    @property
+    def channels(self):
+        """Input channels that are gathered."""
+        return self.groups * self.fan
+
+    @property
+    def shares(self):
+        """Into how many pieces the input channels can be divided."""
+        return self.groups if self.groups > 1 else self.fan
+
+    def share(self, mine):
+        """What a slice of the shares is: groups, columns of their matrices, gathered channels."""
+        if self.groups > 1:
+            return mine, _ALL, slice(mine.start * self.fan, mine.stop * self.fan)
+        return _ALL, slice(mine.start * self.taps, mine.stop * self.taps), mine
+
+    def matrices(self, weight):
+        """(groups, outs, fan * taps)"""
+        return weight.ravel()[self.ties].reshape(self.groups, self.outs, -1)
+
+    def stacked(self, array):
+        """Rows of output channels, (out_channels, ..., n), as (groups, outs, n)."""
+        own = array[self.rows]
+        return own.reshape(self.groups, self.outs, math.prod(own.shape[1:]))
+
+
+class _Factors:
+    """What the products need to know about a window pattern, found out once."""
+
+    def __init__(self, pattern):
+        channels, (self.out_sites, self.taps) = pattern.channels, pattern.sites.shape
+        self.sites, self.in_sites, self.n_ties = pattern.sites, pattern.in_sites, pattern.n_ties
+        self.in_channels, self.out_channels = pattern.in_channels, channels.out_channels
+        whole = np.array_equal(self.sites.ravel(), np.arange(self.in_sites))
+        self.direct = whole and 1 in self.sites.shape  # the input itself is the panel
+        pair_step, _, tap_step = pattern.tie_strides
+        in_order = np.array_equal(channels.inputs, np.arange(self.in_channels))
+        self.parts = []
+        for groups, outs, fan in channels.runs():
+            n = groups.stop - groups.start
+            first, pairs = int(channels.in_starts[groups.start]), channels.pair_starts[[groups.start, groups.stop]]
+            inputs = slice(first, first + n * fan)
+            if (pair_step, tap_step) == (self.taps, 1):
+                ties = slice(*(pairs * self.taps).tolist())
+            else:
+                ties = np.arange(*pairs)[:, None] * pair_step + np.arange(self.taps) * tap_step
+            rows = slice(*channels.out_starts[[groups.start, groups.stop]].tolist())
+            inputs = inputs if in_order else channels.inputs[inputs]
+            self.parts.append(_Part(n, outs, fan, self.taps, rows, inputs, ties))
+        self._blocks = {}
+
+    @classmethod
+    def of(cls, pattern):
+        """What there is to know, or None for a pattern that is not a gather and dense products."""
+        if not isinstance(pattern, WindowPattern) or not pattern.nnz or not np.diff(pattern.channels.in_starts).all():
+            return None  # no window, or channels that read nothing
+        return cls(pattern) if pattern.tie_strides[1] == 0 or len(pattern.sites) == 1 else None
+
+    @cached_property
+    def repeats(self):
+        """Whether one tap reads one input at two output sites."""
+        ordered = np.sort(self.sites, axis=0)
+        return bool(np.any((ordered[1:] == ordered[:-1]) & (ordered[1:] >= 0)))
+
+    def by_site(self, array, channels):
+        """(units, batch) or (channels, *space, batch) as (channels, sites, batch)."""
+        sites = math.prod(array.shape[:-1]) // channels
+        return np.ascontiguousarray(array).reshape(channels, sites, array.shape[-1])
+
+    def blocks(self, part, batch, threads):
+        """The output sites in blocks; a single one where that leaves too few columns to each thread."""
+        if not batch:
+            return []
+        longest = max(-(-_COLUMNS // batch), _PANEL_BYTES // (4 * part.channels * self.taps * batch), 1)
+        if self.out_sites * batch < _COLUMNS * threads:
+            longest = self.out_sites
+        if (longest, threads) not in self._blocks:
+            self._blocks[longest, threads] = self._cut(longest, threads)
+        return self._blocks[longest, threads]
+
+    def _cut(self, longest, threads):
+        count = -(-self.out_sites // longest)
+        if count > 1:
+            count = -(-count // threads) * threads
+        size = -(-self.out_sites // count)
+        even = (n for n in range(size, size // 2, -1) if self.out_sites % (n * threads) == 0)
+        size = next(even, size) if count > 1 else size
+        blocks, known = [], {}
+        for first in range(0, self.out_sites, size):
+            sites = self.sites[first : first + size]
+            base = int(np.min(sites, initial=self.in_sites, where=sites >= 0))
+            sites = np.where(sites >= 0, sites - base, -1)
+            if sites.tobytes() not in known:  # most blocks are a shifted one that came before
+                known[sites.tobytes()] = [] if self.direct else _grids(sites)
+            blocks.append(_Block(first, first + len(sites), base, known[sites.tobytes()]))
+        return blocks
+
+    def memory(self, blocks, source):
+        """Room for the panel of any of the blocks."""
+        if self.direct:
+            return None
+        sizes = (block.last - block.first for block in blocks)
+        return np.empty(len(source) * self.taps * max(sizes, default=0) * source.shape[-1], source.dtype)
+
+    def panel(self, block, source, memory, mine=_ALL):
+        """What the taps of a block read, (channels, taps * sites, batch); of some channels if `mine` is given."""
+        if self.direct:
+            return source[mine] if self.out_sites == 1 else source[mine, block.first : block.last]
+        channels, _, batch = source.shape
+        size = block.last - block.first
+        cells = memory[: channels * self.taps * size * batch].reshape(channels, self.taps * size, batch)[mine]
+        for grid in block.grids:
+            place = grid.at(cells, grid.tap * size + grid.first)
+            place[...] = 0 if grid.start < 0 else grid.of(source[mine], block.base)
+        return cells
+
+    def scatter(self, block, panel, target):
+        """Add to each input of `target` what the taps of a block pass back to it."""
+        if self.direct:
+            target = target if self.out_sites == 1 else target[:, block.first : block.last]
+            target += panel.reshape(target.shape)
+            return
+        size, batch = block.last - block.first, target.shape[-1]
+        cells = panel.reshape(len(target), self.taps * size, batch)
+        for grid in block.grids:
+            if grid.start >= 0:
+                place = grid.of(target, block.base)
+                place += grid.at(cells, grid.tap * size + grid.first)
+
+
+@hookimpl
+def register_engines(register):
+    register("blas", BLASEngine)

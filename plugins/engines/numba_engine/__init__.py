@@ -1,0 +1,233 @@
+"""The numba engine: compiled loops over the window table, with the batch as the axis of the vector instructions.
+
+In this folder
+
+- `NumbaEngine` (here): the three products, and kernels for layers in a row;
+- `plans`: which loops compute a pattern's products, and the tables they read;
+- `kernels`: convolution with bias, ReLU and pooling, batch normalisation, sums;
+- `loops`: everything that is compiled.
+
+Only the first engine that is made imports numba.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+
+import numpy as np
+from simulator_plugins.engines.numba_engine import kernels
+from simulator_plugins.engines.numba_engine.plans import Transposed, flat, plan
+
+from simulator import Conv, SciPyEngine, SimulatorError, Subsample, hookimpl
+from simulator.patterns import TransposedPattern
+from simulator.threads import check_threads
+
+SMALL = 500_000  # multiply-adds that are done sooner by one thread than several are woken
+_lock = threading.Lock()  # numba's threads serve one caller at a time
+
+
+class NumbaEngine(SciPyEngine):
+    """Window matrices by compiled loops; what these do not know is multiplied by `scipy.sparse`.
+
+    Nothing of the equivalent matrix is built: the loops read the table of sites. Blocks of six output channels by two
+    vector registers of samples stay in the registers of the processor while all taps and input channels are added.
+
+    Parameters
+    ----------
+    threads : int, optional
+        Cores to use. Default: all.
+
+    Raises
+    ------
+    SimulatorError
+        If numba is not installed.
+    ShapeError
+        If `threads` is not a positive integer.
+
+    Notes
+    -----
+    The results do not depend on the number of threads. A loop is compiled when it is first needed in a precision, and
+    kept on disk for the next process; `warm_up` does this for all.
+
+    Examples
+    --------
+    >>> from simulator import Catalog
+    >>> network = Catalog().build("lenet5", rng=0).with_engine(NumbaEngine())
+    >>> network.predict(np.zeros((3, 1, 28, 28))).shape
+    (3, 10)
+    """
+
+    def __init__(self, threads=None):
+        cores = check_threads(threads, "engine numba")
+        super().__init__(threads)
+        self._loops = Loops(cores)
+        self._plans = weakref.WeakKeyDictionary()  # by pattern
+        self._pools = weakref.WeakKeyDictionary()  # tables of max pooling, by node
+
+    def __reduce__(self):
+        return type(self), (self.threads,)
+
+    def _plan(self, pattern):
+        if isinstance(pattern, TransposedPattern):
+            base = self._plan(pattern.base)
+            return None if base is None else Transposed(base)
+        if pattern not in self._plans:
+            self._plans[pattern] = plan(pattern)
+        return self._plans[pattern]
+
+    def _usable(self, matrix, *arrays):
+        """The plan for a matrix and arrays of its dtype, or None."""
+        if matrix.dtype not in ("float32", "float64") or any(a.dtype != matrix.dtype or a.ndim != 2 for a in arrays):
+            return None
+        return self._plan(matrix.pattern)
+
+    def apply(self, matrix, x):
+        """W @ x, (n_out, batch)."""
+        plan = self._usable(matrix, x)
+        if plan is None:
+            return super().apply(matrix, x)
+        y = np.empty((matrix.shape[0], x.shape[1]), x.dtype)
+        plan.product(self._loops, matrix.weight, None, x, y, False)
+        return y
+
+    def apply_transposed(self, matrix, dy):
+        """Wᵀ @ dy, (n_in, batch)."""
+        plan = self._usable(matrix, dy)
+        if plan is None:
+            return super().apply_transposed(matrix, dy)
+        dx = np.empty((matrix.shape[1], dy.shape[1]), dy.dtype)
+        plan.back(self._loops, matrix.weight, dy, dx)
+        return dx
+
+    def grad(self, matrix, x, dy):
+        """Gradient of ``sum(dy * (W @ x))`` in the shape of the weight."""
+        plan = self._usable(matrix, x, dy)
+        if plan is None:
+            return super().grad(matrix, x, dy)
+        return plan.gradient(self._loops, x, dy).reshape(matrix.weight.shape)
+
+    def kernel(self, nodes, batch):
+        """A kernel for the first of these nodes and those after it that fit, and their number; or None."""
+        return kernels.kernel(self._loops, nodes, self._plan, self._pools)
+
+    def speed(self, pattern, batch):
+        """Multiply-adds per second, roughly: what one core of 2021 does, times the cores that are used.
+
+        It is 0 for a pattern that is left to `scipy.sparse`.
+        """
+        plan = self._plan(pattern)
+        return 0.0 if plan is None else plan.speed(batch) * min(self._loops.threads, 1 + plan.macs * batch // SMALL)
+
+    def warm_up(self, dtype=np.float32, announce=None):
+        """Compile all loops for a precision, or read from disk those that have been compiled before.
+
+        Parameters
+        ----------
+        dtype : numpy dtype, default float32
+            float32 or float64.
+        announce : callable, optional
+            Called without arguments as soon as it is clear that loops must be compiled, which may take a minute.
+
+        Returns
+        -------
+        bool
+            Whether any was compiled.
+        """
+        before = self._loops.compiled
+        announced = announce is None
+        for _ in warming(np.dtype(dtype)):
+            if not announced and self._loops.compiled > before:
+                announce()
+                announced = True
+        return self._loops.compiled > before
+
+
+class Loops:
+    """Runs the compiled loops, on several threads where this is worth it.
+
+    Parameters
+    ----------
+    threads : int
+        Cores to use.
+    small : int
+        Multiply-adds up to which one thread does them alone.
+    """
+
+    def __init__(self, threads, small=SMALL):
+        try:
+            from simulator_plugins.engines.numba_engine import loops
+        except ImportError:
+            raise SimulatorError(
+                "engine numba: expected numba, got none; pip install 'cnn-matrix-simulator[fast]'"
+            ) from None
+        self.threads, self.loops, self._small = threads, loops, small
+        self._both = {
+            name: (getattr(loops, name), threaded)
+            for name, threaded in ((n.removesuffix("_threaded"), f) for n, f in vars(loops).items())
+            if threaded is getattr(loops, f"{name}_threaded", None)
+        }
+
+    def __call__(self, work, name, dtype, *args):
+        """Run a loop.
+
+        Parameters
+        ----------
+        work : int
+            About how many multiply-adds it takes.
+        name : str
+            Of the loop in `loops`.
+        dtype : numpy.dtype
+            Of the numbers.
+        *args
+            Of the loop, after its `kind`.
+        """
+        one, threaded = self._both[name]
+        kind = dtype.type(0)
+        if work <= self._small or self.threads == 1 or os.getpid() != self.loops.PROCESS:
+            one(0, 1, kind, *args)
+        else:
+            with _lock:
+                threaded(self.threads, kind, *args)
+
+    @property
+    def compiled(self):
+        """How many loops were compiled in this process, rather than read from disk."""
+        functions = (f for f in vars(self.loops).values() if hasattr(f, "stats"))
+        return sum(sum(f.stats.cache_misses.values()) for f in functions)
+
+
+def warming(dtype):
+    """Use every loop in turn, by one thread and by two."""
+    loops = Loops(2, small=0)
+    x, line, few = np.zeros((2, 3), dtype), np.zeros(6, dtype), np.zeros(2, dtype)
+    measures = [np.zeros(2, dtype) for _ in range(3)]
+    empty = flat(np.zeros(0, dtype))
+    matrices = [Conv(2, 2).pattern((2, 2, 2)), Subsample(1).pattern((2, 2))]
+    for plan_of in (plan(pattern) for pattern in matrices):
+        wide, narrow = np.zeros((2, plan_of.in_sites, 3), dtype), np.zeros((2, plan_of.sites, 3), dtype)
+        weight = np.zeros(2 * plan_of.ins * plan_of.taps if hasattr(plan_of, "ins") else 2, dtype)
+        plan_of.product(loops, weight, weight[:2], wide, narrow, True)
+        yield
+        plan_of.back(loops, weight, narrow, wide)
+        plan_of.gradient(loops, wide, narrow)
+        yield
+    table = np.zeros((1, 1), np.int32)
+    table.flags.writeable = False
+    chosen = np.zeros(6, np.uint8)
+    loops(1, "pool", dtype, line, chosen, flat(x), table, 2, 1, 3)
+    loops(1, "unpool", dtype, line, flat(x), flat(chosen), table, 1, 2, 1, 3)
+    yield
+    loops(1, "masked", dtype, line, few, flat(x), flat(x))
+    loops(1, "rectified_sum", dtype, line, flat(x), empty, True)
+    yield
+    weights = (flat(few), flat(few))
+    loops(1, "normalised", dtype, line, *measures, flat(x), *weights, dtype.type(1), True)
+    yield
+    loops(1, "normalised_back", dtype, line, few, few.copy(), flat(x), flat(x), flat(x), *weights, flat(few), True)
+
+
+@hookimpl
+def register_engines(register):
+    register("numba", NumbaEngine)

@@ -1,0 +1,463 @@
+"""One unit at a time: the row and the column of its layer's matrix, and its receptive field through many layers.
+
+With this module one can
+
+- list what one unit reads (`MatrixRow`) and who reads it (`MatrixColumn`), with ties and weights;
+- follow patterns backwards from one unit to all units of an earlier node that can influence it (`ReceptiveField`).
+
+Nothing here grows with the number of nonzeros: ImageNet-size networks are followed in milliseconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import numpy as np
+
+from simulator.errors import ShapeError
+from simulator.layers.base import Shape
+from simulator.matrix import TiedMatrix
+from simulator.nodes import Node
+from simulator.patterns import IdentityPattern, Pattern, TransposedPattern, WindowPattern
+
+__all__ = ["MatrixColumn", "MatrixRow", "ReceptiveField", "receptive_field"]
+
+Span = tuple[tuple[int, int, int], ...]  # for each axis of space: site i comes from jump * i + low to jump * i + high
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MatrixRow:
+    """The fan-in of one output unit: one row of a layer's matrix.
+
+    Parameters
+    ----------
+    layer : str
+        Name of the node.
+    unit : int
+        Number of the output unit.
+    position : tuple of int
+        The same as (channel, *space).
+    cols : numpy.ndarray of int, (fan_in,)
+        Numbers of the input units that it reads; one that is read twice stands there twice.
+    positions : numpy.ndarray of int, (fan_in, 1 + axes of space)
+        The same as (channel, *space).
+    ties : numpy.ndarray of int, (fan_in,)
+        Which weight each connection uses.
+    values : numpy.ndarray or None, (fan_in,)
+        The weights; None in a network without weights.
+    """
+
+    layer: str
+    unit: int
+    position: tuple[int, ...]
+    cols: np.ndarray
+    positions: np.ndarray
+    ties: np.ndarray
+    values: np.ndarray | None
+
+    @classmethod
+    def of(cls, node: Node, pattern: Pattern, matrix: TiedMatrix | None, unit: Any) -> MatrixRow:
+        """The row of `unit`, given by its number or as (channel, *space); `matrix` has the values, if any."""
+        number, position = _numbered(node.shape, unit, f"{node.name} output unit")
+        cols, ties = pattern.row(number)
+        values = None if matrix is None else matrix.weight.ravel()[ties]
+        return cls(node.name, number, position, cols, _positions(cols, node.input_shapes[0]), ties, values)
+
+    def __repr__(self) -> str:
+        return (
+            f"MatrixRow of {self.layer}, unit {self.unit} {self.position}: reads {_counted(self.cols, 'input unit')} "
+            f"with {_counted(np.unique(self.ties), 'weight')}"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MatrixColumn:
+    """The fan-out of one input unit: one column of a layer's matrix.
+
+    Parameters
+    ----------
+    layer : str
+        Name of the node.
+    unit : int
+        Number of the input unit.
+    position : tuple of int
+        The same as (channel, *space).
+    rows : numpy.ndarray of int, (fan_out,)
+        Numbers of the output units that read it, ascending.
+    positions : numpy.ndarray of int, (fan_out, 1 + axes of space)
+        The same as (channel, *space).
+    ties : numpy.ndarray of int, (fan_out,)
+        Which weight each connection uses.
+    values : numpy.ndarray or None, (fan_out,)
+        The weights; None in a network without weights.
+    """
+
+    layer: str
+    unit: int
+    position: tuple[int, ...]
+    rows: np.ndarray
+    positions: np.ndarray
+    ties: np.ndarray
+    values: np.ndarray | None
+
+    @classmethod
+    def of(cls, node: Node, pattern: Pattern, matrix: TiedMatrix | None, unit: Any) -> MatrixColumn:
+        """The column of `unit`, given by its number or as (channel, *space); `matrix` has the values, if any."""
+        number, position = _numbered(node.input_shapes[0], unit, f"{node.name} input unit")
+        rows, ties = pattern.column(number)
+        values = None if matrix is None else matrix.weight.ravel()[ties]
+        return cls(node.name, number, position, rows, _positions(rows, node.shape), ties, values)
+
+    def __repr__(self) -> str:
+        return (
+            f"MatrixColumn of {self.layer}, input unit {self.unit} {self.position}: read by "
+            f"{_counted(self.rows, 'output unit')} with {_counted(np.unique(self.ties), 'weight')}"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ReceptiveField:
+    """The units of one node that can influence one unit of a later one.
+
+    Parameters
+    ----------
+    layer : str
+        Name of the later node.
+    unit : int
+        Number of its unit.
+    position : tuple of int
+        The same as (channel, *space).
+    of : str
+        Name of the earlier node.
+    mask : numpy.ndarray of bool, (channels, *space)
+        True for each unit of the earlier node that can influence the unit.
+    size, stride : tuple of int or None
+        Sites from the first to the last that such a field covers on each axis where no border cuts it, and how far it
+        moves from one unit to the next. None where the windows on the way are not regular, or the field has no space.
+    centre : tuple of float or None
+        The middle of this unit's field on each axis, before the border cuts it.
+    """
+
+    layer: str
+    unit: int
+    position: tuple[int, ...]
+    of: str
+    mask: np.ndarray
+    size: tuple[int, ...] | None
+    stride: tuple[int, ...] | None
+    centre: tuple[float, ...] | None
+
+    @property
+    def units(self) -> np.ndarray:
+        """Numbers of the units that can influence it, ascending."""
+        return np.flatnonzero(self.mask)
+
+    @property
+    def box(self) -> tuple[tuple[int, int], ...]:
+        """The smallest box that holds the field: (first, one past the last) on each axis of (channel, *space).
+
+        Empty, (0, 0) on each axis, if nothing influences the unit.
+        """
+        return _box(self.mask)
+
+    def __repr__(self) -> str:
+        lines = " x ".join(f"{first}:{stop}" for first, stop in self.box)
+        shape = "" if self.size is None else f"; uncut {_times(self.size)} sites, stride {_times(self.stride)}"
+        return (
+            f"ReceptiveField of {self.layer}, unit {self.unit} {self.position}: "
+            f"{np.count_nonzero(self.mask)} of {self.mask.size} units of {self.of}, within {lines}{shape}"
+        )
+
+
+def receptive_field(nodes: Mapping[str, Node], layer: str, unit: Any, of: str) -> ReceptiveField:
+    """Which units of an earlier node can influence one unit.
+
+    Parameters
+    ----------
+    nodes : mapping of Node by name
+        Each after those that it reads.
+    layer : str
+        The later node.
+    unit : int or (channel, *space)
+        Its unit.
+    of : str
+        The earlier node.
+
+    Returns
+    -------
+    ReceptiveField
+
+    Raises
+    ------
+    ShapeError
+        If there is no such unit.
+
+    Notes
+    -----
+    Connections are followed whatever their weights are, zeros too, and every tap of a maximum counts. A layer of which
+    nothing is known (`Layer.support` gives None) depends on all its inputs.
+    """
+    number, position = _numbered(nodes[layer].shape, unit, f"{layer} unit")
+    units: dict[str, _Units] = {layer: _Units.one(nodes[layer].shape, number)}
+    spans: dict[str, Span | None] = {layer: ((1, 0, 0),) * (len(position) - 1)}
+    steps: dict[tuple[int, Shape], Span | None] = {}  # equal layers share a table
+    for node in reversed(list(nodes.values())):
+        if node.name == of:
+            break
+        if node.name not in units:
+            continue
+        found, span = units.pop(node.name), spans.pop(node.name)
+        for k, (source, pattern) in enumerate(zip(node.inputs, node.support, strict=True)):
+            shape = node.input_shapes[k]
+            behind, reach = _behind(found, pattern, shape), _through(span, pattern, node.shape, shape, steps)
+            if source in units:
+                behind, reach = units[source] | behind, _joined(spans[source], reach)
+            units[source], spans[source] = behind, reach
+    shape = nodes[of].shape
+    if of not in units:
+        return ReceptiveField(layer, number, position, of, _frozen(np.zeros(shape, bool)), None, None, None)
+    mask = _frozen(units[of].mask().reshape(shape))
+    reach = spans[of]
+    if not reach or not _holds(reach, position, mask):
+        return ReceptiveField(layer, number, position, of, mask, None, None, None)
+    size = tuple(high - low + 1 for _, low, high in reach)
+    centre = tuple(jump * i + (low + high) / 2 for (jump, low, high), i in zip(reach, position[1:], strict=True))
+    return ReceptiveField(layer, number, position, of, mask, size, tuple(jump for jump, _, _ in reach), centre)
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """A set of units in which few channels differ: each channel has one of a few sets of sites.
+
+    Parameters
+    ----------
+    kind : numpy.ndarray of int, (channels,)
+        Which set of sites each channel has.
+    sites : numpy.ndarray of bool, (kinds, sites)
+        These sets.
+    """
+
+    kind: np.ndarray
+    sites: np.ndarray
+
+    @classmethod
+    def one(cls, shape: Shape, unit: int) -> _Units:
+        """A single unit of a node of this shape."""
+        sites = math.prod(shape[1:])
+        kind, sets = np.zeros(shape[0], np.intp), np.zeros((2, sites), bool)
+        kind[unit // sites], sets[1, unit % sites] = 1, True
+        return cls(kind, sets)
+
+    @classmethod
+    def all(cls, channels: int, sites: int) -> _Units:
+        return cls(np.zeros(channels, np.intp), np.ones((1, sites), bool))
+
+    def mask(self) -> np.ndarray:
+        """True for each unit of the set, (channels, sites)."""
+        return self.sites[self.kind]
+
+    def viewed(self, channels: int, sites: int) -> _Units:
+        """The same units, counted in other channels and sites."""
+        if (channels, sites) == (len(self.kind), self.sites.shape[1]):
+            return self
+        if self.sites.all():
+            return _Units.all(channels, sites)
+        mask = self.mask().reshape(channels, sites)
+        first, kind = _distinct(mask)
+        return _Units(kind, mask[first])
+
+    def __or__(self, other: _Units) -> _Units:
+        pairs, kind = np.unique(self.kind * len(other.sites) + other.kind, return_inverse=True)
+        a, b = np.divmod(pairs, len(other.sites))
+        return _Units(kind, self.sites[a] | other.sites[b])
+
+
+def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where each different row of booleans (n, m) stands first, and which of them each row equals, (n,)."""
+    packed = np.packbits(rows, axis=1)
+    keys = packed.view(np.uint8 if packed.shape[1] == 1 else np.dtype((np.void, packed.shape[1]))).ravel()
+    _, first, kind = np.unique(keys, return_index=True, return_inverse=True)
+    return first, kind
+
+
+def _united(used: np.ndarray, sites: np.ndarray) -> _Units:
+    """Channels that each have several sets of sites at once: `used` (channels, kinds) says which of `sites`."""
+    used = used & sites.any(axis=1)
+    first, kind = _distinct(used)
+    return _Units(kind, np.stack([sites[row].any(axis=0) for row in used[first]]))
+
+
+def _behind(units: _Units, pattern: Pattern | None, shape: Shape) -> _Units:
+    """Input units, in channels and sites of `shape`, that output units may depend on."""
+    channels, sites = shape[0], math.prod(shape[1:])
+    if pattern is None:
+        return _Units.all(channels, sites)
+    return _sources(pattern, units).viewed(channels, sites)
+
+
+@singledispatch
+def _sources(pattern: Pattern, units: _Units) -> _Units:
+    """Columns with a nonzero in one of the rows `units`."""
+    indptr, indices, _ = pattern.csr
+    found = np.zeros((1, pattern.shape[1]), bool)
+    found[0, indices[np.repeat(units.mask().ravel(), np.diff(indptr))]] = True
+    return _Units(np.zeros(1, np.intp), found)
+
+
+@_sources.register
+def _(pattern: IdentityPattern, units: _Units) -> _Units:
+    return units
+
+
+@_sources.register
+def _(pattern: WindowPattern, units: _Units) -> _Units:
+    channels = pattern.channels
+    units = units.viewed(channels.out_channels, len(pattern.sites))
+    if len(channels.in_starts) == 2 and len(channels.inputs) == pattern.in_channels:  # every output reads every input
+        found = _read(pattern, np.any(units.sites, axis=0))
+        return _Units(np.zeros(pattern.in_channels, np.intp), found[None])
+    kinds = len(units.sites)
+    groups = np.zeros((len(channels.out_starts) - 1, kinds), bool)  # which sets the output channels of a group have
+    groups[np.repeat(np.arange(len(groups)), np.diff(channels.out_starts)), units.kind] = True
+    at, kind = np.nonzero(np.repeat(groups, np.diff(channels.in_starts), axis=0))
+    used = np.zeros((pattern.in_channels, kinds), bool)
+    used[channels.inputs[at], kind] = True
+    return _united(used, np.stack([_read(pattern, windows) for windows in units.sites]))
+
+
+def _read(pattern: WindowPattern, windows: np.ndarray) -> np.ndarray:
+    """Sites that some windows read, (in_sites,); `windows` (out_sites,) says which."""
+    read = pattern.sites if windows.all() else pattern.sites.take(np.flatnonzero(windows), axis=0)
+    found = np.zeros(pattern.in_sites + 1, bool)  # the last one for taps without a site
+    found[read.ravel().astype(np.intp)] = True  # NumPy's own conversion is slower
+    return found[:-1]
+
+
+@_sources.register
+def _(pattern: TransposedPattern, units: _Units) -> _Units:
+    base = pattern.base
+    if not isinstance(base, WindowPattern):
+        return _sources.dispatch(Pattern)(pattern, units)
+    channels = base.channels
+    units = units.viewed(base.in_channels, base.in_sites)
+    kinds = len(units.sites)
+    groups = np.zeros((len(channels.in_starts) - 1, kinds), bool)  # which sets the input channels of a group have
+    groups[np.repeat(np.arange(len(groups)), np.diff(channels.in_starts)), units.kind[channels.inputs]] = True
+    used = np.repeat(groups, np.diff(channels.out_starts), axis=0)
+    inside = np.pad(units.sites, ((0, 0), (0, 1)))  # the last one for taps without a site
+    return _united(used, np.stack([found[base.sites].any(axis=1) for found in inside]))
+
+
+def _through(
+    span: Span | None,
+    pattern: Pattern | None,
+    shape: Shape,
+    input_shape: Shape,
+    steps: dict[tuple[int, Shape], Span | None],
+) -> Span | None:
+    """Where the fields lie one layer further back; None if they are not regular there."""
+    if isinstance(pattern, IdentityPattern):
+        return span if shape == input_shape else None
+    sizes = math.prod(shape[1:]), math.prod(input_shape[1:])
+    if span is None or not isinstance(pattern, WindowPattern) or len(shape) != len(input_shape):
+        return None
+    if (len(pattern.sites), pattern.in_sites) != sizes:
+        return None
+    key = id(pattern.sites), input_shape[1:]
+    if key not in steps:
+        steps[key] = _steps(pattern.sites, shape[1:], input_shape[1:])
+    step = steps[key]
+    if step is None:
+        return None
+    each = zip(span, step, strict=True)
+    return tuple((s * jump, s * low + first, s * high + last) for (jump, low, high), (s, first, last) in each)
+
+
+def _steps(sites: np.ndarray, out_space: Shape, in_space: Shape) -> Span | None:
+    """For each axis the stride of the windows, and the first and last site of the first one."""
+    table, found = sites.reshape(*out_space, -1), []
+    for axis, n in enumerate(in_space):
+        # The windows along one axis, through the middle of the others.
+        line = table[tuple(slice(None) if a == axis else m // 2 for a, m in enumerate(out_space))]
+        step = _regular(line, math.prod(in_space[axis + 1 :]), n)
+        if step is None:
+            return None
+        found.append(step)
+    return tuple(found)
+
+
+def _regular(line: np.ndarray, step: int, size: int) -> tuple[int, int, int] | None:
+    """Stride, and first and last coordinate of window 0, of windows (count, taps) along one axis."""
+    inside = line >= 0
+    at = line // step % size  # coordinates along the axis
+    both = inside[1:] & inside[:-1]
+    stride = 1
+    if len(line) > 1:
+        window, tap = divmod(int(both.argmax()), line.shape[1])
+        stride = int(at[window + 1, tap] - at[window, tap])
+    starts = at - stride * np.arange(len(line))[:, None]
+    first = starts[inside.argmax(axis=0), np.arange(line.shape[1])]  # (taps,)
+    if np.any((starts != first) & inside) or not inside.any():
+        return None
+    used = first[inside.any(axis=0)]
+    return stride, int(used.min()), int(used.max())
+
+
+def _joined(a: Span | None, b: Span | None) -> Span | None:
+    """Fields that come two ways: regular if they move equally far."""
+    if a is None or b is None or [s[0] for s in a] != [s[0] for s in b]:
+        return None
+    return tuple((jump, min(low, b[k][1]), max(high, b[k][2])) for k, (jump, low, high) in enumerate(a))
+
+
+def _holds(span: Span, position: tuple[int, ...], mask: np.ndarray) -> bool:
+    """Whether the field of the unit lies where the span says."""
+    sides = zip(span, position[1:], _box(mask)[1:], strict=True)
+    return all(jump * i + low <= first and stop <= jump * i + high + 1 for (jump, low, high), i, (first, stop) in sides)
+
+
+def _box(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
+    if not mask.any():
+        return ((0, 0),) * mask.ndim
+    sides = []
+    for axis in range(mask.ndim):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        sides.append((int(hit[0]), int(hit[-1]) + 1))
+    return tuple(sides)
+
+
+def _numbered(shape: Shape, unit: Any, who: str) -> tuple[int, tuple[int, ...]]:
+    """Number and position of a unit that is given as either."""
+    n = math.prod(shape)
+    given, limits = (list(unit), shape) if isinstance(unit, (Sequence, np.ndarray)) else ([unit], (n,))
+    if len(given) != len(limits) or not all(
+        isinstance(i, (int, np.integer)) and 0 <= i < m for i, m in zip(given, limits, strict=True)
+    ):
+        raise ShapeError(
+            f"{who}: expected a number from 0 to {n - 1}, or a position (channel, *space) within {shape}, got "
+            f"{unit!r}; choose one"
+        )
+    number = int(np.ravel_multi_index(tuple(map(int, given)), limits))
+    return number, tuple(int(i) for i in np.unravel_index(number, shape))
+
+
+def _positions(units: np.ndarray, shape: Shape) -> np.ndarray:
+    """Numbers of units as (channel, *space), (len(units), axes)."""
+    return np.stack(np.unravel_index(units, shape), axis=1)
+
+
+def _counted(units: np.ndarray, what: str) -> str:
+    return f"{len(units)} {what}{'s'[: len(units) != 1]}"
+
+
+def _times(sizes: Any) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _frozen(mask: np.ndarray) -> np.ndarray:
+    mask.flags.writeable = False
+    return mask

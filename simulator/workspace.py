@@ -1,0 +1,85 @@
+"""Workspaces: a network run again and again in the same memory, with the fastest kernels that its engine has.
+
+`Network.run` keeps every activation for whoever wants to look at it. Training and prediction want only outputs and
+gradients; a workspace lets the engine compute several nodes at once, frees what is no longer needed, and uses the
+memory of one step for the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from simulator.execution import Step, fused
+from simulator.network import Network, Rng
+from simulator.pool import Pool
+from simulator.trace import Trace
+
+__all__ = ["Workspace"]
+
+
+class Workspace:
+    """Runs networks of one graph with little memory.
+
+    Parameters
+    ----------
+    network : Network
+        Whose graph and engine; its weights may be others at every run.
+    keep : iterable of str, optional
+        Nodes whose activations are wanted. Default: the outputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from simulator.layers import Dense, ReLU
+    >>> net = Network.sequential((4,), [Dense(3), ReLU()], rng=0)
+    >>> trace = Workspace(net).run(net, np.ones((2, 4)), backward=True)
+    >>> list(trace.activations)
+    ['relu1']
+    >>> trace.backward(np.ones((2, 3)), params_only=True).params["dense1.bias"].shape
+    (3,)
+    """
+
+    def __init__(self, network: Network, keep: Iterable[str] | None = None) -> None:
+        self._keep = network.outputs if keep is None else tuple(keep)
+        for name in self._keep:
+            network.node(name)
+        self._steps: dict[int, list[Step]] = {}  # by size of the batch
+        self._pool = Pool()
+
+    def run(
+        self, network: Network, x: Any, *, training: bool = False, rng: Rng = None, backward: bool = False
+    ) -> Trace:
+        """Run a batch.
+
+        Parameters
+        ----------
+        network : Network
+            Of the same graph as the workspace's.
+        x : array_like, (batch, channels, *space), or dict of them by input name
+            The samples.
+        training : bool, default False
+            Whether layers behave as in training.
+        rng : numpy.random.Generator or int, optional
+            For layers that draw at random.
+        backward : bool, default False
+            Whether `Trace.backward` will be called, once.
+
+        Returns
+        -------
+        Trace
+            With the activations of the nodes to keep.
+        """
+        entered, batch = network._entered(x, self._pool.empty)
+        if batch not in self._steps:
+            network.check_batch(batch, keep_all=backward)
+            self._steps[batch] = fused(network.nodes, network.engine, self._keep, batch)
+        return network._traced(
+            self._steps[batch],
+            entered,
+            self._keep,
+            training=training,
+            rng=rng,
+            backward=backward,
+            empty=self._pool.empty,
+        )

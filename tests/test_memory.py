@@ -1,0 +1,169 @@
+"""What would not fit into memory is refused with an estimate, before any is touched."""
+
+from __future__ import annotations
+
+import builtins
+import math
+import os
+import tracemalloc
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import simulator.memory
+from simulator import (
+    Catalog,
+    ChannelGroups,
+    Conv,
+    Dense,
+    ExplicitPattern,
+    Network,
+    SciPyEngine,
+    ShapeError,
+    TiedMatrix,
+    Window,
+    WindowPattern,
+    Workspace,
+)
+from simulator.memory import available_memory, check_memory
+
+
+@pytest.fixture
+def a_gigabyte(monkeypatch):
+    """A machine with 1 GB left."""
+    monkeypatch.setattr(simulator.memory, "available_memory", lambda: 10**9)
+
+
+@contextmanager
+def refused(message):
+    """A `ShapeError` with this message comes before 1 MB of memory is taken."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(ShapeError, match=message):
+            yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1e6
+
+
+def matrix(n_out, n_in):
+    """A dense matrix (n_out, n_in) on one weight."""
+    pattern = WindowPattern(ChannelGroups.full(n_out, 1), 1, np.arange(n_in)[None], n_in, (0, 0, 0))
+    return TiedMatrix(pattern, np.ones(1, np.float32))
+
+
+def test_what_fits_passes_and_what_does_not_is_estimated(a_gigabyte):
+    check_memory(10**9, "this", "do that")
+    with pytest.raises(ShapeError, match=r"^this: expected at most 1.0 GB of memory, got 1.5 GB; do that$"):
+        check_memory(15 * 10**8, "this", "do that")
+    with pytest.raises(ShapeError, match=r"got 3,000 GB; do that$"):
+        check_memory(3 * 10**12, "this", "do that")
+
+
+def test_memory_with_psutil():
+    psutil = pytest.importorskip("psutil")
+    assert 0 < available_memory() <= psutil.virtual_memory().total
+
+
+def test_memory_without_psutil(monkeypatch):
+    def without(name, *args, **kwargs):
+        if name == "psutil":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    real = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert available_memory() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    monkeypatch.delattr(os, "sysconf")
+    assert available_memory() is None
+    check_memory(10**18, "this", "nobody knows how much there is")
+
+
+def test_a_matrix_in_csr_form(a_gigabyte):
+    large = matrix(20_000, 10_000)  # 1.6 GB, and as much again to build
+    with refused(r"^TiedMatrix.tocsr: expected at most 1.0 GB of memory, got 3.2 GB; look at single rows and columns$"):
+        large.tocsr()
+    with refused(
+        r"^TiedMatrix.tocsr: expected at most 1,000 bytes, got a matrix of 1,600,080,004 bytes \(200,000,000 non"
+    ):
+        large.tocsr(max_bytes=1000)
+    with refused("^Pattern.csr: expected at most 1.0 GB of memory"):
+        _ = large.pattern.csr
+    with refused("nonzeros share 1 weight, triplets: expected at most 1.0 GB of memory, got 4.8 GB"):
+        large.pattern.triplets()
+    for product in (lambda: large @ np.zeros(10_000), lambda: large.rmatvec(np.zeros(20_000))):
+        with refused("^TiedMatrix.tocsr: expected at most 1.0 GB of memory"):
+            product()
+
+
+def test_the_csr_form_of_a_pattern_is_never_larger_than_4_gib(monkeypatch):
+    monkeypatch.setattr(simulator.memory, "available_memory", lambda: 10**15)
+    with refused(
+        r"^Pattern.csr: expected at most 4,294,967,296 bytes, got a matrix of 8,000,400,004 bytes \(1,000,000,000"
+    ):
+        _ = matrix(100_000, 10_000).pattern.csr
+
+
+def test_loosened_matrices(a_gigabyte):
+    with refused("^TiedMatrix.untied: expected at most 1.0 GB of memory, got 1.3 GB; use a smaller layer"):
+        matrix(2_000, 10_000).untied()
+    with refused("^TiedMatrix.densified: expected at most 1.0 GB of memory, got 1.6 GB; use a smaller layer"):
+        TiedMatrix(ExplicitPattern([0], [0], shape=(20_000, 10_000)), np.ones(1, np.float32)).densified()
+
+
+def test_the_scipy_engine_builds_no_matrix_that_is_too_large(a_gigabyte):
+    network = Network.sequential((10_000,), [Dense(20_000, bias=False)])
+    weight = np.broadcast_to(np.float32(0), (20_000, 10_000))
+    with refused("^Pattern.csr: expected at most 1.0 GB of memory, got 3.2 GB"):
+        SciPyEngine(threads=2).apply(TiedMatrix(network.node("dense1").pattern, weight), np.zeros((10_000, 2), "f"))
+
+
+def test_a_batch_beyond_memory_is_refused(a_gigabyte):
+    network = Network.sequential((1000,), [Dense(100_000)])
+    network.check_batch(2000)
+    message = "^network, a batch of 3000: expected at most 1.0 GB of memory, got 1.2 GB; give fewer samples at once$"
+    with pytest.raises(ShapeError, match=message):
+        network.check_batch(3000)
+
+
+def test_a_table_of_sites(a_gigabyte):
+    with refused(r"^conv on \(10000, 10000\): expected at most 1.0 GB of memory, got 7.2 GB; use a smaller input"):
+        Window(3, padding=1, who="conv").sites((10_000, 10_000))
+    with refused(r"^conv on \(10000, 10000\): expected"):
+        _ = Network.sequential((1, 10_000, 10_000), [Conv(1, 3, padding=1)]).node("conv1").pattern
+
+
+def test_bytes_of_activations():
+    network = Network.input((100,), dtype=np.float64).add(Dense(50), name="a").add(Dense(40), "input", name="b")
+    network = network.add(Dense(10), "a", name="c")
+    assert network.activation_bytes(3) == 3 * 8 * (100 + 50 + 40)  # b is an output and stays; then c needs 50 + 40 + 10
+    assert network.activation_bytes(3, keep_all=True) == 3 * 8 * (100 + 50 + 40 + 10)
+    assert network.subnetwork("c").activation_bytes(3) == 3 * 8 * (100 + 50)
+
+
+def test_bytes_of_activations_of_vgg16():
+    network = Catalog().build("vgg16", rng=None)
+    largest = 64 * 224 * 224 * 4
+    assert network.activation_bytes(8) == 8 * 2 * largest  # input and output of relu1_1, conv1_2 or relu1_2
+    units = sum(math.prod(node.shape) for node in network.nodes.values())
+    assert network.activation_bytes(8, keep_all=True) == 8 * 4 * units
+
+
+def test_a_batch_that_does_not_fit(a_gigabyte):
+    network = Network.sequential((1000,), [Dense(100_000, bias=False, init="zeros")])
+    weight = np.broadcast_to(np.float32(0), (100_000, 1000))
+    network = network.with_params({"dense1.weight": weight}, copy=False)
+    x = np.broadcast_to(np.float32(0), (3000, 1000))
+    message = "^network, a batch of 3000: expected at most 1.0 GB of memory, got 1.2 GB; give fewer samples at once$"
+    for run in (network.predict, network.run, lambda x: Workspace(network).run(network, x)):
+        with pytest.raises(ShapeError, match=message):
+            run(x)
+
+
+def test_weights_that_do_not_fit(a_gigabyte):
+    with refused("^dense1, weights: expected at most 1.0 GB of memory, got 4.0 GB; use a smaller layer, or rng=None to"):
+        Network.sequential((10_000,), [Dense(100_000)], rng=0)
+    with pytest.raises(ShapeError, match="^dense6, weights: expected at most 1.0 GB of memory, got 1.6 GB"):
+        Catalog().build("vgg16", width=2.0, rng=0)
