@@ -13,7 +13,7 @@ folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
 
 catalog = Catalog()
 data, held_out = catalog.load_data("digits", (1, 28, 28)).split(0.2, rng=0)
-network = catalog.build("lenet5", rng=0)
+network = catalog.build("lenet5", rng=0, engine="auto")
 print("before:", f"{evaluate(network, held_out)['accuracy']:.1%} of the held-out digits are right")
 
 steps = 5 * -(-len(data) // 32)

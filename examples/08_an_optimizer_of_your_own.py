@@ -40,7 +40,7 @@ check_optimizer(SignSGD())
 catalog = Catalog(Mine())
 data, held_out = catalog.load_data("xo", (1, 12, 12)).split(0.2, rng=0)
 for name, lr in (("sgd", 0.05), ("momentum", 0.05), ("sign-sgd", 0.003)):
-    network = catalog.build("lenet5", data.shape, classes=2, rng=0, width=0.5)
+    network = catalog.build("lenet5", data.shape, classes=2, rng=0, width=0.5, engine="auto")
     optimizer = catalog.create("optimizers", name, lr=lr)
     for epoch in train(network, data, epochs=4, batch_size=32, optimizer=optimizer, rng=0):
         last = epoch

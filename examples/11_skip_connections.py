@@ -34,7 +34,7 @@ losses = {}
 for name in ("plain20", "plain56", "resnet20-cifar", "resnet56-cifar"):
     # Each branch of a residual net starts at zero: every block begins as the identity.
     options = {"branch_init": "zeros", "option": "B"} if name.startswith("resnet") else {}
-    network = catalog.build(name, (1, 8, 8), rng=0, width=0.5, norm=False, **options)
+    network = catalog.build(name, (1, 8, 8), rng=0, width=0.5, norm=False, engine="auto", **options)
     norms = [gradient_norms(network)]
     optimizer = catalog.optimizers["momentum"](CosineDecay(0.01, 5 * EPOCHS))
     *_, epoch = train(network, data, epochs=EPOCHS, batch_size=20, optimizer=optimizer, rng=0)

@@ -23,7 +23,7 @@ steps = 10 * -(-len(digits) // 32)
 
 def trained(name, data, losses=None):
     """An architecture after ten epochs."""
-    network = catalog.build(name, data.shape)
+    network = catalog.build(name, data.shape, engine="auto")
     optimizer = catalog.create("optimizers", "momentum", lr=CosineDecay(catalog.architectures.entry(name).lr, steps))
     *_, epoch = train(network, data, epochs=10, batch_size=32, losses=losses, optimizer=optimizer)
     print(f"{name}: loss {epoch.loss:.3f}")
@@ -36,7 +36,7 @@ print("down:", autoencoder.node("conv1").matrix)
 print("up:  ", autoencoder.node("decoded").matrix)
 
 # The game at half its width for half its time; with width 1 and 80 epochs the pictures become clearer.
-players = catalog.build("gan-generator", width=0.5), catalog.build("gan-discriminator", width=0.5)
+players = [catalog.build(f"gan-{part}", width=0.5, engine="auto") for part in ("generator", "discriminator")]
 adam = catalog.create("optimizers", "adam", lr=0.004, betas=(0.5, 0.999))
 for epoch in train_gan(*players, digits, optimizer=adam, epochs=40, rng=0):
     if epoch.number % 10 == 0:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
 from simulator.threads import one_blas_thread
 
-__all__ = ["Empty", "Run", "Step", "alone", "execute", "fused", "needed_for_training", "readers"]
+__all__ = ["Empty", "Plan", "Run", "Step", "alone", "execute", "fused", "readers"]
 
 Empty = Callable[..., np.ndarray]
 
@@ -101,17 +102,35 @@ class Step:
         return self.nodes[0].inputs
 
 
+class Plan(tuple[Step, ...]):
+    """The steps of a network in order, and what follows from them."""
+
+    @cached_property
+    def last_reader(self) -> dict[str, str]:
+        """For each node that is read the last step that does."""
+        return {source: step.name for step in self for source in step.inputs}
+
+    @cached_property
+    def trained(self) -> frozenset[str]:
+        """Names of the steps with trained weights, and of all that come after one."""
+        found: set[str] = set()
+        for step in self:
+            if any(n.param_shapes for n in step.nodes) or any(i in found for i in step.inputs):
+                found.add(step.name)
+        return frozenset(found)
+
+
 def readers(nodes: Mapping[str, Node]) -> Counter[str]:
     """How many inputs of other nodes each node is."""
     return Counter(source for node in nodes.values() for source in node.inputs)
 
 
-def alone(nodes: Mapping[str, Node], engine: Engine) -> list[Step]:
+def alone(nodes: Mapping[str, Node], engine: Engine) -> Plan:
     """One step for each node, none of them with a kernel of the engine's own: every activation can be kept."""
-    return [Step((node,), _plain(node, engine)) for node in nodes.values() if node.inputs]
+    return Plan(Step((node,), _plain(node, engine)) for node in nodes.values() if node.inputs)
 
 
-def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batch: int) -> list[Step]:
+def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batch: int) -> Plan:
     """As few steps as the engine's kernels allow.
 
     Parameters
@@ -147,17 +166,17 @@ def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batc
         step = Step(tuple(chain[:length]), kernel)
         done.update(n.name for n in step.nodes)
         steps.append(step)
-    return steps
+    return Plan(steps)
 
 
 def execute(
-    steps: Sequence[Step], activations: dict[str, np.ndarray], run: Run, keep: Collection[str] | None
+    plan: Plan, activations: dict[str, np.ndarray], run: Run, keep: Collection[str] | None
 ) -> tuple[dict[str, np.ndarray], dict[str, Pullback], dict[str, np.ndarray]]:
     """Take all steps, one after the other.
 
     Parameters
     ----------
-    steps : sequence of Step
+    plan : Plan
         What to do.
     activations : dict of numpy.ndarray by node name
         Of the inputs, (channels, *space, batch).
@@ -171,11 +190,10 @@ def execute(
     activations, pullbacks, buffers : dict
         By name of the node, by name of the step, by full name.
     """
-    last_reader = {source: step.name for step in steps for source in step.inputs}
     pullbacks: dict[str, Pullback] = {}
     buffers = dict(run.buffers)
     with one_blas_thread():
-        for step in steps:
+        for step in plan:
             y, pullback, new = step.kernel(run, *(activations[i] for i in step.inputs))
             y.flags.writeable = False
             activations[step.name] = y
@@ -188,18 +206,9 @@ def execute(
                 buffers[name] = array
             if keep is not None:
                 for source in {*step.inputs}.difference(keep):
-                    if last_reader[source] == step.name:
+                    if plan.last_reader[source] == step.name:
                         del activations[source]
     return activations, pullbacks, buffers
-
-
-def needed_for_training(steps: Sequence[Step]) -> set[str]:
-    """Names of the steps with trained weights, and of all that come after one."""
-    found: set[str] = set()
-    for step in steps:
-        if any(n.param_shapes for n in step.nodes) or any(i in found for i in step.inputs):
-            found.add(step.name)
-    return found
 
 
 def _plain(node: Node, engine: Engine) -> Kernel:

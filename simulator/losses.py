@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from scipy import special
 
 from simulator.errors import ShapeError
 
@@ -141,22 +140,31 @@ class CrossEntropy:
 
     def value(self, prediction: np.ndarray, target: np.ndarray) -> float:
         """Mean loss of logits (batch, classes) for integer labels (batch,)."""
-        labels = check_labels("cross-entropy", prediction, target)
-        if not len(labels):
-            return 0.0
-        logs = special.log_softmax(prediction, axis=1)
-        right = float(np.mean(logs[np.arange(len(labels)), labels], dtype=np.float64))
-        if not self.label_smoothing:
-            return -right
-        return -float((1 - self.label_smoothing) * right + self.label_smoothing * np.mean(logs, dtype=np.float64))
+        return self.value_and_grad(prediction, target)[0]
 
     def grad(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
         """(softmax − smoothed one-hot) / batch, (batch, classes)."""
+        return self.value_and_grad(prediction, target)[1]
+
+    def value_and_grad(self, prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
+        """Both at once: they share the softmax."""
         labels = check_labels("cross-entropy", prediction, target)
-        gradient = special.softmax(prediction, axis=1)
-        gradient[np.arange(len(labels)), labels] -= 1 - self.label_smoothing
-        gradient -= self.label_smoothing / gradient.shape[1]
-        return gradient / max(1, len(labels))
+        n, smoothing = len(labels), self.label_smoothing
+        if not n:
+            return 0.0, np.zeros_like(prediction)
+        rows = np.arange(n)
+        logs = prediction - prediction.max(axis=1, keepdims=True)
+        gradient = np.exp(logs)
+        totals = gradient.sum(axis=1, keepdims=True)
+        logs -= np.log(totals)
+        value = -(1 - smoothing) * float(logs[rows, labels].mean(dtype=np.float64))
+        gradient /= totals
+        gradient[rows, labels] -= 1 - smoothing
+        if smoothing:
+            value -= smoothing * float(logs.mean(dtype=np.float64))
+            gradient -= smoothing / gradient.shape[1]
+        gradient /= n
+        return value, gradient
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ With this module one can
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -22,7 +22,7 @@ import numpy as np
 
 from simulator.engine import Engine, SciPyEngine
 from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, nearest
-from simulator.execution import Empty, Run, Step, alone, execute, fused
+from simulator.execution import Empty, Plan, Run, alone, execute, fused
 from simulator.layers.base import Layer, MatrixLayer, Shape
 from simulator.matrix import TiedMatrix
 from simulator.memory import check_memory
@@ -88,7 +88,11 @@ class Network:
             "engine": self.engine,
             "outputs": self._outputs,
         }
-        return Network(**{**state, **changes})
+        new = Network(**{**state, **changes})
+        if not changes.keys() & {"nodes", "outputs"}:  # what follows from these alone need not be worked out again
+            kept = ("graph", "inputs", "outputs", "_param_shapes")
+            vars(new).update({name: vars(self)[name] for name in kept if name in vars(self)})
+        return new
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_matrices"}  # a cache, and a large one
@@ -309,7 +313,7 @@ class Network:
             graph.add_edges_from((source, node.name) for source in node.inputs)
         return nx.freeze(graph)
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         """Names of the inputs."""
         return tuple(n.name for n in self._nodes.values() if isinstance(n.layer, Input))
@@ -552,7 +556,7 @@ class Network:
 
     @cached_property
     def _missing(self) -> list[str]:
-        return [name for name in self.param_shapes if name not in self._params]
+        return [name for name in self._param_shapes if name not in self._params]
 
     @property
     def has_weights(self) -> bool:
@@ -575,6 +579,10 @@ class Network:
     @property
     def param_shapes(self) -> dict[str, Shape]:
         """Name and shape of every trained array, also without weights."""
+        return dict(self._param_shapes)
+
+    @cached_property
+    def _param_shapes(self) -> dict[str, Shape]:
         return {
             f"{node.name}.{key}": shape
             for node in self._nodes.values()
@@ -608,7 +616,7 @@ class Network:
         ShapeError
             If a shape differs, or weights are still missing.
         """
-        shapes = self.param_shapes
+        shapes = self._param_shapes
         new = {**self._params, **_fitting(params, shapes, self.dtype, "with_params", copy)}
         missing = sorted(set(shapes) - set(new))
         if missing:
@@ -674,8 +682,8 @@ class Network:
         empty = Pool().empty
         entered, batch = self._entered(x, empty)
         self.check_batch(batch)
-        steps = fused(self._nodes, self.engine, self.outputs, batch)
-        trace = self._traced(steps, entered, self.outputs, backward=False, empty=empty)
+        plan = fused(self._nodes, self.engine, self.outputs, batch)
+        trace = self._traced(plan, entered, self.outputs, backward=False, empty=empty)
         if len(self.outputs) == 1:
             return trace[self.outputs[0]]
         return {name: trace[name] for name in self.outputs}
@@ -707,7 +715,7 @@ class Network:
 
     def _traced(
         self,
-        steps: Sequence[Step],
+        plan: Plan,
         entered: dict[str, np.ndarray],
         keep: Collection[str] | None,
         *,
@@ -716,11 +724,13 @@ class Network:
         backward: bool = True,
         empty: Empty = np.empty,
     ) -> Trace:
-        """What these steps compute; a trace that does not keep everything goes back only once."""
+        """What a plan computes; a trace that does not keep everything goes back only once."""
         run = self._as_run(training, rng, backward, empty)
-        activations, pullbacks, buffers = execute(steps, entered, run, keep)
+        activations, pullbacks, buffers = execute(plan, entered, run, keep)
         outputs = self.outputs if keep is None else tuple(keep)
-        return Trace(self.nodes, outputs, steps, activations, pullbacks, buffers, once=keep is not None)
+        return Trace(
+            self.nodes, self._param_shapes, outputs, plan, activations, pullbacks, buffers, once=keep is not None
+        )
 
     def _entered(self, x: Any, empty: Empty) -> tuple[dict[str, np.ndarray], int]:
         """Activations of the inputs, and the size of the batch."""
@@ -751,7 +761,7 @@ class Network:
         if array.dtype.kind not in "fiub":
             raise ShapeError(f"{name}: expected real numbers, got {array.dtype}; convert them first")
         inner = empty((*shape, len(array)), self.dtype)
-        inner[...] = np.moveaxis(array, 0, -1)
+        inner[...] = array.transpose(*range(1, array.ndim), 0)
         inner.flags.writeable = False
         return inner
 

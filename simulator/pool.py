@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import bisect
 import math
-import weakref
-from collections import deque
+import sys
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +21,11 @@ class Pool:
 
     Nothing is ever handed out twice at a time, so an array may leave for good: its memory just does not come back.
 
+    Notes
+    -----
+    What is handed out is a view of a block that the pool keeps, and so is every view of it; Python's count of the
+    references to the block tells whether there are any.
+
     Examples
     --------
     >>> pool = Pool()
@@ -32,33 +37,44 @@ class Pool:
     """
 
     def __init__(self) -> None:
-        self._free: list[tuple[int, int]] = []  # (bytes, number) of blocks that may be handed out, sorted
-        self._blocks: dict[int, tuple[bytearray, int]] = {}  # memory, and where its first cache line starts
-        self._returned: deque[int] = deque()  # filled whenever an array dies, in any thread
-        self._watched: dict[int, weakref.ref[np.ndarray]] = {}
+        self._blocks: dict[int, list[np.ndarray]] = {}  # by bytes
+        self._sizes: list[int] = []  # the keys, sorted
+        self._lock = threading.Lock()
 
     def empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray:
         """An array of undefined content, C-contiguous and aligned to cache lines."""
         dtype = np.dtype(dtype)
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        need = max(1, math.prod(shape) * dtype.itemsize)
-        while self._returned:
-            number = self._returned.popleft()
-            del self._watched[number]
-            bisect.insort(self._free, (len(self._blocks[number][0]) - _LINE, number))
-        at = bisect.bisect_left(self._free, (need, -1))
-        if at < len(self._free) and self._free[at][0] <= 2 * need:
-            _, number = self._free.pop(at)
-        else:
-            number = len(self._blocks)
-            # Not an ndarray: views of an array refer to the array that stands directly on such memory.
-            block = bytearray(need + _LINE)
-            self._blocks[number] = (block, -np.frombuffer(block, np.uint8).ctypes.data % _LINE)
-        array: np.ndarray = np.ndarray(shape, dtype, *self._blocks[number])
-        self._watched[number] = weakref.ref(array, lambda _, number=number: self._returned.append(number))  # type: ignore[misc]
-        return array
+        need = dtype.itemsize * (shape if isinstance(shape, int) else math.prod(shape))
+        with self._lock:
+            for block in self._blocks.get(need, ()):
+                if sys.getrefcount(block) == _UNUSED:
+                    break
+            else:
+                block = self._larger(need)
+            return np.ndarray(shape, dtype, block)
+
+    def _larger(self, need: int) -> np.ndarray:
+        """An unused block of up to twice the size, else a new one."""
+        for size in self._sizes[bisect.bisect_right(self._sizes, need) :]:
+            if size > 2 * need:
+                break
+            for block in self._blocks[size]:
+                if sys.getrefcount(block) == _UNUSED:
+                    return block
+        memory = bytearray(need + _LINE)  # no array: views would refer to it, and not to the block
+        start = -np.frombuffer(memory, np.uint8).ctypes.data % _LINE
+        block = np.ndarray((need,), np.uint8, memory, start)
+        if need not in self._blocks:
+            self._blocks[need] = []
+            bisect.insort(self._sizes, need)
+        self._blocks[need].append(block)
+        return block
 
     @property
     def nbytes(self) -> int:
         """Bytes of all memory that the pool has ever asked for."""
-        return sum(len(block) for block, _ in self._blocks.values())
+        return sum(len(block) + _LINE for blocks in self._blocks.values() for block in blocks)
+
+
+for _block in [np.empty(0, np.uint8)]:
+    _UNUSED = sys.getrefcount(_block)  # of a block that only a list and the loop over it refer to

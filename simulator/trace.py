@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from simulator.engine import Pullback
 from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
-from simulator.execution import Step, needed_for_training
+from simulator.execution import Plan
+from simulator.layers.base import Shape
 from simulator.nodes import Input, Node, only
 from simulator.threads import one_blas_thread
 
@@ -46,8 +47,9 @@ class Trace:
     def __init__(
         self,
         nodes: Mapping[str, Node],
+        param_shapes: Mapping[str, Shape],
         outputs: tuple[str, ...],
-        steps: Sequence[Step],
+        plan: Plan,
         activations: dict[str, np.ndarray],
         pullbacks: dict[str, Pullback],
         buffers: dict[str, np.ndarray],
@@ -56,8 +58,9 @@ class Trace:
     ) -> None:
         self.buffers = buffers
         self._nodes = nodes
+        self._param_shapes = param_shapes
         self._outputs = outputs
-        self._steps = steps
+        self._plan = plan
         self._activations = activations
         self._pullbacks = pullbacks
         self._once = once
@@ -96,7 +99,7 @@ class Trace:
             If the trace has none of what the way back needs, because it is one of a `Workspace` for predictions, or has
             gone back once already.
         """
-        if self._steps and not self._pullbacks:
+        if self._plan and not self._pullbacks:
             raise SimulatorError(
                 "backward: expected a trace that can go back, got one that was freed or made for predictions only; "
                 "use network.run"
@@ -112,11 +115,11 @@ class Trace:
                     f"backward {name}: expected a gradient of shape {shape}, got {array.shape}; give one value per "
                     "output unit and sample"
                 )
-            pending[name] = np.ascontiguousarray(np.moveaxis(array, 0, -1))
-        needed = needed_for_training(self._steps) if params_only else {*self._nodes}
+            pending[name] = np.ascontiguousarray(array.transpose(*range(1, array.ndim), 0))
+        needed = self._plan.trained if params_only else self._nodes
         params: dict[str, np.ndarray] = {}
         with one_blas_thread():
-            for step in reversed(self._steps):
+            for step in reversed(self._plan):
                 pullback = self._pullbacks.pop(step.name) if self._once else self._pullbacks[step.name]
                 dy = pending.pop(step.name, None) if self._once else pending.get(step.name)
                 if dy is None or step.name not in needed:
@@ -129,22 +132,20 @@ class Trace:
                         pending[source] = pending[source] + dx if source in pending else dx
         some = next(iter(self._activations.values()))
         batch, dtype = some.shape[-1], some.dtype
-        for node in self._nodes.values():
-            if node.share is None:
-                for key, shape in node.param_shapes.items():
-                    if f"{node.name}.{key}" not in params:
-                        params[f"{node.name}.{key}"] = np.zeros(shape, dtype)
+        for name, shape in self._param_shapes.items():
+            if name not in params:
+                params[name] = np.zeros(shape, dtype)
         outward = {name: _public(array) for name, array in pending.items()}
-        entered = [n.name for n in self._nodes.values() if isinstance(n.layer, Input) and not params_only]
-        inputs = {
-            name: outward[name] if name in outward else _public(np.zeros((*self._nodes[name].shape, batch), dtype))
-            for name in entered
-        }
+        inputs = {}
+        for node in () if params_only else self._nodes.values():
+            if isinstance(node.layer, Input):
+                zeros = None if node.name in outward else _public(np.zeros((*node.shape, batch), dtype))
+                inputs[node.name] = outward[node.name] if zeros is None else zeros
         return Gradients(params, inputs, outward)
 
 
 def _public(array: np.ndarray) -> np.ndarray:
     """A read-only view (batch, channels, *space) of (channels, *space, batch)."""
-    view = np.moveaxis(array, -1, 0)
+    view = array.transpose(array.ndim - 1, *range(array.ndim - 1))
     view.flags.writeable = False
     return view

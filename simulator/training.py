@@ -26,6 +26,7 @@ from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blame
 from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network, Rng, Trace, as_rng
 from simulator.optimizers import SGD, Optimizer
+from simulator.threads import one_blas_thread
 from simulator.windows import check_size
 from simulator.workspace import Workspace
 
@@ -205,7 +206,8 @@ def _epochs(
         start = time.perf_counter()
         order = generator.permutation(len(data))
         totals: dict[str, float] = {}
-        with np.errstate(over="ignore", invalid="ignore"):  # what is no longer finite is reported in words
+        # What is no longer finite is reported in words.
+        with np.errstate(over="ignore", invalid="ignore"), one_blas_thread():
             for step in range(steps):
                 batch = data.take(order[step * batch_size : (step + 1) * batch_size])
                 inputs = _augmented(batch.inputs, augment, generator)
@@ -311,23 +313,31 @@ class _Objective:
             )
         return data.targets[name]
 
-    def values(self, trace: Trace, batch: Dataset) -> dict[str, float]:
+    def values(self, trace: Trace, batch: Dataset, known: Mapping[str, float] | None = None) -> dict[str, float]:
+        """The loss and the metrics; `known` are values of losses by output."""
         values = {"loss": 0.0}
         for name, loss in self.losses.items():
             prediction, target = trace[name], self._targets(name, batch)
             with blamed(f"loss {loss!r}", "value to give a number"):
-                values["loss"] += self.weights.get(name, 1.0) * float(loss.value(prediction, target))
+                value = loss.value(prediction, target) if known is None or name not in known else known[name]
+                values["loss"] += self.weights.get(name, 1.0) * float(value)
             prefix = f"{name}." if len(self.losses) > 1 else ""
             values.update({f"{prefix}{key}": metric(prediction, target) for key, metric in self.metrics.items()})
         return values
 
     def values_and_gradients(self, trace: Trace, batch: Dataset) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-        gradients = {}
+        gradients, values = {}, {}
         for name, loss in self.losses.items():
-            target = self._targets(name, batch)
-            with blamed(f"loss {loss!r}", "grad to give an array in the prediction's shape"):
-                gradients[name] = self.weights.get(name, 1.0) * loss.grad(trace[name], target)
-        return self.values(trace, batch), gradients
+            prediction, target = trace[name], self._targets(name, batch)
+            if "value_and_grad" in vars(type(loss)):  # not inherited: a subclass may have another value or grad
+                with blamed(f"loss {loss!r}", "value_and_grad to give a number and an array"):
+                    values[name], gradients[name] = loss.value_and_grad(prediction, target)
+            else:
+                with blamed(f"loss {loss!r}", "grad to give an array in the prediction's shape"):
+                    gradients[name] = 1.0 * loss.grad(prediction, target)
+            if name in self.weights:
+                gradients[name] = self.weights[name] * gradients[name]
+        return self.values(trace, batch, values), gradients
 
     def evaluate(self, network: Network, data: Dataset, batch_size: int) -> dict[str, float]:
         totals: dict[str, float] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from simulator.execution import Step, fused
+from simulator.execution import Plan, fused
 from simulator.network import Network, Rng
 from simulator.pool import Pool
 from simulator.trace import Trace
@@ -44,7 +44,7 @@ class Workspace:
         self._keep = network.outputs if keep is None else tuple(keep)
         for name in self._keep:
             network.node(name)
-        self._steps: dict[int, list[Step]] = {}  # by size of the batch
+        self._plans: dict[int, Plan] = {}  # by size of the batch
         self._pool = Pool()
 
     def run(
@@ -71,11 +71,11 @@ class Workspace:
             With the activations of the nodes to keep.
         """
         entered, batch = network._entered(x, self._pool.empty)
-        if batch not in self._steps:
+        if batch not in self._plans:
             network.check_batch(batch, keep_all=backward)
-            self._steps[batch] = fused(network.nodes, network.engine, self._keep, batch)
+            self._plans[batch] = fused(network.nodes, network.engine, self._keep, batch)
         return network._traced(
-            self._steps[batch],
+            self._plans[batch],
             entered,
             self._keep,
             training=training,

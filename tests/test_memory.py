@@ -163,7 +163,7 @@ def test_a_batch_that_does_not_fit(a_gigabyte):
 
 
 def test_weights_that_do_not_fit(a_gigabyte):
-    with refused("^dense1, weights: expected at most 1.0 GB of memory, got 4.0 GB; use a smaller layer, or rng=None to"):
+    with refused("^dense1, weights: expected at most 1.0 GB of memory, got 4.0 GB; use a smaller layer, or rng=None"):
         Network.sequential((10_000,), [Dense(100_000)], rng=0)
     with pytest.raises(ShapeError, match="^dense6, weights: expected at most 1.0 GB of memory, got 1.6 GB"):
         Catalog().build("vgg16", width=2.0, rng=0)

@@ -20,7 +20,7 @@ from simulator.training import evaluate, train
 SMALL = ("--data", "xo", "--input", "1x12x12", "-o", "width=0.3", "--no-proof")
 KEYS = {
     "network", "data", "epochs", "seed", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
-    "saved",
+    "peak_memory", "saved",
 }  # fmt: skip
 
 STOPPING = '''
@@ -119,7 +119,7 @@ def test_json_says_what_python_says(run):
 
     catalog = Catalog()
     train_on, held_out = catalog.load_data("xo", (1, 12, 12)).split(0.2, 5)
-    network = catalog.build("lenet5", (1, 12, 12), 2, 5, width=0.3)
+    network = catalog.build("lenet5", (1, 12, 12), 2, 5, engine="auto", width=0.3)
     optimizer = catalog.create("optimizers", "momentum", lr=CosineDecay(0.02, 2 * 16))
     *_, last = train(network, train_on, epochs=2, batch_size=50, optimizer=optimizer, augment=RandomShift(2), rng=5)
     tested = evaluate(last.network, held_out)
@@ -133,9 +133,11 @@ def test_json_says_what_python_says(run):
         "test_loss": tested["loss"],
         "test_accuracy": tested["accuracy"],
         "seconds": content["seconds"],
+        "peak_memory": content["peak_memory"],
         "saved": None,
     }
     assert content["seconds"] > 0
+    assert content["peak_memory"] > 50 * 12 * 12 * 4  # at least a batch
 
 
 def test_every_setting_arrives(run, files):
@@ -147,7 +149,8 @@ def test_every_setting_arrives(run, files):
         return load("net").network.params["dense3.weight"]
 
     plain = weights()
-    np.testing.assert_array_equal(weights("--engine", "scipy", "--json"), plain)
+    np.testing.assert_array_equal(weights("--json"), plain)
+    np.testing.assert_allclose(weights("--engine", "scipy", "--threads", "1"), plain, rtol=0, atol=1e-4)
     for setting in (
         ("--optimizer", "sgd"),
         ("--lr", "0.01"),

@@ -126,7 +126,8 @@ def test_data_by_the_name_of_the_input(run, folder):
 def test_predict_says_what_python_says(run, trained, held_out):
     result = run("predict", trained, "--json")
     content = json.loads(result.out)
-    probabilities = softmax(load(trained).network.predict(held_out.inputs[:10]).astype(float), axis=1)
+    network = load(trained).network.with_engine(Catalog().engine())
+    probabilities = softmax(network.predict(held_out.inputs[:10]).astype(float), axis=1)
     assert (result.status, result.err) == (0, "")
     assert content["network"] == str(trained)
     assert content["predictions"] == [

@@ -17,7 +17,8 @@ SIDES = {"simulator": Simulator, "pytorch": PyTorch, "csr": csr, "im2col": Im2co
 
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # of the largest number of an array
 COARSE = 0.2  # for gradients in float32, where all sides agree in float64
-_TURN = 0.02  # seconds that a side has at least before it is the next one's turn
+_PAUSE = 0.05  # seconds
+_TURN = 0.1  # seconds that a side has at least before it is the next one's turn
 _SECONDS = 3.0  # for a case, where no number of rounds is given
 _FEWEST, _MOST = 3, 50  # rounds, likewise
 
@@ -148,7 +149,8 @@ def timed(sides, repeat=None, seconds=_SECONDS, on_round=None):
     Parameters
     ----------
     sides : dict of sides by name
-        They take turns: in each round every side runs once, or as often as fits into 0.02 seconds.
+        They take turns: in each round every side runs once, or as often as fits into 0.1 seconds, after a short pause
+        (the threads of the side before it go on spinning for a while) and a run that does not count.
     repeat : int, optional
         Rounds. Default: as many as take about `seconds`, from 3 to 50.
     seconds : float, default 3
@@ -168,7 +170,11 @@ def timed(sides, repeat=None, seconds=_SECONDS, on_round=None):
     taken = {name: [] for name in sides}
     for number in range(rounds):
         for name, side in sides.items():
-            taken[name] += [_seconds(side) for _ in range(runs[name])]
+            time.sleep(_PAUSE)
+            with getattr(side, "turn", contextlib.nullcontext)():
+                if runs[name] > 1:
+                    side.run()
+                taken[name] += [_seconds(side) for _ in range(runs[name])]
         if on_round is not None:
             on_round(number + 1, rounds)
     return taken

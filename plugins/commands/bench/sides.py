@@ -11,6 +11,7 @@ from simulator_plugins.commands.bench.cases import BACKWARD, FORWARD, STEP
 from simulator_plugins.commands.bench.translation import Untranslatable, torch_module, translated
 
 from simulator import SGD, CrossEntropy, SimulatorError, Workspace
+from simulator.threads import one_blas_thread
 
 RATE = 0.001  # of gradient descent
 
@@ -21,6 +22,8 @@ class LeftOut(SimulatorError):
 
 class Simulator:
     """This project: a workspace, as training and prediction use it."""
+
+    turn = staticmethod(one_blas_thread)  # as `train` does for a whole epoch
 
     def __init__(self, case):
         self.case, self.network = case, case.network
@@ -37,8 +40,8 @@ class Simulator:
         if case.what == BACKWARD:
             return trace, trace.backward(case.dy)
         logits = trace[network.output_name]
-        loss = self._loss.value(logits, case.labels)
-        gradients = trace.backward(self._loss.grad(logits, case.labels), params_only=True)
+        loss, gradient = self._loss.value_and_grad(logits, case.labels)
+        gradients = trace.backward(gradient, params_only=True)
         params, _ = self._descent.step(network.params, gradients.params, self._descent.init(network.params))
         self.network = network.with_params(params, copy=False).with_buffers(trace.buffers)
         return trace, gradients, loss, self.network

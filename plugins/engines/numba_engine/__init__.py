@@ -24,7 +24,7 @@ from simulator import Conv, SciPyEngine, SimulatorError, Subsample, hookimpl
 from simulator.patterns import TransposedPattern
 from simulator.threads import check_threads
 
-SMALL = 500_000  # multiply-adds that are done sooner by one thread than several are woken
+SMALL = 1_000_000  # multiply-adds that one thread has done before it pays to wake others
 _lock = threading.Lock()  # numba's threads serve one caller at a time
 
 

@@ -75,7 +75,7 @@ class _Pool:
         y = run.empty((*self.shape, batch), x.dtype)
         chosen = run.empty(y.shape, np.uint8)
         arrays = (y.reshape(-1), chosen.reshape(-1), flat(x), self.table)
-        loops(4 * x.size, "pool", x.dtype, *arrays, self.channels, self.in_sites, batch)
+        loops(16 * x.size, "pool", x.dtype, *arrays, self.channels, self.in_sites, batch)
         return y, chosen
 
     def back(self, loops, run, dy, chosen):
@@ -84,7 +84,7 @@ class _Pool:
             self._back_table = transposed(self.table, self.in_sites)
         dx = run.empty((*self.in_shape, batch), dy.dtype)
         arrays = (dx.reshape(-1), flat(dy), flat(chosen), self._back_table)
-        loops(4 * dx.size, "unpool", dy.dtype, *arrays, self.taps, self.channels, self.sites, batch)
+        loops(16 * dx.size, "unpool", dy.dtype, *arrays, self.taps, self.channels, self.sites, batch)
         return dx
 
 
@@ -102,7 +102,7 @@ def _masked(loops, run, dy, y):
     else:
         g, mask = run.empty(dy.shape, dy.dtype), y
     g_line = np.empty(0, dy.dtype) if y is None else g.reshape(-1)
-    loops(4 * dy.size, "masked", dy.dtype, g_line, sums, flat(dy), flat(mask))
+    loops(16 * dy.size, "masked", dy.dtype, g_line, sums, flat(dy), flat(mask))
     return g, sums
 
 
@@ -176,7 +176,7 @@ def _sum(loops, nodes):
     def kernel(run, *xs):
         y = run.empty(xs[0].shape, xs[0].dtype)
         second = flat(xs[1]) if len(xs) == 2 else flat(np.empty(0, y.dtype))
-        loops(4 * y.size, "rectified_sum", y.dtype, y.reshape(-1), flat(xs[0]), second, relu)
+        loops(16 * y.size, "rectified_sum", y.dtype, y.reshape(-1), flat(xs[0]), second, relu)
 
         def pullback(dy, input_needed):
             if relu:
@@ -208,7 +208,7 @@ def _batch_norm(loops, nodes):
         if measured:
             means, variances, inverses = (np.empty(len(x), x.dtype) for _ in range(3))
             arrays = (y.reshape(-1), means, variances, inverses, flat(x), flat(weight), flat(bias))
-            loops(8 * x.size, "normalised", x.dtype, *arrays, epsilon, relu)
+            loops(32 * x.size, "normalised", x.dtype, *arrays, epsilon, relu)
             new, old = kind(layer.momentum), kind(1 - layer.momentum)
             after[mean_name] = old * run.buffers[mean_name] + new * means
             after[variance_name] = old * run.buffers[variance_name] + new * variances * kind(n / (n - 1))
@@ -217,7 +217,7 @@ def _batch_norm(loops, nodes):
             inverses = 1 / np.sqrt(run.buffers[variance_name] + epsilon)
             factors = weight * inverses
             arrays = (y.reshape(-1), flat(x), flat(np.zeros_like(means)), flat(factors), flat(bias - means * factors))
-            loops(4 * x.size, "scaled", x.dtype, *arrays, relu)
+            loops(16 * x.size, "scaled", x.dtype, *arrays, relu)
 
         def pullback(dy, input_needed):
             dx = run.empty(x.shape, x.dtype)
@@ -234,7 +234,7 @@ def _batch_norm(loops, nodes):
                 flat(means),
                 flat(inverses),
             )
-            loops(8 * x.size, "normalised_back", x.dtype, *arrays, measured)
+            loops(32 * x.size, "normalised_back", x.dtype, *arrays, measured)
             return (dx,), {weight_name: dweight, bias_name: dbias}
 
         return y, pullback, after

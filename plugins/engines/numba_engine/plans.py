@@ -270,4 +270,4 @@ def finish(run, y, bias, relu):
     zeros = np.zeros(n, y.dtype)
     offsets = zeros if bias is None else bias
     arrays = (y.reshape(-1), flat(y), flat(zeros), flat(np.ones(n, y.dtype)), flat(offsets))
-    run(8 * y.size, "scaled", y.dtype, *arrays, relu)
+    run(16 * y.size, "scaled", y.dtype, *arrays, relu)
