@@ -729,7 +729,15 @@ class Network:
         activations, pullbacks, buffers = execute(plan, entered, run, keep)
         outputs = self.outputs if keep is None else tuple(keep)
         return Trace(
-            self.nodes, self._param_shapes, outputs, plan, activations, pullbacks, buffers, once=keep is not None
+            self.nodes,
+            self._param_shapes,
+            outputs,
+            plan,
+            activations,
+            pullbacks,
+            buffers,
+            once=keep is not None,
+            empty=empty,
         )
 
     def _entered(self, x: Any, empty: Empty) -> tuple[dict[str, np.ndarray], int]:

@@ -11,8 +11,8 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 from simulator.windows import check_size
@@ -43,10 +43,55 @@ def check_threads(threads: int | None, who: str) -> int:
     return available_cores() if threads is None else check_size(threads, f"{who} threads")
 
 
+class _Job:
+    """Slices to work on, for whoever has time."""
+
+    def __init__(self, work: Callable[[slice], None], slices: list[slice]) -> None:
+        self._work = work
+        self._todo = deque(slices)
+        self._open = len(slices)
+        self._lock, self._finished = threading.Lock(), threading.Lock()
+        self._finished.acquire()  # until no slice is open
+        self._error: BaseException | None = None
+
+    def share(self) -> None:
+        """Take slices until none is left."""
+        while True:
+            with self._lock:
+                if not self._todo:
+                    return
+                part = self._todo.popleft()
+            error = None
+            try:
+                self._work(part)
+            except BaseException as caught:
+                error = caught
+            with self._lock:
+                self._open -= 1
+                if error is not None:
+                    self._error = self._error or error
+                    self._open -= len(self._todo)
+                    self._todo.clear()
+                if self._open == 0:
+                    self._finished.release()
+
+    def wait(self) -> None:
+        """Until every slice is done; an error in any thread is raised here."""
+        self._finished.acquire()
+        if self._error is not None:
+            raise self._error
+
+
 @functools.cache
-def _workers(process: int) -> ThreadPoolExecutor:
-    """Threads of this process; a forked one gets its own."""
-    return ThreadPoolExecutor(available_cores(), thread_name_prefix="simulator")
+def _crew(process: int) -> list[SimpleQueue[_Job]]:
+    """What the threads of a process wait for, a queue for each: one thread that always does the same share of the work
+    stays on its core. A forked process gets its own."""
+    return []
+
+
+def _serve(jobs: SimpleQueue[_Job]) -> None:
+    while True:
+        jobs.get().share()
 
 
 def in_slices(work: Callable[[slice], None], total: int, threads: int, step: int | None = None) -> None:
@@ -71,30 +116,16 @@ def in_slices(work: Callable[[slice], None], total: int, threads: int, step: int
         for part in slices:
             work(part)
         return
-    todo = deque(slices)
-
-    def share() -> None:
-        while True:
-            try:
-                part = todo.popleft()
-            except IndexError:
-                return
-            try:
-                work(part)
-            except BaseException:
-                todo.clear()
-                raise
-
-    others: list[Future[None]] = [_workers(os.getpid()).submit(share) for _ in range(min(threads, len(slices)) - 1)]
-    try:
-        share()
-    finally:
-        for other in others:
-            if not other.cancel():
-                other.exception()  # waits; no thread may write after this function has ended
-    for other in others:
-        if not other.cancelled():
-            other.result()
+    job = _Job(work, slices)
+    helpers = min(threads, len(slices)) - 1
+    crew = _crew(os.getpid())
+    while len(crew) < helpers:
+        crew.append(SimpleQueue())
+        threading.Thread(target=_serve, args=(crew[-1],), name=f"simulator-{len(crew)}", daemon=True).start()
+    for jobs in crew[:helpers]:
+        jobs.put(job)
+    job.share()
+    job.wait()
 
 
 @functools.cache

@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.engine import Pullback
 from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
-from simulator.execution import Plan
+from simulator.execution import Empty, Plan
 from simulator.layers.base import Shape
 from simulator.nodes import Input, Node, only
 from simulator.threads import one_blas_thread
@@ -55,6 +55,7 @@ class Trace:
         buffers: dict[str, np.ndarray],
         *,
         once: bool = False,
+        empty: Empty = np.empty,
     ) -> None:
         self.buffers = buffers
         self._nodes = nodes
@@ -64,6 +65,7 @@ class Trace:
         self._activations = activations
         self._pullbacks = pullbacks
         self._once = once
+        self._empty = empty
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._activations:
@@ -128,8 +130,10 @@ class Trace:
                 for name, grad in grads.items():
                     params[name] = params[name] + grad if name in params else grad
                 for source, dx in zip(step.inputs, dxs, strict=True):
+                    if source in pending and source in needed:  # not in place: two sources may share a gradient
+                        dx = np.add(pending[source], dx, out=self._empty(dx.shape, dx.dtype))
                     if source in needed:
-                        pending[source] = pending[source] + dx if source in pending else dx
+                        pending[source] = dx
         some = next(iter(self._activations.values()))
         batch, dtype = some.shape[-1], some.dtype
         for name, shape in self._param_shapes.items():

@@ -329,9 +329,10 @@ class _Objective:
         gradients, values = {}, {}
         for name, loss in self.losses.items():
             prediction, target = trace[name], self._targets(name, batch)
-            if "value_and_grad" in vars(type(loss)):  # not inherited: a subclass may have another value or grad
+            at_once = vars(type(loss)).get("value_and_grad")  # not inherited: a subclass may have another value or grad
+            if at_once is not None:
                 with blamed(f"loss {loss!r}", "value_and_grad to give a number and an array"):
-                    values[name], gradients[name] = loss.value_and_grad(prediction, target)
+                    values[name], gradients[name] = at_once(loss, prediction, target)
             else:
                 with blamed(f"loss {loss!r}", "grad to give an array in the prediction's shape"):
                     gradients[name] = 1.0 * loss.grad(prediction, target)

@@ -188,8 +188,11 @@ def train(
         reached = f"accuracy {tested['accuracy']:.2%}" if "accuracy" in tested else f"loss {tested['loss']:.4f}"
         click.echo(
             f"After {last.number} epoch{'s'[: last.number > 1]} and {seconds:.1f} s: train loss {last.loss:.4f}, test "
-            f"{reached} on {len(run.held_out)} samples that it never saw.\n"
+            f"{reached} on {len(run.held_out)} samples that it never saw."
         )
+        if last.peak_memory is not None:
+            click.echo(f"A step needs up to {last.peak_memory / 1e6:.1f} MB beside data and weights.")
+        click.echo()
         if proof:
             print_proofs(proofs, "the trained network in float64")
         if save_path is not None:
