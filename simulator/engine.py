@@ -14,7 +14,7 @@ from simulator.threads import check_threads, in_slices, one_blas_thread
 
 __all__ = ["Engine", "Kernel", "Pullback", "SciPyEngine"]
 
-_BLOCK_PRODUCTS = 2**20  # multiply-adds that are worth handing to another thread
+_BLOCK_PRODUCTS = 3 * 2**20  # multiply-adds that are worth handing to another thread
 
 Pullback = Callable[[np.ndarray, bool], tuple[Sequence[Any], dict[str, np.ndarray]]]
 Kernel = Callable[..., tuple[np.ndarray, Any, dict[str, np.ndarray]]]
