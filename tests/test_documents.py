@@ -146,7 +146,9 @@ def test_every_example_has_its_number():
     assert sorted(LAST) == sorted(p.name for p in (ROOT / "examples").glob("*.py"))
 
 
-@pytest.mark.parametrize("name", list(LAST))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "12_gan.py" else name for name in LAST]
+)
 def test_examples(name, tmp_path):
     path = ROOT / "examples" / name
     done = subprocess.run(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -214,3 +215,49 @@ def test_a_state_of_another_shape_is_refused(network, data):
 def test_evaluating_no_samples_at_a_time_is_refused(network, data):
     with pytest.raises(ShapeError, match="evaluate batch_size: expected an integer of at least 1, got 0"):
         evaluate(network, data, batch_size=0)
+
+
+# ---------------------------------------------------------------------- memory
+
+
+def test_the_peak_of_a_step_is_measured_once(data):
+    network = Network.sequential((1, 6, 6), [Conv(64, 3, padding=1), Dense(3)], rng=0)
+    first, second = train(network, data, epochs=2, batch_size=20)
+    activations = 20 * (36 + 64 * 36 + 3) * 4
+    assert activations < first.peak_memory < 30 * activations
+    assert second.peak_memory == first.peak_memory
+    assert not tracemalloc.is_tracing()
+
+
+def test_memory_that_somebody_else_traces_is_left_alone(network, data):
+    tracemalloc.start()
+    try:
+        (epoch,) = train(network, data, epochs=1)
+        assert epoch.peak_memory is None
+        assert tracemalloc.is_tracing()
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_failed_step_does_not_go_on_tracing(network, data):
+    class Endless(CrossEntropy):
+        def value(self, prediction, target):
+            return float("inf")
+
+    with pytest.raises(SimulatorError, match="expected a finite loss, got inf at step 1 of epoch 1"):
+        list(train(network, data, epochs=1, losses=Endless()))
+    assert not tracemalloc.is_tracing()
+
+
+def test_a_loss_of_ones_own_keeps_its_gradient(data):
+    class Backwards(CrossEntropy):
+        def grad(self, prediction, target):
+            return -super().grad(prediction, target)
+
+    network = Network.sequential((1, 6, 6), [Dense(3)], rng=0)
+    right, wrong = (
+        next(train(network, data, epochs=1, batch_size=60, losses=loss)).network.params["dense1.weight"]
+        - network.params["dense1.weight"]
+        for loss in (CrossEntropy(), Backwards())
+    )
+    np.testing.assert_allclose(wrong, -right, atol=1e-6)

@@ -109,6 +109,12 @@ class Result:
     err: str
 
 
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch):
+    monkeypatch.setattr(comparison, "_TURN", 0.0)
+    monkeypatch.setattr(comparison, "_PAUSE", 0.0)
+
+
 @pytest.fixture
 def bench(capsys, tmp_path, monkeypatch):
     """Run ``simulator bench`` in an empty folder, at small cost."""
@@ -330,6 +336,7 @@ class TestComparison:
         assert differences({"simulator": Fixed(a=[1.0])}) == (None, {})
 
     def test_sides_take_turns(self, monkeypatch):
+        monkeypatch.setattr(comparison, "_TURN", 0.1)
         order, rounds = [], []
         sides = {name: SimpleNamespace(run=lambda name=name: order.append(name)) for name in "ab"}
         monkeypatch.setattr(comparison, "_seconds", lambda side: side.run() or 0.008)
@@ -341,6 +348,7 @@ class TestComparison:
 
     @pytest.mark.parametrize(("once", "rounds"), [(0.1, 15), (5.0, 3), (0.02, 15 * 5), (0.0005, 15 * 200)])
     def test_rounds_fill_the_time(self, monkeypatch, once, rounds):
+        monkeypatch.setattr(comparison, "_TURN", 0.1)
         monkeypatch.setattr(comparison, "_seconds", lambda side: once)
         side = SimpleNamespace(run=lambda: None)
         assert len(timed({"a": side, "b": side})["a"]) == rounds
