@@ -142,12 +142,15 @@ LAST = {
 }
 
 
+SLOW = ("11_skip_connections.py", "12_gan.py")
+
+
 def test_every_example_has_its_number():
     assert sorted(LAST) == sorted(p.name for p in (ROOT / "examples").glob("*.py"))
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "12_gan.py" else name for name in LAST]
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in LAST]
 )
 def test_examples(name, tmp_path):
     path = ROOT / "examples" / name
