@@ -41,7 +41,9 @@ class Engine(Protocol):
     gradients may be None.
 
     An engine may also say how fast it is: ``speed(pattern, batch)`` is a rough number of multiply-adds per second. It
-    is not measured there and then, so that a choice between engines is always the same.
+    is not measured there and then, so that a choice between engines is always the same. One that compiles may have
+    ``warm_up(dtype, announce)``, which makes it ready and calls ``announce()`` first if this takes a while; the command
+    line calls it before it runs anything.
     """
 
     def apply(self, matrix: TiedMatrix, x: np.ndarray) -> np.ndarray:

@@ -332,12 +332,11 @@ class _Objective:
             at_once = vars(type(loss)).get("value_and_grad")  # not inherited: a subclass may have another value or grad
             if at_once is not None:
                 with blamed(f"loss {loss!r}", "value_and_grad to give a number and an array"):
-                    values[name], gradients[name] = at_once(loss, prediction, target)
+                    values[name], gradient = at_once(loss, prediction, target)
+                    gradients[name] = self.weights.get(name, 1.0) * gradient
             else:
                 with blamed(f"loss {loss!r}", "grad to give an array in the prediction's shape"):
-                    gradients[name] = 1.0 * loss.grad(prediction, target)
-            if name in self.weights:
-                gradients[name] = self.weights[name] * gradients[name]
+                    gradients[name] = self.weights.get(name, 1.0) * loss.grad(prediction, target)
         return self.values(trace, batch, values), gradients
 
     def evaluate(self, network: Network, data: Dataset, batch_size: int) -> dict[str, float]:

@@ -7,11 +7,13 @@ memory of one step for the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from simulator.errors import ShapeError
 from simulator.execution import Plan, fused
 from simulator.network import Network, Rng
+from simulator.nodes import Node
 from simulator.pool import Pool
 from simulator.trace import Trace
 
@@ -44,6 +46,7 @@ class Workspace:
         self._keep = network.outputs if keep is None else tuple(keep)
         for name in self._keep:
             network.node(name)
+        self._nodes = network.nodes
         self._plans: dict[int, Plan] = {}  # by size of the batch
         self._pool = Pool()
 
@@ -55,7 +58,7 @@ class Workspace:
         Parameters
         ----------
         network : Network
-            Of the same graph as the workspace's.
+            Of the same layers as the workspace's; the engine is the one that the workspace was made with.
         x : array_like, (batch, channels, *space), or dict of them by input name
             The samples.
         training : bool, default False
@@ -69,7 +72,17 @@ class Workspace:
         -------
         Trace
             With the activations of the nodes to keep.
+
+        Raises
+        ------
+        ShapeError
+            If the network has other layers, or the samples do not fit.
         """
+        if network.nodes != self._nodes and _layers(network.nodes) != _layers(self._nodes):
+            raise ShapeError(
+                f"workspace: expected a network with the layers that it was made for, got {network!r}; make a "
+                "workspace for this one"
+            )
         entered, batch = network._entered(x, self._pool.empty)
         if batch not in self._plans:
             network.check_batch(batch, keep_all=backward)
@@ -83,3 +96,8 @@ class Workspace:
             backward=backward,
             empty=self._pool.empty,
         )
+
+
+def _layers(nodes: Mapping[str, Node]) -> list[Any]:
+    """What two networks with the same steps have in common."""
+    return [(n.name, n.layer, n.inputs, n.input_shapes, n.share) for n in nodes.values()]

@@ -155,6 +155,15 @@ def test_predictions_need_less_memory_than_a_run():
     assert peaks[1] < 0.6 * peaks[0]
 
 
+def test_another_network_needs_another_workspace():
+    net = Network.sequential((4,), [Dense(3), ReLU()], rng=0)
+    other = Network.sequential((4,), [Dense(3), ReLU(), Dense(3)], rng=0)
+    with pytest.raises(
+        ShapeError, match="^workspace: expected a network with the layers that it was made for, got Net"
+    ):
+        Workspace(net).run(other, np.ones((1, 4)))
+
+
 def test_misfits_are_told_as_by_a_run():
     net = branches()
     with pytest.raises(ShapeError, match=r"a: expected \(batch, 2, 6, 6\)"):

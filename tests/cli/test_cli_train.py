@@ -556,6 +556,23 @@ def test_resuming_refuses_other_settings(setting, name, run, trained):
     assert f"--resume goes on with the settings of that run; leave out {name}, or start a new run" in message
 
 
+def test_a_compilation_is_announced(run, folder):
+    (folder / "slow.py").write_text(
+        "from simulator import SciPyEngine, hookimpl\n"
+        "class Compiled(SciPyEngine):\n"
+        "    'Must be made ready.'\n"
+        "    def warm_up(self, dtype, announce):\n"
+        "        assert dtype == 'float32'\n"
+        "        announce()\n"
+        "@hookimpl\n"
+        "def register_engines(register):\n"
+        "    register('compiled', Compiled)\n"
+    )
+    result = run("train", "-p", "slow.py", *SMALL, "--epochs", "1", "--no-proof", "--engine", "compiled")
+    assert result.status == 0
+    assert "Compiling fast loops for this machine, once ..." in result.err
+
+
 def test_resuming_with_another_engine(run, stopping):
     Path("stop").write_text("30")
     Path("counting.py").write_text(

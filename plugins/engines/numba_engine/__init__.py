@@ -48,7 +48,8 @@ class NumbaEngine(SciPyEngine):
 
     Notes
     -----
-    The results do not depend on the number of threads. A loop is compiled when it is first needed in a precision, and
+    The results of the loops do not depend on the number of threads; those of large dense layers, which BLAS multiplies
+    in slices of rows, may differ by rounding. A loop is compiled when it is first needed in a precision, and
     kept on disk for the next process; `warm_up` does this for all.
 
     Examples
