@@ -33,6 +33,7 @@ _WHERE = {
     "receptive": ["MatrixColumn", "MatrixRow", "ReceptiveField"],
     "schedules": ["CosineDecay", "StepDecay", "WarmUp"],
     "training": ["Epoch", "evaluate", "train"],
+    "units": ["Units", "Weight"],
     "windows": ["Window"],
     "workspace": ["Workspace"],
 }  # fmt: skip
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from simulator.receptive import MatrixColumn, MatrixRow, ReceptiveField
     from simulator.schedules import CosineDecay, StepDecay, WarmUp
     from simulator.training import Epoch, evaluate, train
+    from simulator.units import Units, Weight
     from simulator.windows import Window
     from simulator.workspace import Workspace
 

@@ -11,18 +11,18 @@ Nothing here grows with the number of nonzeros: ImageNet-size networks are follo
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError
 from simulator.layers.base import Shape
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
 from simulator.patterns import IdentityPattern, Pattern, TransposedPattern, WindowPattern
+from simulator.units import numbered
 
 __all__ = ["MatrixColumn", "MatrixRow", "ReceptiveField", "receptive_field"]
 
@@ -62,7 +62,7 @@ class MatrixRow:
     @classmethod
     def of(cls, node: Node, pattern: Pattern, matrix: TiedMatrix | None, unit: Any) -> MatrixRow:
         """The row of `unit`, given by its number or as (channel, *space); `matrix` has the values, if any."""
-        number, position = _numbered(node.shape, unit, f"{node.name} output unit")
+        number, position = numbered(node.shape, unit, f"{node.name} output unit")
         cols, ties = pattern.row(number)
         values = None if matrix is None else matrix.weight.ravel()[ties]
         return cls(node.name, number, position, cols, _positions(cols, node.input_shapes[0]), ties, values)
@@ -107,7 +107,7 @@ class MatrixColumn:
     @classmethod
     def of(cls, node: Node, pattern: Pattern, matrix: TiedMatrix | None, unit: Any) -> MatrixColumn:
         """The column of `unit`, given by its number or as (channel, *space); `matrix` has the values, if any."""
-        number, position = _numbered(node.input_shapes[0], unit, f"{node.name} input unit")
+        number, position = numbered(node.input_shapes[0], unit, f"{node.name} input unit")
         rows, ties = pattern.column(number)
         values = None if matrix is None else matrix.weight.ravel()[ties]
         return cls(node.name, number, position, rows, _positions(rows, node.shape), ties, values)
@@ -201,7 +201,7 @@ def receptive_field(nodes: Mapping[str, Node], layer: str, unit: Any, of: str) -
     Connections are followed whatever their weights are, zeros too, and every tap of a maximum counts. A layer of which
     nothing is known (`Layer.support` gives None) depends on all its inputs.
     """
-    number, position = _numbered(nodes[layer].shape, unit, f"{layer} unit")
+    number, position = numbered(nodes[layer].shape, unit, f"{layer} unit")
     units: dict[str, _Units] = {layer: _Units.one(nodes[layer].shape, number)}
     spans: dict[str, Span | None] = {layer: ((1, 0, 0),) * (len(position) - 1)}
     steps: dict[tuple[int, Shape], Span | None] = {}  # equal layers share a table
@@ -428,21 +428,6 @@ def _box(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
         hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
         sides.append((int(hit[0]), int(hit[-1]) + 1))
     return tuple(sides)
-
-
-def _numbered(shape: Shape, unit: Any, who: str) -> tuple[int, tuple[int, ...]]:
-    """Number and position of a unit that is given as either."""
-    n = math.prod(shape)
-    given, limits = (list(unit), shape) if isinstance(unit, (Sequence, np.ndarray)) else ([unit], (n,))
-    if len(given) != len(limits) or not all(
-        isinstance(i, (int, np.integer)) and 0 <= i < m for i, m in zip(given, limits, strict=True)
-    ):
-        raise ShapeError(
-            f"{who}: expected a number from 0 to {n - 1}, or a position (channel, *space) within {shape}, got "
-            f"{unit!r}; choose one"
-        )
-    number = int(np.ravel_multi_index(tuple(map(int, given)), limits))
-    return number, tuple(int(i) for i in np.unravel_index(number, shape))
 
 
 def _positions(units: np.ndarray, shape: Shape) -> np.ndarray:
