@@ -115,7 +115,7 @@ class BLASEngine(SciPyEngine):
         Notes
         -----
         From constants, so that the answer is always the same: on each core 35e9 multiply-adds per second in a large
-        product, 0.4 ns to gather a number, 1 µs to begin a product, 2 µs to copy a grid of sites; 20 µs for a start.
+        product, 0.4 ns to gather a number, 1 µs to begin a product, 2 µs to copy a grid of sites; 200 µs for a start.
         """
         if isinstance(pattern, TransposedPattern):
             return self.speed(pattern.base, batch)
@@ -129,7 +129,7 @@ class BLASEngine(SciPyEngine):
             if not factors.direct:
                 seconds += 0.4e-9 * part.channels * pattern.sites.size * batch
                 seconds += 2e-6 * sum(len(block.grids) for block in blocks)
-        return pattern.links * batch / (seconds / self._workers + 20e-6 * len(factors.parts))
+        return pattern.links * batch / (seconds / self._workers + 200e-6 * len(factors.parts))
 
     # ------------------------------------------------------------------ products
 

@@ -9,6 +9,7 @@ import numpy as np
 from simulator import WindowPattern
 from simulator.threads import in_slices
 
+SMALL_BATCH = 16  # samples that do not fill two vector registers of most processors
 LARGE_DENSE = 4_000_000  # multiply-adds from which a dense product is cut into slices, one for each thread
 
 
@@ -121,6 +122,8 @@ class Convolution(_Tables):
         """Multiply-adds per second of one core, roughly."""
         filled = self.outs / (2 * -(-max(4, self.outs) // 2))  # rows of a block that are used
         columns = self.sites * batch
+        # A single tap makes as much to read as to multiply; a small batch is gathered number by number.
+        filled *= (0.65 if self.taps == 1 else 1) * (0.75 if batch < SMALL_BATCH else 1)
         return 42e9 * filled * (batch + 2) / (batch + 4) * columns / (columns + 80)  # 80: the weights are put in order
 
     def product(self, run, weight, bias, x, y, relu):
