@@ -146,18 +146,18 @@ class BLASEngine(SciPyEngine):
             self._known[pattern] = _Factors.of(pattern)
         return self._known[pattern]
 
-    def _multiply(self, factors, weight, x, y, after=None):
+    def _multiply(self, factors, weight, x, y, after=None, empty=np.empty):
         """Y = W X; ``after(out, pick)`` changes each block of Y while it is in the cache.
 
-        ``pick`` takes from an array (out_channels, 1) the rows of the block.
+        ``pick`` takes from an array (out_channels, 1) the rows of the block; ``empty`` gives memory for what is gathered.
         """
         x = factors.by_site(x, factors.in_channels)
         y = factors.by_site(y, factors.out_channels)
         for part in factors.parts:
             W, source = part.matrices(weight), np.ascontiguousarray(x[part.inputs])
-            self._multiply_part(factors, part, W, source, part.stacked(y), after)
+            self._multiply_part(factors, part, W, source, part.stacked(y), after, empty)
 
-    def _multiply_part(self, factors, part, W, source, Y, after):
+    def _multiply_part(self, factors, part, W, source, Y, after, empty):
         blocks = factors.blocks(part, source.shape[-1], self._workers)
 
         def product(at, panel, columns=_ALL):
@@ -169,7 +169,7 @@ class BLASEngine(SciPyEngine):
         todo = iter(blocks)  # each thread takes the next block when it is done with one
 
         def several(_):
-            memory = factors.memory(blocks, source)
+            memory = factors.memory(blocks, source, empty)
             for block in todo:
                 panel = factors.panel(block, source, memory).reshape(*W.shape[::2], -1)
                 product((_ALL,), panel, block.columns(source))
@@ -178,7 +178,7 @@ class BLASEngine(SciPyEngine):
             in_slices(several, min(len(blocks), self._workers), self._workers)
             return
         # Few columns: the threads gather them together, then each multiplies some of the rows with all of them.
-        memory = factors.memory(blocks, source)
+        memory = factors.memory(blocks, source, empty)
         in_slices(lambda mine: factors.panel(blocks[0], source, memory, mine), len(source), self._workers)
         panel = (source if factors.direct else memory).reshape(*W.shape[::2], -1)
         if part.groups == 1:
@@ -288,7 +288,7 @@ class BLASEngine(SciPyEngine):
                     np.maximum(value, 0, out=out)
 
             if factors is not None:
-                self._multiply(factors, run.matrix(nodes[0]).weight, xs[0], y, after)
+                self._multiply(factors, run.matrix(nodes[0]).weight, xs[0], y, after, run.empty)
                 return
             flat = [a.reshape(len(y), -1) for a in (y, *xs)]
 
@@ -554,12 +554,12 @@ class _Factors:
             blocks.append(_Block(first, first + len(sites), base, known[sites.tobytes()]))
         return blocks
 
-    def memory(self, blocks, source):
+    def memory(self, blocks, source, empty=np.empty):
         """Room for the panel of any of the blocks."""
         if self.direct:
             return None
         sizes = (block.last - block.first for block in blocks)
-        return np.empty(len(source) * self.taps * max(sizes, default=0) * source.shape[-1], source.dtype)
+        return empty(len(source) * self.taps * max(sizes, default=0) * source.shape[-1], source.dtype)
 
     def panel(self, block, source, memory, mine=_ALL):
         """What the taps of a block read, (channels, taps * sites, batch); of some channels if `mine` is given."""
