@@ -8,9 +8,11 @@ In this file
 """
 
 import bisect
+import contextlib
 import math
+import threading
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -149,7 +151,7 @@ class BLASEngine(SciPyEngine):
     def _multiply(self, factors, weight, x, y, after=None, empty=np.empty):
         """Y = W X; ``after(out, pick)`` changes each block of Y while it is in the cache.
 
-        ``pick`` takes from an array (out_channels, 1) the rows of the block; ``empty`` gives memory for what is gathered.
+        ``pick`` takes from an array (out_channels, 1) the rows of the block; ``empty`` gives memory for the gathered.
         """
         x = factors.by_site(x, factors.in_channels)
         y = factors.by_site(y, factors.out_channels)
@@ -167,19 +169,24 @@ class BLASEngine(SciPyEngine):
                 after(out, lambda array: part.stacked(array)[at])
 
         todo = iter(blocks)  # each thread takes the next block when it is done with one
+        # Many short copies in two threads would wait for each other: one thread gathers while others multiply.
+        gathering = threading.Lock() if len(blocks) > self._workers else contextlib.nullcontext()
 
         def several(_):
             memory = factors.memory(blocks, source, empty)
             for block in todo:
-                panel = factors.panel(block, source, memory).reshape(*W.shape[::2], -1)
+                with gathering:
+                    panel = factors.panel(block, source, memory).reshape(*W.shape[::2], -1)
                 product((_ALL,), panel, block.columns(source))
 
         if len(blocks) != 1:
             in_slices(several, min(len(blocks), self._workers), self._workers)
             return
-        # Few columns: the threads gather them together, then each multiplies some of the rows with all of them.
+        # Few columns: the threads gather them together where copies are long, and each multiplies some of the rows.
         memory = factors.memory(blocks, source, empty)
-        in_slices(lambda mine: factors.panel(blocks[0], source, memory, mine), len(source), self._workers)
+        long = not factors.direct and memory.size >= _CHUNK * len(blocks[0].grids)
+        gather = partial(factors.panel, blocks[0], source, memory)
+        in_slices(gather, len(source), self._workers if long else 1)
         panel = (source if factors.direct else memory).reshape(*W.shape[::2], -1)
         if part.groups == 1:
             in_slices(lambda rows: product((_ALL, rows), panel), part.outs, self._workers)
