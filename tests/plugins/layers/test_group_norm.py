@@ -66,7 +66,7 @@ def test_output_and_gradients_are_those_of_torch(layer, shape, torch, agree):
         (InstanceNorm(affine=True), lambda nn: nn.InstanceNorm2d(4, affine=True)),
         (InstanceNorm(), lambda nn: nn.InstanceNorm2d(4)),
     ],
-    ids=str,
+    ids=["group", "layer", "instance-affine", "instance"],
 )
 def test_first_values_are_those_of_torch(layer, module, torch):
     net = Network.input((4, 3, 2)).add(layer, name="norm", rng=0)
