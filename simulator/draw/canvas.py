@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from simulator.errors import FileError, ShapeError, SimulatorError
-from simulator.network import Network, Trace
+from simulator.errors import FileError, SimulatorError
 from simulator.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -56,21 +55,6 @@ def tie_colours() -> np.ndarray:
     hue = np.array([212, 20, 130, 315, 50, 190, 0, 90, 240, 36, 165, 275])[number % 12] / 360
     saturation, value = np.array([(0.75, 0.9), (0.55, 1.0), (1.0, 0.55)])[(number + number // 12) % 3].T
     return hsv_to_rgb(np.stack([hue, saturation, value], axis=1))
-
-
-def sample_trace(network: Network, layer: str, x: Any) -> Trace:
-    """Run one sample as far as `layer`."""
-    part = network.subnetwork(layer)
-    samples = x if isinstance(x, Mapping) else dict.fromkeys(part.inputs, x)
-    batches = {name: np.asarray(samples[name])[None] for name in part.inputs if name in samples}
-    for name, batch in batches.items():
-        shape = part.node(name).shape
-        if batch.shape[1:] != shape:
-            raise ShapeError(
-                f"draw {layer}: expected one sample of shape {shape} for {name!r}, got {batch.shape[1:]}; take one of "
-                "a batch with x[0]"
-            )
-    return part.run(batches)
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
