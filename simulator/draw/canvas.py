@@ -6,11 +6,13 @@ import os
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from simulator.errors import FileError, SimulatorError
+from simulator.lab.sample import run_sample
+from simulator.network import Network, Trace
 from simulator.writing import write_atomically
 
 if TYPE_CHECKING:
@@ -55,6 +57,11 @@ def tie_colours() -> np.ndarray:
     hue = np.array([212, 20, 130, 315, 50, 190, 0, 90, 240, 36, 165, 275])[number % 12] / 360
     saturation, value = np.array([(0.75, 0.9), (0.55, 1.0), (1.0, 0.55)])[(number + number // 12) % 3].T
     return hsv_to_rgb(np.stack([hue, saturation, value], axis=1))
+
+
+def sample_trace(network: Network, layer: str, x: Any) -> Trace:
+    """Run one sample as far as `layer`."""
+    return run_sample(network, layer, x, f"draw {layer}")
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:

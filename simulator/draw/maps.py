@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.draw.canvas import GAP, Labels, add_caption, new_figure, whole_numbers
+from simulator.draw.canvas import GAP, Labels, add_caption, new_figure, sample_trace, whole_numbers
 from simulator.draw.matrices import NUMBERED
 from simulator.errors import ShapeError
-from simulator.lab.samples import sample_trace
 from simulator.network import BoundNode, Network
 from simulator.patterns import TransposedPattern, WindowPattern
 
@@ -193,7 +192,7 @@ def draw_activations(network: Network, layer: str, x: Any) -> Figure:
     >>> [ax.get_title() for ax in draw_activations(net, "conv1", np.eye(8)[None]).axes[:2]]
     ['input (1, 8, 8)', 'conv1 (4, 6, 6)']
     """
-    trace = sample_trace(network, layer, x, f"draw {layer}")
+    trace = sample_trace(network, layer, x)
     names = [*(name for name in network.subnetwork(layer).inputs if name != layer), layer]
     figure = new_figure(2.0 + 3.2 * len(names), 4.2)
     axes = figure.subplots(1, len(names), squeeze=False, width_ratios=[1] * (len(names) - 1) + [1.6])[0]

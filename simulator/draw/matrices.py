@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from simulator.draw.canvas import MARK, add_caption, new_figure, tie_colours
+from simulator.draw.canvas import MARK, add_caption, new_figure, sample_trace, tie_colours
 from simulator.errors import ShapeError
-from simulator.lab.samples import sample_trace
 from simulator.layers import MatrixLayer
 from simulator.layers.base import Shape
 from simulator.matrix import TiedMatrix
@@ -105,7 +104,7 @@ def _view(network: Network, layer: str, x: Any, order: str = "C") -> _View:
     if x is None or isinstance(bound.layer, MatrixLayer):
         name = repr(bound.matrix if network.has_weights else bound.pattern)
         return _View(bound.pattern, f"{layer}: {name}", bound.shape, shapes[0], order)
-    trace = sample_trace(network, layer, x, f"draw {layer}")
+    trace = sample_trace(network, layer, x)
     affine = bound.layer.affine_at(bound.params, bound.buffers, *(trace[name][0] for name in bound.node.inputs))
     if affine is None:
         raise ShapeError(

@@ -25,7 +25,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator.errors import FileError, ShapeError
-from simulator.lab.samples import sample_trace
+from simulator.lab.sample import run_sample
 from simulator.layers.base import Shape
 from simulator.matrix import dense_pattern
 from simulator.memory import check_memory
@@ -102,11 +102,11 @@ def unit_graph(
         Default: the whole network.
     hops : int, default 1
         How many layers to go back from the middle, and how many forward.
-    x : array_like, (channels, *space), or dict of them by input name, optional
-        One sample. With it units have values, and a layer that is no fixed matrix has the connections of the matrix
-        that it is for this sample; without it those to all inputs that a unit may depend on.
+    x : array_like, (channels, *space), or dict of them by input name, or Trace, optional
+        One sample, or a trace of it. With it units have values, and a layer that is no fixed matrix has the connections
+        of the matrix that it is for this sample; without it those to all inputs that a unit may depend on.
     max_edges : int, default 100,000
-        A larger graph is refused before it is built.
+        A graph that could have more is refused before it is built.
 
     Returns
     -------
@@ -153,17 +153,19 @@ def unit_graph(
     nodes = network.nodes
     middle = None if around is None else Units.of(nodes, around)
     behind, ahead = set(nodes), set[str]()  # nodes whose rows are shown, and those whose columns are
-    if middle is not None:
+    if middle is None:
+        _check_size(network, max_edges)
+    else:
         behind = _within(network.graph.reverse(copy=False), middle.node, hops - 1)
         ahead = _within(network.graph, middle.node, hops) - {middle.node}
-    trace = None if x is None else sample_trace(network, behind | ahead, x, "unit_graph")
+    trace = None if x is None else run_sample(network, behind | ahead, x, "unit_graph")
     fan_ins = {name: _FanIn.of(network, node, trace) for name, node in nodes.items() if name in behind | ahead}
     parts = [part for fan_in in fan_ins.values() for part in fan_in.parts]
-    hop_of: Mapping[Unit, int | None]
-    if middle is None:
-        hop_of, bundles = _everything(network, parts, max_edges)
-    else:
+    if middle is not None:
         hop_of, bundles = _neighbourhood(middle, hops, parts, max_edges)
+    else:
+        hop_of = {(name, number): None for name, node in nodes.items() for number in range(math.prod(node.shape))}
+        bundles = [(part, *part.pattern.triplets()) for part in parts]
     graph, names, keys = nx.MultiDiGraph(), {}, count()
     order = {name: k for k, name in enumerate(nodes)}
     for name, number in sorted(hop_of, key=lambda unit: (order[unit[0]], unit[1])):
@@ -185,6 +187,19 @@ def unit_graph(
         for row, column, told in zip(rows.tolist(), columns.tolist(), part.told(ties), strict=True):
             graph.add_edge(names[part.source, column], names[part.reader, row], key=next(keys), **told)
     return graph
+
+
+def _check_size(network: Network, max_edges: int) -> None:
+    """Refuse the graph of a whole network where it could have too many edges."""
+    edges = sum(
+        math.prod(node.shape) * math.prod(shape) if pattern is None else pattern.nnz
+        for node in network.nodes.values()
+        for shape, pattern in zip(node.input_shapes, node.support, strict=True)
+    )
+    cure = f"give the middle of a part, around='{network.last}[0]'"
+    if edges > max_edges:
+        raise ShapeError(f"unit_graph: expected at most {max_edges:,} edges, got {edges:,}; {cure}, or raise max_edges")
+    check_memory(edges * _EDGE_BYTES, "unit_graph", cure)
 
 
 def _within(graph: nx.DiGraph, start: str, depth: int) -> set[str]:
@@ -271,19 +286,9 @@ def _local(source: str, reader: str, matrix: sparse.csr_array) -> _Part:
     return _Part(source, reader, ExplicitPattern(rows, columns, shape=coo.shape), coo.data[there])
 
 
-def _everything(network: Network, parts: Sequence[_Part], max_edges: int) -> tuple[dict[Unit, None], list[Bundle]]:
-    """All units and connections, or the refusal of so many."""
-    edges, cure = sum(part.pattern.nnz for part in parts), f"give the middle of a part, around='{network.last}[0]'"
-    if edges > max_edges:
-        raise ShapeError(f"unit_graph: expected at most {max_edges:,} edges, got {edges:,}; {cure}, or raise max_edges")
-    check_memory(edges * _EDGE_BYTES, "unit_graph", cure)
-    units = ((name, number) for name, node in network.nodes.items() for number in range(math.prod(node.shape)))
-    return dict.fromkeys(units), [(part, *part.pattern.triplets()) for part in parts]
-
-
 def _neighbourhood(
     middle: Units, hops: int, parts: Sequence[_Part], max_edges: int
-) -> tuple[dict[Unit, int], list[Bundle]]:
+) -> tuple[dict[Unit, int | None], list[Bundle]]:
     """Units with their hop, and the connections on every path of at most `hops` into the middle and out of it."""
     if len(middle.numbers) > max_edges:
         raise ShapeError(
@@ -295,7 +300,8 @@ def _neighbourhood(
         into[part.reader].append(part)
         out_of[part.source].append(part)
     start = [(middle.node, number) for number in middle.numbers.tolist()]
-    hop_of, bundles, edges = dict.fromkeys(start, 0), list[Bundle](), 0
+    hop_of: dict[Unit, int | None] = dict.fromkeys(start, 0)
+    bundles, edges = list[Bundle](), 0
     for back in (True, False):
         frontier = start
         for hop in range(1, hops + 1):
