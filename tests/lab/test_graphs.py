@@ -400,7 +400,7 @@ def test_the_graph_of_layers(net):
     assert graph.nodes["twin"]["share"] == "wrapped"
     assert "share" not in graph.nodes["wrapped"]
     assert graph.number_of_edges("twin", "sum") == 2
-    assert {edge["shape"] for *_, edge in graph.in_edges("dense", data=True)} == {"2x2x3"}
+    assert {edge["shape"] for *_, edge in graph.in_edges("dense", data=True)} == {"2x2x2"}
 
 
 # ---------------------------------------------------------------------- files
