@@ -80,7 +80,7 @@ def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
     ax.set(xlim=(-0.6, len(columns) - 0.55), ylim=(tall + 0.1, -0.1), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     around = f"around {_named(middle)}: " if middle else ""
-    figure.suptitle(f"{around}{len(graph):,} units, {graph.size():,} connections", fontsize=11)
+    figure.suptitle(f"{around}{_counted(len(graph), 'unit')}, {_counted(graph.size(), 'connection')}", fontsize=11)
     add_caption(figure, notes)
     return figure
 
@@ -94,6 +94,10 @@ def _check(graph: Any, what: str, needed: set[str]) -> None:
         raise ShapeError(
             f"draw {what} graph: expected a graph of {what}s, got {graph!r}; make one with simulator.lab.{what}_graph"
         )
+
+
+def _counted(n: int, word: str) -> str:
+    return f"{n:,} {word}{'s'[: n != 1]}"
 
 
 def _named(units: Sequence[str]) -> str:
@@ -220,7 +224,7 @@ def draw_layer_graph(graph: nx.MultiDiGraph) -> Figure:
     >>> from simulator import Conv, Network
     >>> from simulator.lab import layer_graph
     >>> draw_layer_graph(layer_graph(Network.sequential((1, 8, 8), [Conv(4, kernel=3)]))).get_suptitle()
-    '2 layers, 1 connection'
+    '2 nodes, 1 connection'
     """
     _check(graph, "layer", {"shape", "params"})
     rows, paths = _rows(graph)
@@ -240,8 +244,7 @@ def draw_layer_graph(graph: nx.MultiDiGraph) -> Figure:
         ax.text(place[name], height[name], text, ha="center", va="center", fontsize=8, bbox=box)
     ax.set(xlim=(left - 0.5, right + 0.5), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-    edges = graph.size()
-    figure.suptitle(f"{len(graph)} layers, {edges} connection{'s'[: edges != 1]}", fontsize=11)
+    figure.suptitle(f"{_counted(len(graph), 'node')}, {_counted(graph.size(), 'connection')}", fontsize=11)
     add_caption(figure, ["blue: with trained weights"])
     return figure
 

@@ -196,7 +196,7 @@ def _check_size(network: Network, max_edges: int) -> None:
         for node in network.nodes.values()
         for shape, pattern in zip(node.input_shapes, node.support, strict=True)
     )
-    cure = f"give the middle of a part, around='{network.last}[0]'"
+    cure = f"name the unit in the middle of a part, such as '{network.last}[0]'"
     if edges > max_edges:
         raise ShapeError(f"unit_graph: expected at most {max_edges:,} edges, got {edges:,}; {cure}, or raise max_edges")
     check_memory(edges * _EDGE_BYTES, "unit_graph", cure)
