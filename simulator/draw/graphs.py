@@ -77,7 +77,7 @@ def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
         ax.text(x, y, name, ha="center", va="bottom", fontsize=9, weight="bold")
     if room >= _LABEL_ROOM:
         _label(ax, graph, places)
-    ax.set(xlim=(-0.6, len(columns) - 0.55), ylim=(tall + 0.1, -0.1), xticks=[], yticks=[])
+    ax.set(xlim=(-0.6, len(columns) - 0.4), ylim=(tall + 0.1, -0.1), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     around = f"around {_named(middle)}: " if middle else ""
     figure.suptitle(f"{around}{_counted(len(graph), 'unit')}, {_counted(graph.size(), 'connection')}", fontsize=11)
