@@ -129,7 +129,8 @@ class Units:
     @property
     def numbers(self) -> np.ndarray:
         """Numbers of the units in C order, (count,)."""
-        return np.arange(math.prod(self.shape)).reshape(self.shape)[self.slices].ravel()
+        places = [range(n) if i is None else (i,) for i, n in zip(self.index, self.shape, strict=True)]
+        return np.ravel_multi_index(np.ix_(*places), self.shape).ravel()
 
     @property
     def slices(self) -> tuple[int | slice, ...]:

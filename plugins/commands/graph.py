@@ -1,0 +1,129 @@
+"""The command that gives graphs: a network's layers, its units, or those around one; as a picture or a file."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import click
+
+from simulator.cli.common import (
+    CatalogOptions,
+    build_options,
+    json_option,
+    network_from,
+    print_json,
+    sample_for,
+    the_catalog,
+    was_given,
+)
+
+_PICTURES, _FILES = (".png", ".svg"), (".graphml", ".gexf")
+
+
+@click.command("graph")
+@click.argument("net")
+@click.argument("unit", required=False)
+@click.option("--units", is_flag=True, help="All units of a small network, instead of its layers.")
+@click.option(
+    "--hops",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="How many layers to go back from UNIT, and how many forward.",
+)
+@click.option(
+    "--max-edges",
+    type=click.IntRange(1),
+    default=100_000,
+    show_default=True,
+    help="A graph of units with more connections is refused.",
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A .png or .svg picture, or a .graphml or .gexf file for yEd, Gephi, networkx.  [default: NET-graph.png]",
+)
+@click.option("--data", help="Where the sample comes from.  [default: what the network was trained on, else digits]")
+@click.option(
+    "--sample",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Number of the sample. With --data or --sample units have values; max pooling and ReLU are a matrix for it.",
+)
+@build_options
+@json_option
+@CatalogOptions.decorate
+def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **build):
+    """Give a network as a graph: its layers, or its units and their connections.
+
+    NET is the name of an architecture or a saved network. UNIT is an address such as 'conv2[3, 4, 5]', a channel
+    'conv2[3]' or a site 'conv2[:, 4, 5]': the graph is what it reads and who reads it. Equal colours are equal weights;
+    files carry name, value and tie of the weight on every connection. An architecture has weights only with a sample.
+    """
+    sampled = was_given("data") or was_given("sample")
+    if unit and units:
+        raise click.UsageError(f"--units: expected no UNIT with it, got {unit!r}; leave out one of them")
+    if was_given("hops") and not unit:
+        raise click.UsageError("--hops: expected a UNIT with it, got none; name one, such as 'conv1[0, 3, 4]'")
+    if sampled and not (unit or units):
+        raise click.UsageError("--data, --sample: expected a UNIT or --units with it, got none; layers have no value")
+    from simulator import draw
+    from simulator.lab import layer_graph, unit_graph, write_graph
+
+    of_units, path = bool(unit or units), output or Path(f"{Path(net).stem}-graph.png")
+    picture = _is_picture(path)
+    catalog = the_catalog()
+    with _status(f"making the graph of {net}"):
+        saved = network_from(catalog, net, rng=0 if sampled else None, **build)
+        if of_units:
+            x = sample_for(catalog, saved, data, sample) if sampled else None
+            graph = unit_graph(saved.network, unit, hops=hops, x=x, max_edges=max_edges)
+        else:
+            graph = layer_graph(saved.network)
+    nodes, edges = graph.number_of_nodes(), graph.number_of_edges()
+    with _status(f"writing {path}, {edges:,} edges"):
+        if picture:
+            draw.save(draw.draw_unit_graph(graph) if of_units else draw.draw_layer_graph(graph), path)
+        else:
+            write_graph(graph, path)
+    word = "unit" if of_units else "node"
+    if as_json:
+        what = "units" if of_units else "layers"
+        print_json({"file": str(path), "what": what, "nodes": nodes, "edges": edges})
+        return
+    counts = f"{nodes:,} {word}{'s'[: nodes != 1]}, {edges:,} connection{'s'[: edges != 1]}"
+    click.echo(f"{'Drew' if picture else 'Wrote'} {path}: {counts}")
+    if not of_units:
+        click.echo(f'One unit and its neighbours: simulator graph {net} "{_some_unit(saved.network)}"')
+    elif picture:
+        click.echo("All of it with names and numbers, for other programs: --output FILE.graphml or FILE.gexf")
+
+
+def _is_picture(path):
+    """Whether a file becomes a picture; an error now if it could not be written later."""
+    from simulator.errors import FileError
+    from simulator.writing import check_writable
+
+    suffix = path.suffix.lower()
+    if suffix not in (*_PICTURES, *_FILES):
+        known = ", ".join((*_PICTURES, *_FILES))
+        raise FileError(f"graph: expected a file that ends in one of {known}, got {path.name!r}; choose one of them")
+    check_writable(path)
+    return suffix in _PICTURES
+
+
+def _status(what):
+    """What is being done, on a terminal."""
+    from rich.console import Console
+
+    console = Console(stderr=True, markup=False)
+    return console.status(f"{what} ...") if console.is_terminal else contextlib.nullcontext()
+
+
+def _some_unit(network):
+    """The address of a unit in the middle of a layer with weights, or of the last layer."""
+    nodes = [node for node in network.nodes.values() if node.param_shapes] or [network.node(network.last)]
+    node = nodes[len(nodes) // 2]
+    return f"{node.name}[{', '.join(str(n // 2) for n in node.shape)}]"

@@ -1,0 +1,285 @@
+"""Pictures of whole graphs: units and their connections layer by layer, and the layers themselves with their skips."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+import numpy as np
+
+from simulator.draw.canvas import MARK, add_caption, new_figure, tie_colours
+from simulator.errors import ShapeError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_PLAIN = (0.6, 0.6, 0.6)  # colour of connections without a weight
+_NAMED_WEIGHTS = 26  # up to which a legend tells them
+_LABEL_ROOM = 0.12  # inches from unit to unit from which on there are labels
+_HEAD = 0.45  # inches that the name of a layer takes
+
+Place = tuple[float, float]
+
+
+def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
+    """Draw units and their connections, layers from left to right; equal colours are equal weights.
+
+    Parameters
+    ----------
+    graph : networkx.MultiDiGraph
+        What `simulator.lab.unit_graph` returned, or a part of it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Units of a layer stand below each other, channel by channel; the middle of a neighbourhood is red. Small graphs
+        have labels; in large ones they would cover each other.
+
+    Raises
+    ------
+    ShapeError
+        If it is no graph of units.
+    SimulatorError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> from simulator import Conv, Network
+    >>> from simulator.lab import unit_graph
+    >>> net = Network.sequential((1, 8, 8), [Conv(4, kernel=3)], rng=0)
+    >>> draw_unit_graph(unit_graph(net, "conv1[2, 0, 5]")).get_suptitle()
+    'around conv1[2, 0, 5]: 10 units, 9 connections'
+    """
+    _check(graph, "unit", {"layer", "kind", "channel", "position"})
+    layers: dict[str, list[str]] = {}
+    for unit, layer in graph.nodes.data("layer"):
+        layers.setdefault(layer, []).append(unit)
+    of = dict(graph.nodes.data("layer"))
+    flow = nx.DiGraph()
+    flow.add_nodes_from(layers)
+    flow.add_edges_from((of[source], of[target]) for source, target in graph.edges())
+    columns = list(nx.topological_generations(flow))
+    places, heads, room = _placed(graph, layers, columns)
+    tall = max(y for _, y in places.values())
+    figure = new_figure(2.5 + 2.2 * len(columns), tall + 1.9)
+    ax = figure.subplots()
+    notes = _draw_connections(ax, graph, places)
+    size = min(6.0, 40 * room)  # points
+    ax.plot(*zip(*places.values(), strict=True), "o", color="w", markeredgecolor="k", markersize=size, zorder=3)
+    middle = [unit for unit, hop in graph.nodes.data("hop") if hop == 0]
+    ax.plot([places[unit][0] for unit in middle], [places[unit][1] for unit in middle], "o", color=MARK, zorder=4)
+    for layer, (x, y) in heads.items():
+        name = f"{layer}\n{graph.nodes[layers[layer][0]]['kind']}"
+        ax.text(x, y, name, ha="center", va="bottom", fontsize=9, weight="bold")
+    if room >= _LABEL_ROOM:
+        _label(ax, graph, places)
+    ax.set(xlim=(-0.6, len(columns) - 0.4), ylim=(tall + 0.1, -0.1), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    around = f"around {_named(middle)}: " if middle else ""
+    figure.suptitle(f"{around}{_counted(len(graph), 'unit')}, {_counted(graph.size(), 'connection')}", fontsize=11)
+    add_caption(figure, notes)
+    return figure
+
+
+def _check(graph: Any, what: str, needed: set[str]) -> None:
+    if (
+        not isinstance(graph, nx.MultiDiGraph)
+        or not graph
+        or not all(needed <= data.keys() for _, data in graph.nodes.data())
+    ):
+        raise ShapeError(
+            f"draw {what} graph: expected a graph of {what}s, got {graph!r}; make one with simulator.lab.{what}_graph"
+        )
+
+
+def _counted(n: int, word: str) -> str:
+    return f"{n:,} {word}{'s'[: n != 1]}"
+
+
+def _named(units: Sequence[str]) -> str:
+    return units[0] if len(units) == 1 else f"{len(units)} units of {units[0].partition('[')[0]}"
+
+
+def _placed(
+    graph: nx.MultiDiGraph, layers: dict[str, list[str]], columns: list[list[str]]
+) -> tuple[dict[str, Place], dict[str, Place], float]:
+    """Where units stand and where the names of their layers do, (column, inches from the top); inches between units."""
+    steps = {}  # of each layer: place of each unit below the first
+    for layer, units in layers.items():
+        channels = np.array([graph.nodes[unit]["channel"] for unit in units])
+        steps[layer] = np.arange(len(units)) + 0.7 * np.cumsum(np.diff(channels, prepend=channels[0]) != 0)
+    lengths = [sum(steps[layer][-1] + 1 for layer in column) for column in columns]
+    room = min(0.2, 11 / max(lengths))
+    tallest = max(length * room + _HEAD * len(column) for length, column in zip(lengths, columns, strict=True))
+    places, heads = dict[str, Place](), dict[str, Place]()
+    for x, (column, length) in enumerate(zip(columns, lengths, strict=True)):
+        step = min(4 * room, (tallest - _HEAD * len(column)) / length)
+        y = (tallest - _HEAD * len(column) - step * length) / 2
+        for layer in column:
+            y += _HEAD
+            heads[layer] = (float(x), _HEAD if len(column) == 1 else y)
+            places.update(
+                (unit, (float(x), y + step * (k + 0.5))) for unit, k in zip(layers[layer], steps[layer], strict=True)
+            )
+            y += step * (steps[layer][-1] + 1)
+    return places, heads, room
+
+
+def _draw_connections(ax: Axes, graph: nx.MultiDiGraph, places: dict[str, Place]) -> list[str]:
+    """Draw the edges in the colours of their weights; returns what the reader should know."""
+    from matplotlib.collections import LineCollection
+
+    edges = list(graph.edges(data=True))
+    weights = {edge["name"]: edge for *_, edge in edges if "name" in edge}
+    colours, arrays = _colours(weights)
+    width = 1.6 if len(edges) < 300 else 0.7 if len(edges) < 3000 else 0.25
+    first = {(source, target): edge for source, target, edge in reversed(edges)}
+    for again, style in ((False, "-"), (True, (0, (4, 4)))):
+        some = [(s, t, edge) for s, t, edge in edges if (first[s, t] is not edge) == again]
+        paths = [_line(places[source], places[target]) for source, target, _ in some]
+        of = np.array([colours.get(edge.get("name"), _PLAIN) for *_, edge in some]).reshape(-1, 3)
+        lines = LineCollection(paths, colors=of, linestyles=style, linewidths=width)
+        ax.add_collection(lines, autolim=False)
+    if 0 < len(weights) <= _NAMED_WEIGHTS:
+        for name, colour in colours.items():
+            value = f" = {weights[name]['value']:.3g}" if "value" in weights[name] else ""
+            ax.plot([], [], color=colour, linewidth=2.5, label=name + value)
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
+    notes = {
+        "equal colours are equal weights" + " of one layer" * (len(arrays) > 1): bool(weights),
+        f"colours repeat after {len(tie_colours())} weights": max(arrays.values(), default=0) > len(tie_colours()),
+        "grey: no weight of its own": not all("name" in edge for *_, edge in edges),
+        "dashed: one more connection of the same units": len(first) < len(edges),
+    }
+    return [note for note, holds in notes.items() if holds]
+
+
+def _colours(weights: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], Counter[str]]:
+    """The colour of each weight, by array and tie; and how many weights of each array there are."""
+    palette, arrays, colours = tie_colours(), Counter[str](), {}
+    for name in sorted(weights, key=lambda name: (name.partition("[")[0], weights[name]["tie"])):
+        array = name.partition("[")[0]
+        colours[name] = palette[arrays[array] % len(palette)]
+        arrays[array] += 1
+    return colours, arrays
+
+
+def _line(start: Place, end: Place) -> np.ndarray:
+    """From unit to unit, (points, 2): straight, or bent where it passes other layers."""
+    if end[0] - start[0] < 1.5:
+        return np.array([start, end])
+    a, b = np.array(start), np.array(end)
+    t = np.linspace(0, 1, 24)[:, None]
+    bent = (a + b) / 2 - [0, 0.25 * (b[0] - a[0])]
+    return (1 - t) ** 2 * a + 2 * t * (1 - t) * bent + t**2 * b
+
+
+def _label(ax: Axes, graph: nx.MultiDiGraph, places: dict[str, Place]) -> None:
+    """Write the position, and the value where there is one, beside each unit."""
+    for unit, (x, y) in places.items():
+        told = graph.nodes[unit]
+        value = f" = {told['value']:.3g}" if "value" in told else ""
+        aside, side = (0.05, "left") if x else (-0.05, "right")
+        box = {"facecolor": "w", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+        ax.text(x + aside, y, f"[{told['position']}]{value}", ha=side, va="center", fontsize=7, bbox=box, zorder=5)
+
+
+def draw_layer_graph(graph: nx.MultiDiGraph) -> Figure:
+    """Draw the layers of a network from top to bottom, with every skip and branch.
+
+    Parameters
+    ----------
+    graph : networkx.MultiDiGraph
+        What `simulator.lab.layer_graph` returned, or a part of it.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A box with name and output shape for each layer; those with trained weights are blue.
+
+    Raises
+    ------
+    ShapeError
+        If it is no graph of layers.
+    SimulatorError
+        If matplotlib is missing.
+
+    Notes
+    -----
+    A layer stands in the first row below all that it reads. A connection that passes rows takes a place of its own in
+    each of them, and the places are ordered by what they are connected to above and below, as K. Sugiyama, S. Tagawa
+    and M. Toda do.
+
+    References
+    ----------
+    "Methods for visual understanding of hierarchical system structures", IEEE Transactions on Systems, Man, and
+    Cybernetics 11, 1981.
+
+    Examples
+    --------
+    >>> from simulator import Conv, Network
+    >>> from simulator.lab import layer_graph
+    >>> draw_layer_graph(layer_graph(Network.sequential((1, 8, 8), [Conv(4, kernel=3)]))).get_suptitle()
+    '2 nodes, 1 connection'
+    """
+    _check(graph, "layer", {"shape", "params"})
+    rows, paths = _rows(graph)
+    place = _spread(rows, paths)
+    texts = {name: f"{name}  {told['shape']}" for name, told in graph.nodes(data=True)}
+    letters = max(map(len, texts.values()))
+    left, right = min(place.values()), max(place.values())
+    width = 0.075 * letters + 0.2  # inches of a box
+    figure = new_figure(max(4.0, width * (right - left + 1) + 0.5), 0.36 * len(rows) + 1.2)
+    ax = figure.subplots()
+    height = {name: k for k, row in enumerate(rows) for name in row}
+    for path in paths:
+        ax.plot([place[p] for p in path], [height[p] for p in path], color="0.45", linewidth=1.0, zorder=1)
+    for name, text in texts.items():
+        fill = "#d6e6f7" if graph.nodes[name]["params"] else "w"
+        box = {"boxstyle": "round,pad=0.3", "facecolor": fill, "edgecolor": "0.3", "linewidth": 0.8}
+        ax.text(place[name], height[name], text, ha="center", va="center", fontsize=8, bbox=box)
+    ax.set(xlim=(left - 0.5, right + 0.5), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    figure.suptitle(f"{_counted(len(graph), 'node')}, {_counted(graph.size(), 'connection')}", fontsize=11)
+    add_caption(figure, ["blue: with trained weights"])
+    return figure
+
+
+def _rows(graph: nx.MultiDiGraph) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Layers in rows, each below all that it reads, with a place where a connection passes; and the connections."""
+    rows: list[list[Any]] = [list(row) for row in nx.topological_generations(graph)]
+    height = {name: k for k, row in enumerate(rows) for name in row}
+    paths = []
+    for edge in graph.edges(keys=True):
+        passed = [(edge, k) for k in range(height[edge[0]] + 1, height[edge[1]])]
+        for place in passed:
+            rows[place[1]].append(place)
+        paths.append([edge[0], *passed, edge[1]])
+    return rows, paths
+
+
+def _spread(rows: list[list[Any]], paths: list[list[Any]]) -> dict[Any, float]:
+    """Where each member of a row stands, in boxes: near what it is connected to, clear of its neighbours."""
+    from scipy.optimize import isotonic_regression
+
+    above, below = defaultdict[Any, list[Any]](list), defaultdict[Any, list[Any]](list)
+    for path in paths:
+        for a, b in pairwise(path):
+            below[a].append(b)
+            above[b].append(a)
+    place = {member: float(k) for row in rows for k, member in enumerate(row)}
+    for sweep in range(8):
+        down = sweep % 2 == 0
+        for row in rows if down else reversed(rows):
+            near = above if down else below
+            wish = {m: float(np.mean([place[n] for n in near[m]])) if m in near else place[m] for m in row}
+            row.sort(key=lambda m: wish[m])
+            sizes = np.array([1.1 if isinstance(m, str) else 0.3 for m in row])
+            starts = np.cumsum(sizes) - sizes / 2
+            free = isotonic_regression([wish[m] for m in row] - starts, weights=1 / sizes).x
+            place.update(zip(row, (free + starts).tolist(), strict=True))
+    return place
