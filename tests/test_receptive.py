@@ -114,7 +114,7 @@ def test_an_address_says_both_node_and_unit(net):
         np.testing.assert_array_equal(net.matrix_row(address).cols, net.matrix_row("conv1", 47).cols)
         np.testing.assert_array_equal(net.receptive_field(address).mask, net.receptive_field("conv1", 47).mask)
     for look in (net.matrix_row, net.receptive_field):
-        with pytest.raises(ShapeError, match=r"expected a single unit, got conv1\[1\], which is 30; .* conv1\[1, 0, 0\]"):
+        with pytest.raises(ShapeError, match=r"a single unit, got conv1\[1\], which is 30; .* conv1\[1, 0, 0\]"):
             look("conv1[1]")
         with pytest.raises(ShapeError, match=r"unit conv1\[3, 0, 0\]: expected a position .* within \(3, 6, 5\)"):
             look("conv1[3, 0, 0]")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.errors import FileError, ShapeError, SimulatorError
+from simulator.errors import FileError, SimulatorError
+from simulator.lab.sample import run_sample
 from simulator.network import Network, Trace
 from simulator.writing import write_atomically
 
@@ -60,17 +61,7 @@ def tie_colours() -> np.ndarray:
 
 def sample_trace(network: Network, layer: str, x: Any) -> Trace:
     """Run one sample as far as `layer`."""
-    part = network.subnetwork(layer)
-    samples = x if isinstance(x, Mapping) else dict.fromkeys(part.inputs, x)
-    batches = {name: np.asarray(samples[name])[None] for name in part.inputs if name in samples}
-    for name, batch in batches.items():
-        shape = part.node(name).shape
-        if batch.shape[1:] != shape:
-            raise ShapeError(
-                f"draw {layer}: expected one sample of shape {shape} for {name!r}, got {batch.shape[1:]}; take one of "
-                "a batch with x[0]"
-            )
-    return part.run(batches)
+    return run_sample(network, layer, x, f"draw {layer}")
 
 
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
