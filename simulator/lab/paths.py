@@ -19,7 +19,7 @@ from simulator.network import Network
 from simulator.patterns import IdentityPattern, Pattern, TransposedPattern, WindowPattern
 from simulator.units import Units
 
-__all__ = ["paths"]
+__all__ = ["count_text", "paths"]
 
 
 def paths(network: Network, unit: Any, of: str | None = None) -> np.ndarray:
@@ -78,6 +78,20 @@ def paths(network: Network, unit: Any, of: str | None = None) -> np.ndarray:
     if of not in counts:
         return np.zeros(shape, object)
     return counts[of].amounts[counts[of].kind].reshape(shape)
+
+
+def count_text(count: int) -> str:
+    """A count of any size in few characters.
+
+    Examples
+    --------
+    >>> count_text(161280), count_text(7**1000)
+    ('161,280', 'about 1.25e845')
+    """
+    if count < 10**15:
+        return f"{count:,}"
+    exponent = math.floor(math.log10(count))  # of an integer of any size; one as a float would overflow
+    return f"about {10 ** (math.log10(count) - exponent):.2f}e{exponent}"
 
 
 @dataclass(frozen=True, eq=False)
