@@ -86,12 +86,12 @@ def count_text(count: int) -> str:
     Examples
     --------
     >>> count_text(161280), count_text(7**1000)
-    ('161,280', 'about 1.25e845')
+    ('161,280', '1.25e845')
     """
     if count < 10**15:
         return f"{count:,}"
     exponent = math.floor(math.log10(count))  # of an integer of any size; one as a float would overflow
-    return f"about {10 ** (math.log10(count) - exponent):.2f}e{exponent}"
+    return f"{10 ** (math.log10(count) - exponent):.2f}e{exponent}"
 
 
 @dataclass(frozen=True, eq=False)
