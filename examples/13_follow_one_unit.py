@@ -21,11 +21,9 @@ print(f"a picture of a {label}; the net says {scores.argmax()}")
 unit, worst = f"{network.output_name}[{scores.argmax()}]", 0.0
 while True:
     found = incoming(network, unit, trace)
-    print(found)
+    print(found if found.bias else repr(found))
     worst = max(worst, abs(found.total - found.value))
-    strongest = found.largest(1)[0]
-    print(f"    most from {strongest!r}")
-    unit = strongest.source
+    unit = found.largest(1)[0].source
     if not network.nodes[unit.node].inputs:
         break
 

@@ -168,9 +168,8 @@ def _reached(network, address, of):
 def _print_connections(title, connections, rows, outgoing):
     end = "target" if outgoing else "source"
     made = table(end, "weight", "value", "input", "product", left=2)
-    biases = [c for c in connections if c.source is None and c.source_name == "1"]
-    others = connections[: len(connections) - len(biases)]
-    for c in (*others[:rows], *biases):
+    others = [c for c in connections if c.source is not None or c.constant == "padding"]
+    for c in (*others[:rows], *connections[len(others) :]):  # the bias, if any, stands last
         numbers = ("" if v is None else f"{v:.6g}" for v in (c.value, c.input, c.product))
         made.add_row(str(c.target) if outgoing else c.source_name, c.weight_name, *numbers)
     print_table(title, made)

@@ -11,71 +11,20 @@ Nothing here grows with the nonzeros of a layer that is a matrix: only its row o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from simulator.errors import ShapeError
+from simulator.lab.connection import Connection, connections_of, shared_weights
 from simulator.lab.sample import run_sample
-from simulator.layers.base import Affine, Shape
-from simulator.memory import check_memory
+from simulator.layers.base import Affine
 from simulator.network import BoundNode, Network, Trace
 from simulator.nodes import Node
-from simulator.patterns import WindowPattern
 from simulator.units import Units, Weight
 
-__all__ = ["Connection", "Incoming", "Outgoing", "connections_of", "incoming", "outgoing", "shared_weights"]
-
-_BYTES = 1000  # of one connection with its addresses
-
-
-@dataclass(frozen=True, repr=False)
-class Connection:
-    """One connection from a unit to a unit.
-
-    Parameters
-    ----------
-    source : Units or None
-        The unit that is read; None for a constant: a tap on padding reads the pad value, a bias the number 1.
-    target : Units
-        The unit that reads it.
-    weight : Weight or None
-        The shared weight; None if it is not trained: fixed, or chosen by the sample as in a maximum.
-    value : float or None
-        Of the weight; None in a network without weights, and where the layer is not linear.
-    input : float or None
-        Of the source; None without a sample.
-    """
-
-    source: Units | None
-    target: Units
-    weight: Weight | None
-    value: float | None = None
-    input: float | None = None
-
-    @property
-    def product(self) -> float | None:
-        """Value times input: what the connection adds to its target."""
-        return None if self.value is None or self.input is None else self.value * self.input
-
-    @property
-    def source_name(self) -> str:
-        """The source in words."""
-        if self.source is not None:
-            return str(self.source)
-        return "1" if self.weight is None or self.weight.param == "bias" else "padding"
-
-    @property
-    def weight_name(self) -> str:
-        """The weight in words."""
-        return "not trained" if self.weight is None else str(self.weight)
-
-    def __repr__(self) -> str:
-        value = "" if self.value is None else f" = {self.value:.6g}"
-        product = "" if self.product is None else f", times {self.input:.6g} = {self.product:.6g}"
-        return f"{self.source_name} -> {self.target}: {self.weight_name}{value}{product}"
+__all__ = ["Incoming", "Outgoing", "incoming", "outgoing"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -303,60 +252,6 @@ def outgoing(network: Network, unit: Any, x: Any = None) -> Outgoing:
     return Outgoing(units, tuple(found), value)
 
 
-def connections_of(
-    node: Node,
-    k: int | None,
-    rows: np.ndarray,
-    cols: np.ndarray | None,
-    weights: Sequence[Weight] | None = None,
-    values: np.ndarray | None = None,
-    inputs: np.ndarray | None = None,
-) -> list[Connection]:
-    """Connections of a node from their numbers.
-
-    Parameters
-    ----------
-    node : Node
-        Whose units are the targets.
-    k : int or None
-        Which of its inputs has the sources; None if these are constants.
-    rows, cols : numpy.ndarray of int, (n,)
-        Numbers of targets and sources.
-    weights : sequence of Weight, (n,), optional
-        The shared weights.
-    values, inputs : numpy.ndarray, (n,), optional
-        Of weights and sources.
-
-    Returns
-    -------
-    list of Connection
-    """
-    check_memory(_BYTES * len(rows), f"{node.name}, {len(rows):,} connections", "look at one with fewer")
-    nothing = [None] * len(rows)
-    sources: Iterable[Units | None] = nothing
-    if k is not None and cols is not None:
-        sources = _addresses(node.inputs[k], node.input_shapes[k], cols)
-    return [
-        Connection(*parts)
-        for parts in zip(
-            sources,
-            _addresses(node.name, node.shape, rows),
-            nothing if weights is None else weights,
-            nothing if values is None else values.astype(np.float64).tolist(),
-            nothing if inputs is None else inputs.astype(np.float64).tolist(),
-            strict=True,
-        )
-    ]
-
-
-def shared_weights(node: Node, ties: np.ndarray) -> list[Weight] | None:
-    """The weights with these ties; None if the layer does not train its weight."""
-    if "weight" not in node.param_shapes:
-        return None
-    shape = node.param_shapes["weight"]
-    return [Weight(node.owner, "weight", index, shape) for index in _positions(shape, ties)]
-
-
 def _row(bound: BoundNode, number: int, trace: Trace) -> tuple[list[Connection], Connection | None]:
     """What a unit of a matrix layer reads, and its bias."""
     node, weight = bound.node, bound.matrix.weight.ravel()
@@ -365,20 +260,17 @@ def _row(bound: BoundNode, number: int, trace: Trace) -> tuple[list[Connection],
     rows = np.full(len(cols), number)
     found = connections_of(node, 0, rows, cols, shared_weights(node, ties), weight[ties], x[cols])
     if node.padding is not None:
-        found += _padding(node, node.padding, number, weight)
+        _, ties = node.padding.row(number)
+        values = np.full(len(ties), getattr(node.layer, "pad_value", 0.0))
+        rows = np.full(len(ties), number)
+        found += connections_of(node, None, rows, None, shared_weights(node, ties), weight[ties], values)
     if "bias" not in node.param_shapes:
         return found, None
     bias = bound.params["bias"]
     target = Units.of({node.name: node}, (node.name, number))
     index = target.position[: bias.ndim]
-    return found, Connection(None, target, Weight(node.owner, "bias", index, bias.shape), float(bias[index]), 1.0)
-
-
-def _padding(node: Node, padding: WindowPattern, number: int, weight: np.ndarray) -> list[Connection]:
-    """The taps of a unit that read the pad value."""
-    _, ties = padding.row(number)
-    rows, inputs = np.full(len(ties), number), np.full(len(ties), getattr(node.layer, "pad_value", 0.0))
-    return connections_of(node, None, rows, None, shared_weights(node, ties), weight[ties], inputs)
+    weight_of_bias = Weight(node.owner, "bias", index, bias.shape)
+    return found, Connection(None, target, weight_of_bias, float(bias[index]), 1.0, "1")
 
 
 def _affine(bound: BoundNode, trace: Trace) -> Affine | None:
@@ -398,12 +290,4 @@ def _affine_row(node: Node, affine: Affine, number: int, trace: Trace) -> tuple[
     if not offset[number]:
         return found, None
     target = Units.of({node.name: node}, (node.name, number))
-    return found, Connection(None, target, None, float(offset[number]), 1.0)
-
-
-def _addresses(name: str, shape: Shape, numbers: np.ndarray) -> list[Units]:
-    return [Units(name, position, shape) for position in _positions(shape, numbers)]
-
-
-def _positions(shape: Shape, numbers: np.ndarray) -> list[tuple[int, ...]]:
-    return list(zip(*(axis.tolist() for axis in np.unravel_index(numbers, shape)), strict=True))
+    return found, Connection(None, target, None, float(offset[number]), 1.0, "1")

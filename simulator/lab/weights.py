@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import ShapeError, blamed
-from simulator.lab.connections import Connection, connections_of
+from simulator.lab.connection import Connection, connections_of
 from simulator.losses import CrossEntropy, Loss
 from simulator.memory import check_memory
 from simulator.network import Network
@@ -259,7 +259,8 @@ def _connections(places: Iterator[_Place] | list[_Place], weight: Weight, value:
         values = None if value is None else np.full(len(rows), value)
         inputs = np.full(len(rows), constant) if cols is None else None
         k = None if cols is None else 0
-        found += connections_of(node, k, rows, cols, [weight] * len(rows), values, inputs)
+        what = "1" if weight.param == "bias" else "padding"
+        found += connections_of(node, k, rows, cols, [weight] * len(rows), values, inputs, what)
     return found
 
 

@@ -96,6 +96,13 @@ def test_taps_on_padding_with_a_value_are_connections_and_those_on_zero_are_none
     assert [(c.source_name, c.input) for c in padded] == [("padding", 0.5)] * 5
     assert str(padded[0].weight) == "conv1.weight[0, 0, 0, 0]"
     assert found.bias.source_name == "1"
+    pad = Network.sequential((1, 2), [CATALOG.make("pad", 1, pad_value=2.0), CATALOG.make("batch-norm")], rng=0)
+    (only,) = incoming(pad, "pad1[0, 0]", np.ones((1, 2))).connections
+    assert repr(only) == "padding -> pad1[0, 0]: not trained = 1, times 2 = 2"
+    shifted = pad.with_params({"batchnorm1.bias": [0.5]})
+    found = incoming(shifted, "batchnorm1[0, 0]", np.ones((1, 2)))
+    assert repr(found.bias) == "1 -> batchnorm1[0, 0]: not trained = 0.5, times 1 = 0.5"
+    assert " + offset 0.5 = " in repr(found)
 
 
 def branched():
@@ -218,3 +225,16 @@ def test_too_many_connections_to_list(monkeypatch):
     network = Network.sequential((200_000,), [Flatten(), Dense(1)], rng=0)
     with pytest.raises(ShapeError, match=r"dense1, 200,000 connections: expected at most 0.1 GB of memory, got 0.2 GB"):
         incoming(network, "dense1[0]", np.ones(200_000))
+
+
+@pytest.mark.slow
+def test_units_of_vgg16_at_full_size():
+    network = CATALOG.build("vgg16", rng=0, engine=CATALOG.engine("blas"))
+    rng = np.random.default_rng(0)
+    trace = network.run(rng.standard_normal((1, 3, 224, 224)))
+    for name in ("conv1_2", "pool3", "relu4_1", "conv5_3", "dense6", "dense8"):
+        y = trace[name][0].ravel()
+        unit = int(rng.integers(y.size))
+        found = incoming(network, (name, unit), trace)
+        assert abs(found.total - y[unit]) <= 1e-4 * np.abs(y).max()
+        assert outgoing(network, (name, unit), trace).value == y[unit]
