@@ -30,6 +30,7 @@ _WHERE = {
     "network": ["Gradients", "Network", "Trace"],
     "optimizers": ["SGD", "Clipped"],
     "patterns": ["ExplicitPattern", "IdentityPattern", "Pattern", "WindowPattern"],
+    "projective": ["ProjectiveField"],
     "receptive": ["MatrixColumn", "MatrixRow", "ReceptiveField"],
     "schedules": ["CosineDecay", "StepDecay", "WarmUp"],
     "training": ["Epoch", "evaluate", "train"],
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from simulator.network import Gradients, Network, Trace
     from simulator.optimizers import SGD, Clipped
     from simulator.patterns import ExplicitPattern, IdentityPattern, Pattern, WindowPattern
+    from simulator.projective import ProjectiveField
     from simulator.receptive import MatrixColumn, MatrixRow, ReceptiveField
     from simulator.schedules import CosineDecay, StepDecay, WarmUp
     from simulator.training import Epoch, evaluate, train

@@ -83,6 +83,12 @@ class ChannelGroups:
             return np.zeros(0, np.intp), np.zeros(0, np.intp)
         return np.concatenate(outs), np.concatenate(pairs)
 
+    def ends(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Output and input channel of each of some pairs."""
+        g = np.searchsorted(self.pair_starts, pairs, side="right") - 1
+        out, at = np.divmod(pairs - self.pair_starts[g], np.diff(self.in_starts)[g])
+        return self.out_starts[g] + out, self.inputs[self.in_starts[g] + at]
+
     def runs(self) -> Iterator[tuple[slice, int, int]]:
         """Neighbouring groups of one size: (slice of groups, output channels each, inputs each)."""
         sizes = np.stack([np.diff(self.out_starts), np.diff(self.in_starts)], axis=1)  # (groups, 2)

@@ -29,8 +29,10 @@ from simulator.memory import check_memory
 from simulator.nodes import Input, Node, only
 from simulator.patterns import Pattern
 from simulator.pool import Pool
+from simulator.projective import ProjectiveField, projective_field
 from simulator.receptive import MatrixColumn, MatrixRow, ReceptiveField, receptive_field
 from simulator.trace import Gradients, Trace
+from simulator.units import Units
 
 __all__ = ["Gradients", "Input", "Network", "Node", "Trace", "as_rng"]
 
@@ -408,15 +410,15 @@ class Network:
             outputs=names,
         )
 
-    def matrix_row(self, layer: str, unit: Any) -> MatrixRow:
+    def matrix_row(self, layer: str, unit: Any = None) -> MatrixRow:
         """The fan-in of one output unit of a layer, without building the rest of its matrix.
 
         Parameters
         ----------
         layer : str
-            Name of the node.
-        unit : int or (channel, *space)
-            The output unit, by number or position.
+            Name of the node, or the address of the unit, such as "conv1[2, 0, 5]".
+        unit : int or (channel, *space), optional
+            The output unit, by number or position; left out after an address.
 
         Returns
         -------
@@ -440,6 +442,7 @@ class Network:
         >>> row.cols
         array([ 5,  6,  7, 13, 14, 15, 21, 22, 23])
         """
+        layer, unit = self._addressed(layer, unit)
         return MatrixRow.of(*self._line_of(layer), unit)
 
     def matrix_column(self, layer: str, unit: Any) -> MatrixColumn:
@@ -464,15 +467,22 @@ class Network:
             )
         return bound.node, bound.node.pattern, bound.matrix if self.has_weights else None
 
-    def receptive_field(self, layer: str, unit: Any, of: str | None = None) -> ReceptiveField:
+    def _addressed(self, layer: str, unit: Any) -> tuple[str, Any]:
+        """A node and one unit of it, which an address alone says, too."""
+        if unit is not None:
+            return self.node(layer).name, unit
+        units = Units.of(self._nodes, layer)
+        return units.node, units.number
+
+    def receptive_field(self, layer: str, unit: Any = None, of: str | None = None) -> ReceptiveField:
         """Which units of an input, or of any earlier node, can influence one unit.
 
         Parameters
         ----------
         layer : str
-            Name of the node.
-        unit : int or (channel, *space)
-            Its unit, by number or position.
+            Name of the node, or the address of the unit, such as "conv2[0, 3, 3]".
+        unit : int or (channel, *space), optional
+            Its unit, by number or position; left out after an address.
         of : str, optional
             The earlier node. Default: the only input.
 
@@ -496,14 +506,46 @@ class Network:
         --------
         >>> from simulator.layers import Conv, MaxPool
         >>> net = Network.sequential((1, 28, 28), [Conv(4, kernel=5), MaxPool(2), Conv(8, kernel=5)])
-        >>> field = net.receptive_field("conv2", (0, 3, 3))
+        >>> field = net.receptive_field("conv2[0, 3, 3]")
         >>> field.box, field.size, field.stride
         (((0, 1), (6, 20), (6, 20)), (14, 14), (2, 2))
         """
-        of = self.input_name if of is None else of
-        for name in (layer, of):
-            self.node(name)
-        return receptive_field(self._nodes, layer, unit, of)
+        layer, unit = self._addressed(layer, unit)
+        return receptive_field(self._nodes, layer, unit, self.node(self.input_name if of is None else of).name)
+
+    def projective_field(self, layer: str, unit: Any = None, of: str | None = None) -> ProjectiveField:
+        """Which units of an output, or of any later node, one unit can influence: `receptive_field` the other way.
+
+        Parameters
+        ----------
+        layer : str
+            Name of the node, or the address of the unit, such as "input[0, 9, 9]".
+        unit : int or (channel, *space), optional
+            Its unit, by number or position; left out after an address.
+        of : str, optional
+            The later node. Default: the only output.
+
+        Returns
+        -------
+        ProjectiveField
+
+        Raises
+        ------
+        ShapeError, UnknownNameError
+            As for `receptive_field`.
+
+        Examples
+        --------
+        >>> from simulator.layers import Conv, MaxPool
+        >>> net = Network.sequential((1, 28, 28), [Conv(4, kernel=5), MaxPool(2), Conv(8, kernel=5)])
+        >>> field = net.projective_field("input[0, 9, 9]")
+        >>> field
+        ProjectiveField of input, unit 261 (0, 9, 9): 200 of 512 units of conv2, within 0:8 x 0:5 x 0:5
+        >>> net.projective_field("input[0, 9, 9]", of="conv1").box
+        ((0, 4), (5, 10), (5, 10))
+        """
+        layer, unit = self._addressed(layer, unit)
+        return projective_field(self._nodes, layer, unit, self.node(self.output_name if of is None else of).name)
 
     def activation_bytes(self, batch: int, *, keep_all: bool = False) -> int:
         """Bytes of the activations that are in memory at once, at the most, while a batch runs.

@@ -63,6 +63,13 @@ class Pattern(ABC):
     def column(self, j: int) -> tuple[np.ndarray, np.ndarray]:
         """Fan-out of input unit `j`: rows (ascending) and ties, each (fan_out,), without building the rest."""
 
+    def sharing(self, tie: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of all connections that use one weight, in CSR row order, each (uses,)."""
+        tie = self._check_tie(tie)
+        indptr, indices, ties = self.csr
+        found = np.flatnonzero(ties == tie)
+        return np.searchsorted(indptr, found, side="right") - 1, indices[found].astype(np.intp)
+
     @cached_property
     def csr(self) -> Structure:
         """`build_csr`, built once and kept: what an engine multiplies with. Memory grows with `nnz`.
@@ -138,6 +145,12 @@ class Pattern(ABC):
             raise ShapeError(f"{type(self).__name__}.{what}: expected a {what} from 0 to {n - 1}, got {index}; use one")
         return int(index) % n
 
+    def _check_tie(self, tie: int) -> int:
+        n, who = self.n_ties, type(self).__name__
+        if not 0 <= tie < n:
+            raise ShapeError(f"{who}.sharing: expected a tie from 0 to {n - 1}, got {tie}; use one")
+        return int(tie)
+
     def __repr__(self) -> str:
         n_out, n_in = self.shape
         weights = "1 weight" if self.n_ties == 1 else f"{self.n_ties} weights"
@@ -187,6 +200,11 @@ class TransposedPattern(Pattern):
         rows, ties = self.base.row(j)
         order = np.argsort(rows, kind="stable")
         return rows[order], ties[order]
+
+    def sharing(self, tie: int) -> tuple[np.ndarray, np.ndarray]:
+        cols, rows = self.base.sharing(tie)
+        order = np.argsort(rows, kind="stable")
+        return rows[order], cols[order]
 
 
 class ExplicitPattern(Pattern):
@@ -451,3 +469,27 @@ class WindowPattern(Pattern):
         ties = pairs[:, None] * pair_stride + s * site_stride + taps * tap_stride
         order = np.argsort(rows.ravel(), kind="stable")
         return rows.ravel()[order], ties.ravel()[order]
+
+    def sharing(self, tie: int) -> tuple[np.ndarray, np.ndarray]:
+        pair, s, t = _solutions(self._check_tie(tie), (self.channels.pairs, *self.sites.shape), self.tie_strides).T
+        site = self.sites[s, t].astype(np.intp)
+        out, in_channel = self.channels.ends(pair)
+        rows, cols = out * len(self.sites) + s, in_channel * self.in_sites + site
+        order = np.lexsort((t, pair, rows))
+        order = order[site[order] >= 0]
+        return rows[order], cols[order]
+
+
+def _solutions(total: int, counts: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
+    """Every index within `counts` whose product with `strides` is `total`, (solutions, axes)."""
+    if not any(strides):
+        return np.argwhere(np.full(counts, total == 0))
+    axis = int(np.argmax(strides))  # where strides nest, the largest leaves one index only
+    stride, count = strides[axis], counts[axis]
+    others = [k for k in range(len(counts)) if k != axis]
+    rest = sum((counts[k] - 1) * strides[k] for k in others)
+    found = [np.zeros((0, len(counts)), np.intp)]
+    for index in range(max(0, -((rest - total) // stride)), min(count, total // stride + 1)):
+        left = _solutions(total - index * stride, tuple(counts[k] for k in others), tuple(strides[k] for k in others))
+        found.append(np.insert(left, axis, index, axis=1))
+    return np.concatenate(found)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import singledispatch
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,8 @@ import numpy as np
 from simulator.layers.base import Shape
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
-from simulator.patterns import IdentityPattern, Pattern, TransposedPattern, WindowPattern
+from simulator.patterns import IdentityPattern, Pattern, WindowPattern
+from simulator.sets import UnitSet, behind, box_of, frozen
 from simulator.units import numbered
 
 __all__ = ["MatrixColumn", "MatrixRow", "ReceptiveField", "receptive_field"]
@@ -162,7 +162,7 @@ class ReceptiveField:
 
         Empty, (0, 0) on each axis, if nothing influences the unit.
         """
-        return _box(self.mask)
+        return box_of(self.mask)
 
     def __repr__(self) -> str:
         lines = " x ".join(f"{first}:{stop}" for first, stop in self.box)
@@ -202,7 +202,7 @@ def receptive_field(nodes: Mapping[str, Node], layer: str, unit: Any, of: str) -
     nothing is known (`Layer.support` gives None) depends on all its inputs.
     """
     number, position = numbered(nodes[layer].shape, unit, f"{layer} unit")
-    units: dict[str, _Units] = {layer: _Units.one(nodes[layer].shape, number)}
+    units: dict[str, UnitSet] = {layer: UnitSet.one(nodes[layer].shape, number)}
     spans: dict[str, Span | None] = {layer: ((1, 0, 0),) * (len(position) - 1)}
     steps: dict[tuple[int, Shape], Span | None] = {}  # equal layers share a table
     for node in reversed(list(nodes.values())):
@@ -213,143 +213,20 @@ def receptive_field(nodes: Mapping[str, Node], layer: str, unit: Any, of: str) -
         found, span = units.pop(node.name), spans.pop(node.name)
         for k, (source, pattern) in enumerate(zip(node.inputs, node.support, strict=True)):
             shape = node.input_shapes[k]
-            behind, reach = _behind(found, pattern, shape), _through(span, pattern, node.shape, shape, steps)
+            seen, reach = behind(found, pattern, shape), _through(span, pattern, node.shape, shape, steps)
             if source in units:
-                behind, reach = units[source] | behind, _joined(spans[source], reach)
-            units[source], spans[source] = behind, reach
+                seen, reach = units[source] | seen, _joined(spans[source], reach)
+            units[source], spans[source] = seen, reach
     shape = nodes[of].shape
     if of not in units:
-        return ReceptiveField(layer, number, position, of, _frozen(np.zeros(shape, bool)), None, None, None)
-    mask = _frozen(units[of].mask().reshape(shape))
+        return ReceptiveField(layer, number, position, of, frozen(np.zeros(shape, bool)), None, None, None)
+    mask = frozen(units[of].mask().reshape(shape))
     reach = spans[of]
     if not reach or not _holds(reach, position, mask):
         return ReceptiveField(layer, number, position, of, mask, None, None, None)
     size = tuple(high - low + 1 for _, low, high in reach)
     centre = tuple(jump * i + (low + high) / 2 for (jump, low, high), i in zip(reach, position[1:], strict=True))
     return ReceptiveField(layer, number, position, of, mask, size, tuple(jump for jump, _, _ in reach), centre)
-
-
-@dataclass(frozen=True, eq=False)
-class _Units:
-    """A set of units in which few channels differ: each channel has one of a few sets of sites.
-
-    Parameters
-    ----------
-    kind : numpy.ndarray of int, (channels,)
-        Which set of sites each channel has.
-    sites : numpy.ndarray of bool, (kinds, sites)
-        These sets.
-    """
-
-    kind: np.ndarray
-    sites: np.ndarray
-
-    @classmethod
-    def one(cls, shape: Shape, unit: int) -> _Units:
-        """A single unit of a node of this shape."""
-        sites = math.prod(shape[1:])
-        kind, sets = np.zeros(shape[0], np.intp), np.zeros((2, sites), bool)
-        kind[unit // sites], sets[1, unit % sites] = 1, True
-        return cls(kind, sets)
-
-    @classmethod
-    def all(cls, channels: int, sites: int) -> _Units:
-        return cls(np.zeros(channels, np.intp), np.ones((1, sites), bool))
-
-    def mask(self) -> np.ndarray:
-        """True for each unit of the set, (channels, sites)."""
-        return self.sites[self.kind]
-
-    def viewed(self, channels: int, sites: int) -> _Units:
-        """The same units, counted in other channels and sites."""
-        if (channels, sites) == (len(self.kind), self.sites.shape[1]):
-            return self
-        if self.sites.all():
-            return _Units.all(channels, sites)
-        mask = self.mask().reshape(channels, sites)
-        first, kind = _distinct(mask)
-        return _Units(kind, mask[first])
-
-    def __or__(self, other: _Units) -> _Units:
-        pairs, kind = np.unique(self.kind * len(other.sites) + other.kind, return_inverse=True)
-        a, b = np.divmod(pairs, len(other.sites))
-        return _Units(kind, self.sites[a] | other.sites[b])
-
-
-def _distinct(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each different row of booleans (n, m) stands first, and which of them each row equals, (n,)."""
-    packed = np.packbits(rows, axis=1)
-    keys = packed.view(np.uint8 if packed.shape[1] == 1 else np.dtype((np.void, packed.shape[1]))).ravel()
-    _, first, kind = np.unique(keys, return_index=True, return_inverse=True)
-    return first, kind
-
-
-def _united(used: np.ndarray, sites: np.ndarray) -> _Units:
-    """Channels that each have several sets of sites at once: `used` (channels, kinds) says which of `sites`."""
-    used = used & sites.any(axis=1)
-    first, kind = _distinct(used)
-    return _Units(kind, np.stack([sites[row].any(axis=0) for row in used[first]]))
-
-
-def _behind(units: _Units, pattern: Pattern | None, shape: Shape) -> _Units:
-    """Input units, in channels and sites of `shape`, that output units may depend on."""
-    channels, sites = shape[0], math.prod(shape[1:])
-    if pattern is None:
-        return _Units.all(channels, sites)
-    return _sources(pattern, units).viewed(channels, sites)
-
-
-@singledispatch
-def _sources(pattern: Pattern, units: _Units) -> _Units:
-    """Columns with a nonzero in one of the rows `units`."""
-    indptr, indices, _ = pattern.csr
-    found = np.zeros((1, pattern.shape[1]), bool)
-    found[0, indices[np.repeat(units.mask().ravel(), np.diff(indptr))]] = True
-    return _Units(np.zeros(1, np.intp), found)
-
-
-@_sources.register
-def _(pattern: IdentityPattern, units: _Units) -> _Units:
-    return units
-
-
-@_sources.register
-def _(pattern: WindowPattern, units: _Units) -> _Units:
-    channels = pattern.channels
-    units = units.viewed(channels.out_channels, len(pattern.sites))
-    if len(channels.in_starts) == 2 and len(channels.inputs) == pattern.in_channels:  # every output reads every input
-        found = _read(pattern, np.any(units.sites, axis=0))
-        return _Units(np.zeros(pattern.in_channels, np.intp), found[None])
-    kinds = len(units.sites)
-    groups = np.zeros((len(channels.out_starts) - 1, kinds), bool)  # which sets the output channels of a group have
-    groups[np.repeat(np.arange(len(groups)), np.diff(channels.out_starts)), units.kind] = True
-    at, kind = np.nonzero(np.repeat(groups, np.diff(channels.in_starts), axis=0))
-    used = np.zeros((pattern.in_channels, kinds), bool)
-    used[channels.inputs[at], kind] = True
-    return _united(used, np.stack([_read(pattern, windows) for windows in units.sites]))
-
-
-def _read(pattern: WindowPattern, windows: np.ndarray) -> np.ndarray:
-    """Sites that some windows read, (in_sites,); `windows` (out_sites,) says which."""
-    read = pattern.sites if windows.all() else pattern.sites.take(np.flatnonzero(windows), axis=0)
-    found = np.zeros(pattern.in_sites + 1, bool)  # the last one for taps without a site
-    found[read.ravel().astype(np.intp)] = True  # NumPy's own conversion is slower
-    return found[:-1]
-
-
-@_sources.register
-def _(pattern: TransposedPattern, units: _Units) -> _Units:
-    base = pattern.base
-    if not isinstance(base, WindowPattern):
-        return _sources.dispatch(Pattern)(pattern, units)
-    channels = base.channels
-    units = units.viewed(base.in_channels, base.in_sites)
-    kinds = len(units.sites)
-    groups = np.zeros((len(channels.in_starts) - 1, kinds), bool)  # which sets the input channels of a group have
-    groups[np.repeat(np.arange(len(groups)), np.diff(channels.in_starts)), units.kind[channels.inputs]] = True
-    used = np.repeat(groups, np.diff(channels.out_starts), axis=0)
-    inside = np.pad(units.sites, ((0, 0), (0, 1)))  # the last one for taps without a site
-    return _united(used, np.stack([found[base.sites].any(axis=1) for found in inside]))
 
 
 def _through(
@@ -416,18 +293,8 @@ def _joined(a: Span | None, b: Span | None) -> Span | None:
 
 def _holds(span: Span, position: tuple[int, ...], mask: np.ndarray) -> bool:
     """Whether the field of the unit lies where the span says."""
-    sides = zip(span, position[1:], _box(mask)[1:], strict=True)
+    sides = zip(span, position[1:], box_of(mask)[1:], strict=True)
     return all(jump * i + low <= first and stop <= jump * i + high + 1 for (jump, low, high), i, (first, stop) in sides)
-
-
-def _box(mask: np.ndarray) -> tuple[tuple[int, int], ...]:
-    if not mask.any():
-        return ((0, 0),) * mask.ndim
-    sides = []
-    for axis in range(mask.ndim):
-        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        sides.append((int(hit[0]), int(hit[-1]) + 1))
-    return tuple(sides)
 
 
 def _positions(units: np.ndarray, shape: Shape) -> np.ndarray:
@@ -441,8 +308,3 @@ def _counted(units: np.ndarray, what: str) -> str:
 
 def _times(sizes: Any) -> str:
     return " x ".join(map(str, sizes))
-
-
-def _frozen(mask: np.ndarray) -> np.ndarray:
-    mask.flags.writeable = False
-    return mask

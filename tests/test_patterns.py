@@ -54,6 +54,9 @@ def check_pattern(pattern, rows, cols, ties):
     """All views of a pattern tell the same connections, in the same order."""
     rows, cols, ties = (np.asarray(a, np.int64) for a in (rows, cols, ties))
     assert pattern.nnz == len(rows)
+    for tie in range(pattern.n_ties):
+        for actual, expected in zip(pattern.sharing(tie), (rows[ties == tie], cols[ties == tie]), strict=True):
+            np.testing.assert_array_equal(actual, expected)
     for actual, expected in zip(pattern.triplets(), (rows, cols, ties), strict=True):
         np.testing.assert_array_equal(actual, expected)
     indptr, indices, csr_ties = pattern.csr
@@ -266,6 +269,20 @@ def test_a_row_and_a_column_exist(unit):
         window.row(unit)
     with pytest.raises(ShapeError, match=r"WindowPattern\.column: expected"):
         window.T.row(unit)
+
+
+@pytest.mark.parametrize("tie", [3, -1])
+def test_a_tie_exists(tie):
+    for pattern in (Dense(3).pattern((1,)), Dense(3).pattern((1,)).T, ExplicitPattern([0], [0], [2], shape=(1, 1))):
+        with pytest.raises(ShapeError, match=f"Pattern.sharing: expected a tie from 0 to 2, got {tie}; use one"):
+            pattern.sharing(tie)
+
+
+def test_the_connections_of_one_weight_of_a_large_layer():
+    pattern = Conv(64, 3, padding=1).pattern((64, 224, 224))
+    rows, cols = pattern.sharing((5 * 64 + 7) * 9 + 4)  # the middle tap, between channels 7 and 5
+    np.testing.assert_array_equal(rows, 5 * 224**2 + np.arange(224**2))
+    np.testing.assert_array_equal(cols, 7 * 224**2 + np.arange(224**2))
 
 
 def test_an_explicit_pattern_has_two_sizes():

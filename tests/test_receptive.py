@@ -33,6 +33,7 @@ from simulator import (
     Softmax,
     Sparse,
     Tanh,
+    Units,
     UnknownNameError,
     WindowPattern,
 )
@@ -95,7 +96,7 @@ def test_without_weights_there_are_ties_and_no_values():
     np.testing.assert_array_equal(row.ties, np.arange(9))
 
 
-@pytest.mark.parametrize("unit", [90, -1, (0, 6, 0), (0, 0), (0, -1, 0), 1.5, "a", None, (0, 0, 0.5)])
+@pytest.mark.parametrize("unit", [90, -1, (0, 6, 0), (0, 0), (0, -1, 0), 1.5, "a", (0, 0, 0.5)])
 def test_a_unit_that_does_not_exist(net, unit):
     message = (
         r"conv1 output unit: expected a number from 0 to 89, or a position \(channel, \*space\) within \(3, 6, 5\)"
@@ -106,6 +107,17 @@ def test_a_unit_that_does_not_exist(net, unit):
         net.matrix_column("conv1", unit)
     with pytest.raises(ShapeError, match="conv1 unit: expected a number from 0 to 89"):
         net.receptive_field("conv1", unit)
+
+
+def test_an_address_says_both_node_and_unit(net):
+    for address in ("conv1[1, 3, 2]", Units.of(net.nodes, ("conv1", 47))):
+        np.testing.assert_array_equal(net.matrix_row(address).cols, net.matrix_row("conv1", 47).cols)
+        np.testing.assert_array_equal(net.receptive_field(address).mask, net.receptive_field("conv1", 47).mask)
+    for look in (net.matrix_row, net.receptive_field):
+        with pytest.raises(ShapeError, match=r"a single unit, got conv1\[1\], which is 30; .* conv1\[1, 0, 0\]"):
+            look("conv1[1]")
+        with pytest.raises(ShapeError, match=r"unit conv1\[3, 0, 0\]: expected a position .* within \(3, 6, 5\)"):
+            look("conv1[3, 0, 0]")
 
 
 def test_a_layer_without_a_matrix(net):

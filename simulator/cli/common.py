@@ -148,6 +148,10 @@ build_options = options(
         help="An option of the architecture; may be repeated.",
     ),
 )
+sample_options = options(
+    click.option("--data", help="Whose samples.  [default: what the network was trained on, else digits]"),
+    click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Number of the sample."),
+)
 engine_options = options(
     click.option(
         "--engine",

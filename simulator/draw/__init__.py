@@ -1,10 +1,11 @@
-"""Pictures of a network: its matrices, kernels, connections, activations, layers, units and training curve.
+"""Pictures of a network: matrices, kernels, connections, activations, fields, responses, graphs, and training curves.
 
-Every function returns a `matplotlib.figure.Figure`; `save` writes one to a file. In pictures of a matrix or its graph
+Every function returns a `matplotlib.figure.Figure`; `save` writes one to a file. In pictures of a matrix or a graph
 equal colours are equal weights.
 """
 
 from simulator.draw.canvas import save
+from simulator.draw.fields import draw_field
 from simulator.draw.graphs import draw_layer_graph, draw_unit_graph
 from simulator.draw.maps import draw_activations, draw_curve, draw_kernel
 from simulator.draw.matrices import draw_graph, draw_matrix
@@ -12,6 +13,7 @@ from simulator.draw.matrices import draw_graph, draw_matrix
 __all__ = [
     "draw_activations",
     "draw_curve",
+    "draw_field",
     "draw_graph",
     "draw_kernel",
     "draw_layer_graph",

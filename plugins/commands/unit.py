@@ -1,0 +1,183 @@
+"""Look at one unit: what it reads for a sample, product by product; who reads it; what it sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simulator.cli.common import (
+    CatalogOptions,
+    build_options,
+    dtype_option,
+    json_option,
+    network_from,
+    print_json,
+    print_table,
+    sample_for,
+    sample_options,
+    table,
+    the_catalog,
+    was_given,
+)
+
+
+@click.command("unit")
+@click.argument("net")
+@click.argument("unit", metavar="UNIT")
+@click.option("--outgoing", is_flag=True, help="Who reads the unit, instead of what it reads.")
+@click.option("--field", is_flag=True, help="Which units it sees and reaches, and over how many paths, instead.")
+@click.option("--of", metavar="NODE", help="The node in which the field lies.  [default: input and output]")
+@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many connections to print.")
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw what the unit sees into a .png or .svg file.")
+@sample_options
+@dtype_option("float64")
+@build_options
+@json_option
+@CatalogOptions.decorate
+def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, as_json, **build):
+    """Take one unit apart.
+
+    NET is the name of an architecture or a saved network, UNIT an address (channel, then site) such as
+    'conv2[3, 4, 5]' or 'dense3[7]', in quotes. For one sample the products of all connections and the bias add up to
+    the unit's value.
+    """
+    from rich.console import Console
+
+    from simulator import Units
+
+    if outgoing and field:
+        raise click.UsageError("--outgoing: expected one question at a time, got --field, too; leave one out")
+    if of is not None and not (field or figure):
+        raise click.UsageError("--of: expected --field or --figure with it, got neither; add one")
+    if field and was_given("rows"):
+        raise click.UsageError("--rows: expected connections to count, got --field; leave one out")
+    catalog = the_catalog()
+    bare = field and figure is None  # a field does not depend on the weights
+    with Console(stderr=True).status("Running ..."):
+        engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
+        saved = network_from(catalog, net, rng=None if bare else 0, dtype=dtype, engine=engine, **build)
+        network = saved.network
+        address = Units.of(network.nodes, unit)
+        _ = address.number  # or an error, before anything is run
+        x = None if bare else sample_for(catalog, saved, data, sample)
+        if field:
+            report = _field(network, address, of)
+        else:
+            report = _outgoing(network, address, x) if outgoing else _incoming(network, net, address, x)
+        if figure is not None:
+            _draw(network, address, x, of, figure)
+    if as_json:
+        print_json({"network": net, "unit": str(address), **({} if bare else {"sample": sample}), **report["json"]})
+        return
+    if field:
+        click.secho(f"{address} of {net}", bold=True)
+    else:
+        _print_connections(f"{address} of {net}, sample {sample}", report["connections"], rows, outgoing)
+    for line in report["lines"]:
+        click.echo(line)
+    if figure is not None:
+        click.echo(f"Drew {figure}")
+
+
+def _incoming(network, net, address, x):
+    from simulator.lab import incoming
+
+    found = incoming(network, address, x)
+    read = found.largest()
+    bias = () if found.bias is None else (found.bias,)
+    lines = [f"{found.equation}, the same to {abs(found.total - found.value):.1e}."]
+    if read and read[0].source is not None and network.nodes[read[0].source.node].inputs:
+        lines.append(f"Next, follow its largest product back: simulator unit {net} '{read[0].source}'")
+    return {
+        "connections": (*read, *bias),
+        "lines": lines,
+        "json": {
+            "connections": [_plain(c) for c in read],
+            "bias": None if found.bias is None else _plain(found.bias),
+            "total": found.total,
+            "value": found.value,
+        },
+    }
+
+
+def _outgoing(network, address, x):
+    from simulator.lab import outgoing
+
+    found = outgoing(network, address, x)
+    return {
+        "connections": found.largest(),
+        "lines": [f"{found!r}; its value is {found.value:.6g}."],
+        "json": {"connections": [_plain(c) for c in found.largest()], "value": found.value},
+    }
+
+
+def _plain(connection):
+    return {
+        "source": connection.source_name,
+        "target": str(connection.target),
+        "weight": None if connection.weight is None else str(connection.weight),
+        "value": connection.value,
+        "input": connection.input,
+        "product": connection.product,
+    }
+
+
+def _field(network, address, of):
+    """The receptive field in an earlier node and the projective field in a later one."""
+    import networkx as nx
+
+    names = {network.input_name, network.output_name} - {address.node} if of is None else {network.node(of).name}
+    earlier = {address.node, *nx.ancestors(network.graph, address.node)}
+    found = [
+        (_seen if name in earlier else _reached)(network, address, name) for name in network.nodes if name in names
+    ]
+    return {"lines": [line for lines, _ in found for line in lines], "json": {"fields": [plain for _, plain in found]}}
+
+
+def _seen(network, address, of):
+    from simulator.lab import paths
+    from simulator.lab.paths import count_text
+
+    field = network.receptive_field(address, of=of)
+    counts = paths(network, address, of)
+    lines = [
+        f"It sees {repr(field).split(': ', 1)[1]}.",
+        f"Paths from there to it: {count_text(counts.sum())}, at most {count_text(counts.max())} from one unit.",
+    ]
+    plain = {
+        "of": of,
+        "kind": "receptive",
+        "units": len(field.units),
+        "box": field.box,
+        "size": field.size,
+        "stride": field.stride,
+        "centre": field.centre,
+        "paths": int(counts.sum()),
+        "most_paths": int(counts.max()),
+    }
+    return lines, plain
+
+
+def _reached(network, address, of):
+    field = network.projective_field(address, of=of)
+    plain = {"of": of, "kind": "projective", "units": len(field.units), "box": field.box}
+    return [f"It reaches {repr(field).split(': ', 1)[1]}."], plain
+
+
+def _print_connections(title, connections, rows, outgoing):
+    end = "target" if outgoing else "source"
+    made = table(end, "weight", "value", "input", "product", left=2)
+    others = [c for c in connections if c.source is not None or c.constant == "padding"]
+    for c in (*others[:rows], *connections[len(others) :]):  # the bias, if any, stands last
+        numbers = ("" if v is None else f"{v:.6g}" for v in (c.value, c.input, c.product))
+        made.add_row(str(c.target) if outgoing else c.source_name, c.weight_name, *numbers)
+    print_table(title, made)
+    if len(others) > rows:
+        click.echo(f"The {rows} largest of {len(others)} connections; --rows {len(others)} prints all.")
+
+
+def _draw(network, address, x, of, path):
+    from simulator.draw import draw_field, save
+
+    save(draw_field(network, address, x, of), path)

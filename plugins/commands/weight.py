@@ -1,0 +1,145 @@
+"""Look at one shared weight: every connection that uses it, and its gradient as the sum over them."""
+
+from __future__ import annotations
+
+import click
+
+from simulator.cli.common import (
+    CatalogOptions,
+    build_options,
+    chosen_data,
+    dtype_option,
+    json_option,
+    labels_of,
+    network_from,
+    print_json,
+    print_table,
+    sample_options,
+    table,
+    the_catalog,
+    was_given,
+)
+
+
+@click.command("weight")
+@click.argument("net")
+@click.argument("weight", metavar="WEIGHT")
+@click.option("--uses", "bare", is_flag=True, help="List the connections alone, without data.")
+@click.option("--set", "value", type=float, metavar="VALUE", help="What another value changes.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples, from --sample on.")
+@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many connections to print.")
+@sample_options
+@dtype_option("float64")
+@build_options
+@json_option
+@CatalogOptions.decorate
+def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json, **build):
+    """Take the gradient of one shared weight apart.
+
+    NET is the name of an architecture or a saved network, WEIGHT an address such as 'conv1.weight[0, 0, 2, 1]' or
+    'conv1.bias[0]', in quotes. Every connection that uses the weight has its term in the gradient of the cross-entropy;
+    their sum is the gradient that training uses. The exit status is 1 if it is not.
+    """
+    from rich.console import Console
+
+    if bare and (value is not None or was_given("batch") or was_given("sample") or was_given("data")):
+        raise click.UsageError("--uses needs no data and changes nothing: leave out --set, --batch, --sample, --data")
+    catalog = the_catalog()
+    with Console(stderr=True).status("Running ..."):
+        engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
+        saved = network_from(catalog, net, rng=None if bare else 0, dtype=dtype, engine=engine, **build)
+        network, report = saved.network, {"network": net}
+        if bare:
+            ok, found = True, _uses(network, weight, report)
+        else:
+            samples, source = chosen_data(catalog, saved, data)
+            x, labels = _batch(samples, source, sample, batch)
+            ok, found = _gradient(network, weight, x, labels, report)
+            if value is not None:
+                _changed(network, weight, value, x, labels, report)
+    if as_json:
+        print_json({**report, "ok": ok})
+    else:
+        title = f"{report['weight']} of {net}"
+        if not bare:
+            title += f", sample {sample}" if batch == 1 else f", samples {sample} to {sample + batch - 1}"
+        _print(title, report, found, rows)
+    if not ok:
+        click.get_current_context().exit(1)
+
+
+def _batch(data, source, first, count):
+    """Some samples (count, channels, *space) and their labels (count,)."""
+    from simulator import ShapeError
+
+    if first + count > len(data):
+        raise ShapeError(
+            f"{source}: expected at most the samples from 0 to {len(data) - 1}, got {first} to {first + count - 1}; "
+            "choose among them"
+        )
+    part = data.take(range(first, first + count))
+    return part.inputs, labels_of(part, source)
+
+
+def _uses(network, weight, report):
+    from simulator.lab import uses
+
+    found = uses(network, weight)
+    report.update(weight=str(found.weight), value=found.value, uses=len(found.connections))
+    report["connections"] = [{"source": c.source_name, "target": str(c.target)} for c in found.connections]
+    report["lines"] = [f"{found!r}."]
+    return found.connections
+
+
+def _gradient(network, weight, x, labels, report):
+    from simulator.lab import gradient_of
+
+    found = gradient_of(network, weight, x, labels)
+    terms = found.terms.tolist()
+    value = network.params[found.weight.name][found.weight.index]
+    scale = abs(found.products).sum()
+    difference = abs(found.total - found.trained)
+    ok = bool(difference <= (1e-12 if network.dtype == "float64" else 1e-5) * scale)
+    report.update(weight=str(found.weight), value=float(value), uses=len(terms))
+    report["connections"] = [
+        {"source": c.source_name, "target": str(c.target), "term": term}
+        for c, term in zip(found.connections, terms, strict=True)
+    ]
+    report.update(total=found.total, trained=found.trained)
+    verdict = f"the same to {difference:.1e}" if ok else f"DIFFERENT by {difference:.1e}"
+    report["lines"] = [
+        f"{len(terms)} terms add up to {found.total:.6g}; the gradient that training uses is {found.trained:.6g}: "
+        f"{verdict}."
+    ]
+    return ok, found.connections
+
+
+def _changed(network, weight, value, x, labels, report):
+    """What a new value changes: nonzeros of each matrix, or biases, and the loss."""
+    from collections import Counter
+
+    from simulator import CrossEntropy
+    from simulator.lab import edited, uses
+
+    new, found = edited(network, weight, value), uses(network, weight)
+    what = "biases" if found.weight.param == "bias" else "nonzeros"
+    counts = Counter(c.target.node for c in found.connections if c.source is not None or what == "biases")
+    before, after = (float(CrossEntropy().value(n.predict(x), labels)) for n in (network, new))
+    report["set"] = {"value": value, what: dict(counts), "loss_before": before, "loss_after": after}
+    report["lines"] += [
+        *(f"{count} {what} of {name} change from {found.value:.6g} to {value:.6g}." for name, count in counts.items()),
+        f"The loss goes from {before:.6g} to {after:.6g}.",
+    ]
+
+
+def _print(title, report, connections, rows):
+    terms = "total" in report
+    made = table("source", "target", *(["term"] if terms else []), left=2)
+    for plain in report["connections"][:rows]:
+        made.add_row(plain["source"], plain["target"], *([f"{plain['term']:.6g}"] if terms else []))
+    print_table(title, made)
+    if len(connections) > rows:
+        shown = f"{rows} largest" if terms else f"first {rows}"
+        click.echo(f"The {shown} of {len(connections)} connections; --rows {len(connections)} prints all.")
+    for line in report["lines"]:
+        click.echo(line)

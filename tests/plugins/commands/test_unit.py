@@ -1,0 +1,147 @@
+"""simulator unit: its numbers are those of the lab, and what is no unit is refused in one line."""
+
+import json
+
+import pytest
+
+from simulator import Catalog, save
+from simulator.cli import main
+from simulator.lab import incoming, outgoing, paths
+
+SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo")
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Run ``simulator unit`` in an empty folder: status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*args):
+        with pytest.raises(SystemExit) as end:
+            main(["unit", *map(str, args)])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return end.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Catalog().build("lenet5", (1, 12, 12), rng=0, dtype="float64", width=0.3)
+
+
+@pytest.fixture(scope="module")
+def x():
+    return Catalog().load_data("xo", (1, 12, 12)).inputs
+
+
+def test_what_a_unit_reads(run, network, x):
+    found = incoming(network, "conv2[3, 1, 0]", x[2])
+    status, out, _ = run(*SMALL, "conv2[3, 1, 0]", "--sample", 2, "--rows", 3)
+    assert status == 0
+    assert out.startswith("conv2[3, 1, 0] of lenet5, sample 2\n")
+    for c in found.largest(3):
+        row = [str(c.source), str(c.weight), *(f"{v:.6g}" for v in (c.value, c.input, c.product))]
+        assert [" ".join(row).split()] == [line.split() for line in out.splitlines() if str(c.weight) in line]
+    assert f"The 3 largest of {len(found.connections)} connections; --rows {len(found.connections)} prints all." in out
+    assert f"{found.equation}, the same to " in out
+    assert f"simulator unit lenet5 '{found.largest(1)[0].source}'" in out
+
+
+def test_json_has_every_connection(run, network, x):
+    found = incoming(network, "relu3[2]", x[0])
+    report = json.loads(run(*SMALL, "relu3[2]", "--json")[1])
+    assert (report["total"], report["value"], report["bias"]) == (found.total, found.value, None)
+    report = json.loads(run(*SMALL, "dense1[2]", "--json", "--rows", 1)[1])
+    products = [c["product"] for c in report["connections"]]
+    assert len(products) == len(incoming(network, "dense1[2]", x[0]).connections)
+    assert sum(products) + report["bias"]["product"] == pytest.approx(report["value"], rel=1e-12)
+    assert report["bias"]["weight"] == "dense1.bias[2]"
+
+
+def test_who_reads_a_unit(run, network, x):
+    status, out, _ = run(*SMALL, "pool1[1, 2, 2]", "--outgoing", "--rows", 2)
+    found = outgoing(network, "pool1[1, 2, 2]", x[0])
+    assert status == 0
+    assert out.count("conv2[") == 2
+    assert f"{found!r}; its value is {found.value:.6g}." in out
+    report = json.loads(run(*SMALL, "pool1[1, 2, 2]", "--outgoing", "--json")[1])
+    assert [c["product"] for c in report["connections"]] == [c.product for c in found.largest()]
+    assert "Outgoing of dense3[1]: 0 connections; its value is " in run(*SMALL, "dense3[1]", "--outgoing")[1]
+
+
+def test_what_a_unit_sees_and_reaches(run, network):
+    status, out, _ = run(*SMALL, "conv2[3, 1, 0]", "--field")
+    counts = paths(network, "conv2[3, 1, 0]")
+    assert status == 0
+    field = network.receptive_field("conv2[3, 1, 0]")
+    assert f"It sees {len(field.units)} of 144 units of input, within 0:1 x " in out
+    assert f"Paths from there to it: {counts.sum():,}, at most {counts.max():,} from one unit." in out
+    assert "It reaches 10 of 10 units of dense3, within 0:10." in out
+    report = json.loads(run(*SMALL, "conv2[3, 1, 0]", "--field", "--of", "pool1", "--json")[1])
+    (seen,) = report["fields"]
+    assert (seen["kind"], seen["of"], seen["paths"]) == (
+        "receptive",
+        "pool1",
+        paths(network, "conv2[3, 1, 0]", "pool1").sum(),
+    )
+    (reached,) = json.loads(run(*SMALL, "conv2[3, 1, 0]", "--field", "--of", "dense1", "--json")[1])["fields"]
+    assert (reached["kind"], reached["units"]) == ("projective", 36)
+    assert "sees" not in run(*SMALL, "input[0, 1, 1]", "--field")[1]
+    assert "It sees 1 of 144 units of input" in run(*SMALL, "input[0, 1, 1]", "--field", "--of", "input")[1]
+
+
+def test_a_field_of_a_large_net_needs_no_weights(run):
+    status, out, _ = run("vgg16", "pool5[0, 3, 3]", "--field")
+    assert status == 0
+    assert "within 0:3 x 6:218 x 6:218; uncut 212 x 212 sites, stride 32 x 32." in out
+    assert "at most" in out
+
+
+def test_a_picture(run, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, out, _ = run(*SMALL, "conv2[3, 1, 0]", "--figure", "field.png")
+    assert status == 0
+    assert out.endswith("Drew field.png\n")
+    assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
+    assert run(*SMALL, "conv2[3, 1, 0]", "--field", "--of", "pool1", "--figure", "field.svg")[0] == 0
+
+
+def test_a_saved_network(run, network, x):
+    save("net.safetensors", network)
+    status, out, _ = run("net.safetensors", "conv2[3, 1, 0]", "--data", "xo")
+    assert status == 0
+    assert incoming(network, "conv2[3, 1, 0]", x[0]).equation in out
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["conv9[0, 0, 0]"], "network: expected a node, got 'conv9'; did you mean 'conv"),
+        (["conv1"], "unit: expected a single unit, got conv1, which is "),
+        (["conv1[0, 99, 0]"], "unit conv1[0, 99, 0]: expected a position (channel, *space) within "),
+        (["input[0, 0, 0]"], "expected a unit that a layer computes, got one of an input; choose a later node"),
+        (["conv1[0, 0, 0]", "--of", "input"], "--of: expected --field or --figure with it, got neither; add one"),
+        (["conv1[0, 0, 0]", "--field", "--outgoing"], "expected one question at a time, got --field, too"),
+        (["conv1[0, 0, 0]", "--field", "--rows", "3"], "--rows: expected connections to count, got --field"),
+        (["conv1[0, 0, 0]", "--field", "--of", "inputs"], "expected a node, got 'inputs'; did you mean 'input'?"),
+        (["conv1[0, 0, 0]", "--sample", "1000"], "xo: expected a sample from 0 to 999, got 1000; choose one of them"),
+        (
+            ["conv1[0, 0, 0]", "--figure", "field.pdf"],
+            "save: expected a file that ends in .png or .svg, got 'field.pdf'",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_what_is_no_unit(run, args, message):
+    status, out, err = run(*SMALL, *args)
+    assert (status, out) == (2, "")
+    assert message in err
+    assert len([line for line in err.splitlines() if line.startswith("Error: ")]) == 1
+
+
+def test_a_layer_without_products(run):
+    status, _, err = run("lenet5-1998", "c1-tanh[0, 0, 0]")
+    assert status == 2
+    assert "got ScaledTanh(), whose value is no sum of products; look at its slopes with influence" in err
