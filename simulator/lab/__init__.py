@@ -1,0 +1,1 @@
+"""The lab: experiments on single units, on weights, and on sharing itself."""
