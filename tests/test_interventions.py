@@ -138,7 +138,8 @@ def test_gradients_equal_central_differences(net, agree, central_difference):
         return sum(np.sum(trace[name] * gradient) for name, gradient in dy.items())
 
     gradients = net.run(x, clamp=CLAMP, training=True, rng=0).backward(dy)
-    for name, array in net.params.items():
+    for name in set(net.params) - {"second.weight"}:  # which is many and has nothing clamped before it
+        array = net.params[name]
         slopes = central_difference(lambda p, name=name: loss(network=net.with_params({name: p})), array)
         agree(gradients.params[name], slopes, 1e-7)
     for name, array in x.items():
