@@ -7,5 +7,15 @@ equal colours are equal weights.
 from simulator.draw.canvas import save
 from simulator.draw.maps import draw_activations, draw_curve, draw_kernel
 from simulator.draw.matrices import draw_graph, draw_matrix
+from simulator.draw.units import draw_ablation, draw_responses
 
-__all__ = ["draw_activations", "draw_curve", "draw_graph", "draw_kernel", "draw_matrix", "save"]
+__all__ = [
+    "draw_ablation",
+    "draw_activations",
+    "draw_curve",
+    "draw_graph",
+    "draw_kernel",
+    "draw_matrix",
+    "draw_responses",
+    "save",
+]
