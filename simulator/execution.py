@@ -16,6 +16,7 @@ import numpy as np
 
 from simulator.engine import Engine, Kernel, Pullback
 from simulator.errors import PluginError, SimulatorError, blamed
+from simulator.interventions import Interventions
 from simulator.layers.base import FunctionLayer
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
@@ -170,7 +171,11 @@ def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batc
 
 
 def execute(
-    plan: Plan, activations: dict[str, np.ndarray], run: Run, keep: Collection[str] | None
+    plan: Plan,
+    activations: dict[str, np.ndarray],
+    run: Run,
+    keep: Collection[str] | None,
+    interventions: Interventions,
 ) -> tuple[dict[str, np.ndarray], dict[str, Pullback], dict[str, np.ndarray]]:
     """Take all steps, one after the other.
 
@@ -184,6 +189,8 @@ def execute(
         What the kernels get.
     keep : collection of str, optional
         Nodes whose activations are wanted; others are freed after their last reader. Default: all.
+    interventions : Interventions
+        What takes the place of computed values, at the inputs too. A step may end with such a node, not contain one.
 
     Returns
     -------
@@ -192,9 +199,13 @@ def execute(
     """
     pullbacks: dict[str, Pullback] = {}
     buffers = dict(run.buffers)
+    for name, x in activations.items():
+        activations[name] = interventions.forward(name, x, run.empty)
+        activations[name].flags.writeable = False
     with one_blas_thread():
         for step in plan:
             y, pullback, new = step.kernel(run, *(activations[i] for i in step.inputs))
+            y = interventions.forward(step.name, y, run.empty)
             y.flags.writeable = False
             activations[step.name] = y
             del y

@@ -23,6 +23,7 @@ import numpy as np
 from simulator.engine import Engine, SciPyEngine
 from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, nearest
 from simulator.execution import Empty, Plan, Run, alone, execute, fused
+from simulator.interventions import Interventions, addressed
 from simulator.layers.base import Layer, MatrixLayer, Shape
 from simulator.matrix import TiedMatrix
 from simulator.memory import check_memory
@@ -37,6 +38,7 @@ from simulator.units import Units
 __all__ = ["Gradients", "Input", "Network", "Node", "Trace", "as_rng"]
 
 Rng = np.random.Generator | int | None
+Given = Mapping[Any, Any]  # by address
 
 
 def as_rng(rng: Rng) -> np.random.Generator:
@@ -360,13 +362,15 @@ class Network:
             raise UnknownNameError(f"network: expected a node, got {name!r}; {nearest(name, self._nodes)}")
         return BoundNode(self, self._nodes[name])
 
-    def subnetwork(self, outputs: str | Iterable[str]) -> Network:
+    def subnetwork(self, outputs: str | Iterable[str], inputs: str | Iterable[str] = ()) -> Network:
         """The part of the network that the given outputs need; other heads are cut off.
 
         Parameters
         ----------
         outputs : str or iterable of str
             Names of the nodes that become the outputs.
+        inputs : str or iterable of str, default none
+            Names of nodes that become inputs: what only they need is cut off, too.
 
         Returns
         -------
@@ -376,14 +380,30 @@ class Network:
         ------
         UnknownNameError
             If there is no such node.
+        ShapeError
+            If there is no output, or the outputs do not need one of the inputs.
+
+        Examples
+        --------
+        >>> from simulator.layers import Conv, Dense, ReLU
+        >>> net = Network.sequential((1, 8, 8), [Conv(4, kernel=3), ReLU(), Dense(10)], rng=0)
+        >>> net.subnetwork("dense1", inputs="relu1")
+        Network 1 layer, 1450 params: (4, 6, 6) -> (10,)
         """
         names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
         if not names:
             raise ShapeError("network.subnetwork: expected at least one output, got none; name the nodes to keep")
+        cuts = {self.node(name).name for name in ((inputs,) if isinstance(inputs, str) else inputs)}
         keep = {self.node(name).name for name in names}
-        for name in names:
-            keep |= nx.ancestors(self.graph, name)
-        kept = {name: node for name, node in self._nodes.items() if name in keep}
+        for node in reversed(self._nodes.values()):
+            if node.name in keep - cuts:
+                keep.update(node.inputs)
+        if cuts - keep:
+            raise ShapeError(
+                f"network.subnetwork: expected inputs that {', '.join(names)} needs, got {', '.join(cuts - keep)}; "
+                "name nodes before it"
+            )
+        kept = {name: node for name, node in self._nodes.items() if name in keep - cuts}
         # A kept node may use weights of one that is cut off: the first such node becomes their owner.
         owners: dict[str, str] = {}
         for name, node in kept.items():
@@ -403,8 +423,9 @@ class Network:
                     left[f"{name}.{part}"] = array
             return left
 
+        entries = {name: Node(name, Input(self._nodes[name].shape), (), (), self._nodes[name].shape) for name in cuts}
         return self._replace(
-            nodes=kept,
+            nodes={name: kept.get(name) or entries[name] for name in self._nodes if name in keep},
             params=cut(self._params),
             buffers={key: array for key, array in self._buffers.items() if key.split(".", 1)[0] in kept},
             outputs=names,
@@ -704,13 +725,15 @@ class Network:
 
     # ------------------------------------------------------------------ running
 
-    def predict(self, x: Any) -> Any:
+    def predict(self, x: Any, *, clamp: Given | None = None, ablate: Any = (), patch: Given | None = None) -> Any:
         """Outputs for a batch of samples.
 
         Parameters
         ----------
         x : array_like, (batch, channels, *space), or dict of them by input name
             Integers and float16 are cast to the network's dtype.
+        clamp, ablate, patch
+            Units that are given other values; as for `run`.
 
         Returns
         -------
@@ -718,19 +741,30 @@ class Network:
 
         Raises
         ------
-        ShapeError
-            If a shape differs.
+        ShapeError, UnknownNameError
+            As for `run`.
         """
         empty = Pool().empty
         entered, batch = self._entered(x, empty)
         self.check_batch(batch)
-        plan = fused(self._nodes, self.engine, self.outputs, batch)
-        trace = self._traced(plan, entered, self.outputs, backward=False, empty=empty)
+        given = self._interventions(batch, clamp, ablate, patch)
+        plan = fused(self._nodes, self.engine, {*self.outputs, *given.nodes}, batch)
+        trace = self._traced(plan, entered, self.outputs, given, backward=False, empty=empty)
         if len(self.outputs) == 1:
             return trace[self.outputs[0]]
         return {name: trace[name] for name in self.outputs}
 
-    def run(self, x: Any, *, training: bool = False, rng: Rng = None) -> Trace:
+    def run(
+        self,
+        x: Any,
+        *,
+        training: bool = False,
+        rng: Rng = None,
+        clamp: Given | None = None,
+        ablate: Any = (),
+        patch: Given | None = None,
+        probe: Any = (),
+    ) -> Trace:
         """Run a batch and keep every activation.
 
         Parameters
@@ -741,26 +775,116 @@ class Network:
             Whether layers behave as in training.
         rng : numpy.random.Generator or int, optional
             For layers that draw at random.
+        clamp : dict by address, optional
+            Units that are given a value whatever they compute, such as ``{"conv2[3]": 0.0}``: a number, an array of the
+            shape of these units, or (batch, *that shape). An address is one of a unit, a channel, a site, or a whole
+            node, an input too; see `Units`.
+        ablate : address or iterable of addresses, default none
+            Units that are clamped to 0.
+        patch : dict by address, optional
+            Units that are given the values that they have for another input: a batch like `x`, or of one sample for all
+            of `x`, or a `Trace` of one.
+        probe : address or iterable of addresses, default none
+            Units whose values `Trace.probes` gives.
 
         Returns
         -------
         Trace
+            Gradients do not go back through units that were given a value.
 
         Raises
         ------
         ShapeError
-            If a shape differs.
+            If a shape differs, there are no such units, a value is not finite, or one unit is given two.
+        UnknownNameError
+            If there is no such node.
+
+        Examples
+        --------
+        >>> from simulator.layers import Conv, Dense
+        >>> net = Network.sequential((1, 8), [Conv(2, kernel=3), Dense(1)], rng=0)
+        >>> x = np.ones((5, 1, 8))
+        >>> trace = net.run(x, clamp={"conv1[1]": 7.0}, ablate=["conv1[0, 3]"], probe=["conv1[0, 3]", "conv1[:, 5]"])
+        >>> trace.probes["conv1[0, 3]"], trace.probes["conv1[:, 5]"].shape
+        (array([0., 0., 0., 0., 0.], dtype=float32), (5, 2))
+        >>> patched = net.run(x, patch={"conv1": np.zeros((1, 1, 8))})  # all that the output sees is of another input
+        >>> patched["dense1"][0] == net.predict(np.zeros((1, 1, 8)))[0]
+        array([ True])
         """
         entered, batch = self._entered(x, np.empty)
         self.check_batch(batch, keep_all=True)
-        return self._traced(alone(self._nodes, self.engine), entered, None, training=training, rng=rng)
+        given, probes = self._interventions(batch, clamp, ablate, patch), addressed(self._nodes, probe)
+        plan = alone(self._nodes, self.engine)
+        return self._traced(plan, entered, None, given, probes=probes, training=training, rng=rng)
+
+    def probe(
+        self, x: Any, addresses: Any, *, clamp: Given | None = None, ablate: Any = (), patch: Given | None = None
+    ) -> dict[str, np.ndarray]:
+        """Values of some units for a batch of samples; nothing after them is computed, and nothing else is kept.
+
+        Parameters
+        ----------
+        x : array_like, (batch, channels, *space), or dict of them by input name
+            The samples.
+        addresses : address or iterable of addresses
+            Of units, channels, sites or whole nodes; see `Units`.
+        clamp, ablate, patch
+            Units that are given other values; as for `run`.
+
+        Returns
+        -------
+        dict of numpy.ndarray by address, (batch, ...)
+
+        Raises
+        ------
+        ShapeError, UnknownNameError
+            As for `run`.
+
+        Examples
+        --------
+        >>> from simulator.layers import Conv, Dense
+        >>> net = Network.sequential((1, 8), [Conv(2, kernel=3), Dense(10)], rng=0)
+        >>> {address: values.shape for address, values in net.probe(np.ones((5, 1, 8)), ["conv1[1]", "input"]).items()}
+        {'conv1[1]': (5, 6), 'input': (5, 1, 8)}
+        """
+        empty = Pool().empty
+        entered, batch = self._entered(x, empty)
+        probes, given = addressed(self._nodes, addresses), self._interventions(batch, clamp, ablate, patch)
+        part = self.subnetwork({units.node for units in probes.values()})
+        part.check_batch(batch)
+        entered = {name: entered[name] for name in part.inputs}
+        plan = fused(part.nodes, self.engine, {*part.outputs, *given.nodes}, batch)
+        trace = part._traced(plan, entered, part.outputs, given, probes=probes, backward=False, empty=empty)
+        return {address: values.copy() for address, values in trace.probes.items()}
+
+    def _interventions(self, batch: int, clamp: Given | None, ablate: Any, patch: Given | None) -> Interventions:
+        """What `run` was asked to do with units; those to patch are looked up in their other input."""
+        if isinstance(patch, Mapping):
+            patch = {address: self._found(address, source) for address, source in patch.items()}
+        return Interventions.of(self._nodes, batch, self.dtype, clamp=clamp, ablate=ablate, patch=patch)
+
+    def _found(self, address: Any, source: Any) -> np.ndarray:
+        """Values that some units have for another input, (batch, ...)."""
+        units = Units.of(self._nodes, address)
+        if not isinstance(source, Trace):
+            (values,) = self.probe(source, [units]).values()
+            return values
+        found = source[units.node]
+        if found.shape[1:] != units.shape:
+            raise ShapeError(
+                f"patch {units}: expected a trace with {units.node} of shape {units.shape}, got {found.shape[1:]}; "
+                "give one of this network"
+            )
+        return found[:, *units.slices]
 
     def _traced(
         self,
         plan: Plan,
         entered: dict[str, np.ndarray],
         keep: Collection[str] | None,
+        given: Interventions,
         *,
+        probes: Mapping[str, Units] | None = None,
         training: bool = False,
         rng: Rng = None,
         backward: bool = True,
@@ -768,7 +892,7 @@ class Network:
     ) -> Trace:
         """What a plan computes; a trace that does not keep everything goes back only once."""
         run = self._as_run(training, rng, backward, empty)
-        activations, pullbacks, buffers = execute(plan, entered, run, keep)
+        activations, pullbacks, buffers = execute(plan, entered, run, keep, given)
         outputs = self.outputs if keep is None else tuple(keep)
         return Trace(
             self.nodes,
@@ -778,6 +902,8 @@ class Network:
             activations,
             pullbacks,
             buffers,
+            interventions=given,
+            probes=probes or {},
             once=keep is not None,
             empty=empty,
         )

@@ -11,9 +11,11 @@ import numpy as np
 from simulator.engine import Pullback
 from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
 from simulator.execution import Empty, Plan
+from simulator.interventions import Interventions
 from simulator.layers.base import Shape
 from simulator.nodes import Input, Node, only
 from simulator.threads import one_blas_thread
+from simulator.units import Units
 
 __all__ = ["Gradients", "Trace"]
 
@@ -27,9 +29,10 @@ class Gradients:
     params : dict of str to numpy.ndarray
         Of each trained array, in its shape.
     inputs : dict of str to numpy.ndarray
-        Of each input, (batch, channels, *space); zero where no output depends on it.
+        Of each input as it was given, (batch, channels, *space); zero where no output depends on it.
     activations : dict of str to numpy.ndarray
-        Of each node's output, (batch, channels, *space); read-only views.
+        Of each node's output, (batch, channels, *space); read-only views. For units that were given a value it is the
+        gradient of that value; nothing of it goes further back.
     """
 
     params: dict[str, np.ndarray]
@@ -54,6 +57,8 @@ class Trace:
         pullbacks: dict[str, Pullback],
         buffers: dict[str, np.ndarray],
         *,
+        interventions: Interventions,
+        probes: Mapping[str, Units],
         once: bool = False,
         empty: Empty = np.empty,
     ) -> None:
@@ -64,6 +69,8 @@ class Trace:
         self._plan = plan
         self._activations = activations
         self._pullbacks = pullbacks
+        self._interventions = interventions
+        self._probes = probes
         self._once = once
         self._empty = empty
 
@@ -76,6 +83,11 @@ class Trace:
     def activations(self) -> dict[str, np.ndarray]:
         """Every activation by node name, (batch, channels, *space); read-only views."""
         return {name: self[name] for name in self._activations}
+
+    @property
+    def probes(self) -> dict[str, np.ndarray]:
+        """Values of the units that `run` was asked to probe, by address, (batch, ...); read-only views."""
+        return {address: self[units.node][:, *units.slices] for address, units in self._probes.items()}
 
     def backward(self, output_gradients: Mapping[str, Any] | Any, *, params_only: bool = False) -> Gradients:
         """Take gradients from the outputs back to weights, inputs and activations.
@@ -126,6 +138,7 @@ class Trace:
                 dy = pending.pop(step.name, None) if self._once else pending.get(step.name)
                 if dy is None or step.name not in needed:
                     continue
+                dy = self._interventions.backward(step.name, dy, self._empty)
                 dxs, grads = pullback(dy, any(i in needed for i in step.inputs))
                 for name, grad in grads.items():
                     params[name] = params[name] + grad if name in params else grad
@@ -143,8 +156,8 @@ class Trace:
         inputs = {}
         for node in () if params_only else self._nodes.values():
             if isinstance(node.layer, Input):
-                zeros = None if node.name in outward else _public(np.zeros((*node.shape, batch), dtype))
-                inputs[node.name] = outward[node.name] if zeros is None else zeros
+                dx = pending[node.name] if node.name in pending else np.zeros((*node.shape, batch), dtype)
+                inputs[node.name] = _public(self._interventions.backward(node.name, dx))
         return Gradients(params, inputs, outward)
 
 

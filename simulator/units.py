@@ -87,8 +87,9 @@ class Units:
             return cls(name, numbered(node.shape, unit, f"{name} unit")[1], node.shape)
         if not isinstance(address, str):
             raise ShapeError(f"unit: expected an address, got {address!r}; write for example 'conv1[0, 3, 4]'")
-        if address in nodes:
-            return cls(address, (None,) * len(nodes[address].shape), nodes[address].shape)
+        if address.strip() and not {*address} & {*"[]"}:
+            shape = _node(nodes, address.strip()).shape
+            return cls(address.strip(), (None,) * len(shape), shape)
         name, given = _split(address, "unit", "'conv1[0, 3, 4]', 'conv1[0]' for a channel, 'conv1[:, 3, 4]' for a site")
         shape = _node(nodes, name).shape
         index = (*given, *(None,) * (len(shape) - len(given)))

@@ -12,7 +12,7 @@ from typing import Any
 
 from simulator.errors import ShapeError
 from simulator.execution import Plan, fused
-from simulator.network import Network, Rng
+from simulator.network import Given, Network, Rng
 from simulator.nodes import Node
 from simulator.pool import Pool
 from simulator.trace import Trace
@@ -47,11 +47,20 @@ class Workspace:
         for name in self._keep:
             network.node(name)
         self._nodes = network.nodes
-        self._plans: dict[int, Plan] = {}  # by size of the batch
+        self._plans: dict[tuple[int, frozenset[str]], Plan] = {}  # by size of the batch and nodes not to hide
         self._pool = Pool()
 
     def run(
-        self, network: Network, x: Any, *, training: bool = False, rng: Rng = None, backward: bool = False
+        self,
+        network: Network,
+        x: Any,
+        *,
+        training: bool = False,
+        rng: Rng = None,
+        backward: bool = False,
+        clamp: Given | None = None,
+        ablate: Any = (),
+        patch: Given | None = None,
     ) -> Trace:
         """Run a batch.
 
@@ -67,6 +76,8 @@ class Workspace:
             For layers that draw at random.
         backward : bool, default False
             Whether `Trace.backward` will be called, once.
+        clamp, ablate, patch
+            Units that are given other values; as for `Network.run`.
 
         Returns
         -------
@@ -76,7 +87,9 @@ class Workspace:
         Raises
         ------
         ShapeError
-            If the network has other layers, or the samples do not fit.
+            If the network has other layers, or the samples or other values do not fit.
+        UnknownNameError
+            If there is no such node.
         """
         if network.nodes != self._nodes and _layers(network.nodes) != _layers(self._nodes):
             raise ShapeError(
@@ -84,13 +97,16 @@ class Workspace:
                 "workspace for this one"
             )
         entered, batch = network._entered(x, self._pool.empty)
-        if batch not in self._plans:
+        given = network._interventions(batch, clamp, ablate, patch)
+        key = batch, frozenset(given.nodes)
+        if key not in self._plans:
             network.check_batch(batch, keep_all=backward)
-            self._plans[batch] = fused(network.nodes, network.engine, self._keep, batch)
+            self._plans[key] = fused(network.nodes, network.engine, {*self._keep, *given.nodes}, batch)
         return network._traced(
-            self._plans[batch],
+            self._plans[key],
             entered,
             self._keep,
+            given,
             training=training,
             rng=rng,
             backward=backward,

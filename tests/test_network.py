@@ -949,3 +949,28 @@ def test_a_pad_value_is_a_finite_number(value):
 def test_an_initialisation_has_a_name(init):
     with pytest.raises(UnknownNameError, match="init: expected one of he, glorot, lecun, zeros, got "):
         Network.input((1, 4, 4)).add(Conv(1, 3, init=init), rng=0)
+
+
+def test_a_subnetwork_may_begin_anywhere(agree):
+    net = Network.input((2, 6, 6), "a", dtype=np.float64).add(Conv(2, 3, padding=1), name="first", rng=0)
+    net = net.add(ReLU(), name="relu").add(Conv(2, 3, padding=1), name="second", share="first")
+    net = net.add(Add(), "second", "a", name="sum").add(Dense(3), name="out", rng=1)
+    x = np.random.default_rng(0).standard_normal((4, 2, 6, 6))
+    whole = net.run(x)
+    for cuts, needed in (
+        (["relu"], {"relu", "a"}),
+        (["second", "a"], {"second", "a"}),
+        ("sum", {"sum"}),
+        ("out", {"out"}),
+    ):
+        tail = net.subnetwork("out", inputs=cuts)
+        assert set(tail.inputs) == needed
+        assert tail.outputs == ("out",)
+        agree(tail.predict({name: whole[name] for name in needed}), whole["out"])
+    tail = net.subnetwork("out", inputs=["relu", "a"])
+    assert set(tail.params) == {"second.weight", "second.bias", "out.weight", "out.bias"}  # it owns them now
+    assert set(net.subnetwork("out", inputs="second").params) == {"out.weight", "out.bias"}
+    with pytest.raises(ShapeError, match="network.subnetwork: expected inputs that relu needs, got sum; name nodes"):
+        net.subnetwork("relu", inputs="sum")
+    with pytest.raises(UnknownNameError, match="expected a node, got 'sun'"):
+        net.subnetwork("out", inputs="sun")

@@ -62,6 +62,8 @@ def test_units_that_are_not_there(network):
         Units.of(network.nodes, "conv9[0, 0, 0]")
     with pytest.raises(UnknownNameError, match="expected a node, got 'conv9'"):
         Units.of(network.nodes, ("conv9", 0))
+    with pytest.raises(UnknownNameError, match="expected a node, got 'conv'; did you mean 'conv"):
+        Units.of(network.nodes, "conv")
     with pytest.raises(ShapeError, match=r"expected a position \(channel, \*space\) within \(4, 4, 5\), got \[4, 0\]"):
         Units.of(network.nodes, "conv1[4, 0]")
     with pytest.raises(ShapeError, match=r"unit dense1\[0, 0\]: expected a position .* within \(5,\), got \[0, 0\]"):

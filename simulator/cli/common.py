@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,7 +150,9 @@ build_options = options(
     ),
 )
 sample_options = options(
-    click.option("--data", help="Whose samples.  [default: what the network was trained on, else digits]"),
+    click.option(
+        "--data", help="Where the sample comes from.  [default: what the network was trained on, else digits]"
+    ),
     click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Number of the sample."),
 )
 engine_options = options(
@@ -282,6 +285,19 @@ def engine_from(catalog: Catalog, name: str, threads: int | None, dtype: str) ->
         if hasattr(each, "warm_up"):
             each.warm_up(dtype, lambda: click.echo("Compiling fast loops for this machine, once ...", err=True))
     return engine
+
+
+@contextlib.contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, where that is a terminal: call what it gives with how much is done, of how much."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def print_json(value: Any) -> None:

@@ -44,8 +44,8 @@ def _with_engine(catalog: Catalog, saved: Saved, engine: str, threads: int | Non
     return replace(saved, network=saved.network.with_engine(made))
 
 
-def _data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) -> tuple[Dataset, str]:
-    """The data asked for, and their name: by default the samples that training held out."""
+def data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) -> tuple[Dataset, str]:
+    """The data asked for, and what they are: by default the samples that training held out."""
     settings = settings_of(saved, train)
     trained_on = settings.get("data")
     source = trained_on if source is None else source
@@ -82,7 +82,7 @@ def _check_classifier(saved: Saved) -> None:
         )
 
 
-def _objective(catalog: Catalog, saved: Saved) -> tuple[str, dict[str, Loss], dict[str, float]]:
+def objective_of(catalog: Catalog, saved: Saved) -> tuple[str, dict[str, Loss], dict[str, float]]:
     """What the network was trained for, and losses and weights by output; cross-entropy where the file does not say."""
     from simulator.losses import CrossEntropy
 
@@ -121,8 +121,8 @@ def evaluate(
     catalog = the_catalog()
     several = [_with_engine(catalog, load_file(catalog, net), engine, threads) for net in nets]
     saved, net = several[0], ", ".join(nets)
-    data, what = _data_of(catalog, saved, source, every)
-    task, losses, weights = _objective(catalog, saved)
+    data, what = data_of(catalog, saved, source, every)
+    task, losses, weights = objective_of(catalog, saved)
     if task == "reconstruct" and len(several) == 1:
         measured = measure(saved.network, replace(data, targets=data.inputs), losses=losses, loss_weights=weights)
         if as_json:
@@ -194,7 +194,7 @@ def predict(
     catalog = the_catalog()
     saved = _with_engine(catalog, load_file(catalog, net), engine, threads)
     _check_classifier(saved)
-    data, what = _data_of(catalog, saved, source, every)
+    data, what = data_of(catalog, saved, source, every)
     numbers = list(samples) or list(range(min(10, len(data))))
     if max(numbers) >= len(data):
         raise ShapeError(

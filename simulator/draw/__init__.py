@@ -9,8 +9,10 @@ from simulator.draw.fields import draw_field
 from simulator.draw.graphs import draw_layer_graph, draw_unit_graph
 from simulator.draw.maps import draw_activations, draw_curve, draw_kernel
 from simulator.draw.matrices import draw_graph, draw_matrix
+from simulator.draw.units import draw_ablation, draw_responses
 
 __all__ = [
+    "draw_ablation",
     "draw_activations",
     "draw_curve",
     "draw_field",
@@ -18,6 +20,7 @@ __all__ = [
     "draw_kernel",
     "draw_layer_graph",
     "draw_matrix",
+    "draw_responses",
     "draw_unit_graph",
     "save",
 ]

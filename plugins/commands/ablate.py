@@ -1,0 +1,115 @@
+"""Clamp each unit, channel or site of a layer in turn, and rank them by what becomes of the loss."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import click
+
+from simulator.cli.common import (
+    CatalogOptions,
+    build_options,
+    engine_from,
+    engine_options,
+    is_file,
+    json_option,
+    network_from,
+    print_json,
+    print_table,
+    progress_bar,
+    table,
+    the_catalog,
+)
+from simulator.cli.remembered import classes_of, with_classes
+from simulator.cli.use import data_of, data_options, objective_of
+
+
+class ValueType(click.ParamType):
+    """A number, or mean."""
+
+    name = "NUMBER"
+
+    def convert(self, value, param, ctx):
+        if value == "mean":
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"expected a number or mean, got {value!r}", param, ctx)
+
+
+@click.command("ablate")
+@click.argument("net")
+@click.argument("layer")
+@click.option(
+    "--by",
+    type=click.Choice(["unit", "channel", "site"]),
+    default="channel",
+    show_default=True,
+    help="What to clamp at a time.",
+)
+@click.option(
+    "--value",
+    type=ValueType(),
+    default="0",
+    show_default=True,
+    help="What to clamp to: a number, or mean, which gives each unit its own over the samples.",
+)
+@click.option("--samples", type=click.IntRange(1), help="Measure on the first N samples.  [default: all]")
+@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many to print.")
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw the loss without each into a .png or .svg file.")
+@data_options
+@engine_options
+@build_options
+@json_option
+@CatalogOptions.decorate
+def command(net, layer, by, value, samples, rows, figure, source, every, engine, threads, as_json, **build):
+    """Rank the units, channels or sites of a layer by the harm of losing them.
+
+    NET is a saved network or the name of an architecture, LAYER the name of a node (see `simulator describe NET`). Each
+    is clamped in turn, and the loss measured: on the samples held out of training, unless --all or --data are given.
+    """
+    from simulator.lab import ablation
+
+    catalog = the_catalog()
+    saved = network_from(catalog, net, **build)
+    network = saved.network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
+    if source is None and not is_file(catalog, net):
+        source = "digits"
+    data, what = data_of(catalog, saved, source, every)
+    task, losses, _ = objective_of(catalog, saved)
+    data = data.take(slice(samples))
+    data = replace(data, targets=data.inputs) if task == "reconstruct" else with_classes(data, classes_of(saved), what)
+    with progress_bar(f"Ablating {layer}") as on_batch:
+        loss = losses[network.output_name]
+        found = ablation(network, data, layer, by, value=value, loss=loss, on_batch=on_batch)
+    if figure is not None:
+        from simulator.draw import draw_ablation, save
+
+        save(draw_ablation(found), figure)
+    before = {"loss": found.loss_before, "accuracy": found.accuracy_before}
+    if as_json:
+        ranking = [{"units": str(units), "loss": loss, "accuracy": share} for units, loss, share in found.ranking]
+        print_json(
+            {"network": net, "layer": layer, "by": by, "samples": len(data), "before": before, "ranking": ranking}
+        )
+        return
+    made = table("without", "loss", "change", "accuracy")
+    made.add_row("nothing", f"{found.loss_before:.4f}", "", _percent(found.accuracy_before))
+    made.add_section()
+    for units, loss, share in islice(found.ranking, rows):
+        made.add_row(str(units), f"{loss:.4f}", f"{loss - found.loss_before:+.4f}", _percent(share))
+    given = "its mean" if value == "mean" else f"{value:g}"
+    print_table(f"{layer} of {net} by {by}, each clamped to {given}, on {len(data)} {what}", made)
+    if found.loss.size > rows:
+        click.echo(f"The {rows} most harmful of {found.loss.size}; --rows shows more.")
+    if figure is not None:
+        click.echo(f"Drew {figure}")
+    units, _, _ = next(found.ranking)
+    click.echo(f"Next: simulator effect {net} --ablate '{units}'")
+
+
+def _percent(share):
+    return "" if share is None else f"{share:.2%}"

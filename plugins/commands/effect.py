@@ -1,0 +1,140 @@
+"""Give some units of a network other values, and see what it changes in all the others, and in the loss."""
+
+from __future__ import annotations
+
+import click
+
+from simulator.cli.common import (
+    CatalogOptions,
+    PairType,
+    build_options,
+    chosen_data,
+    dtype_option,
+    engine_from,
+    json_option,
+    network_from,
+    print_json,
+    print_table,
+    sample_for,
+    sample_options,
+    shape_text,
+    table,
+    the_catalog,
+)
+from simulator.cli.remembered import classes_of, with_classes
+
+_CLASSES = 10  # to print
+
+
+@click.command("effect")
+@click.argument("net")
+@click.option(
+    "--clamp",
+    metavar="UNITS=VALUE",
+    type=PairType(),
+    multiple=True,
+    help="Give units this value, such as 'conv2[3]=0.5'; may be repeated.",
+)
+@click.option("--ablate", metavar="UNITS", multiple=True, help="Give units the value 0; may be repeated.")
+@click.option(
+    "--patch",
+    metavar="UNITS=SAMPLE",
+    type=PairType(),
+    multiple=True,
+    help="Give units the values that they have for another sample, by its number; may be repeated.",
+)
+@sample_options
+@dtype_option("float64")
+@build_options
+@json_option
+@CatalogOptions.decorate
+def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
+    """See what changes when some units are given other values.
+
+    NET is the name of an architecture or a saved network. UNITS is an address, in quotes: a unit 'conv2[3, 4, 5]'
+    (channel, then site), a channel 'conv2[3]', a site 'conv2[:, 4, 5]', or a whole layer 'conv2'.
+    """
+    from simulator.lab import effect
+
+    if not (clamp or ablate or patch):
+        raise click.UsageError(
+            "expected units to change, got none; add --clamp 'conv1[0]=0', --ablate 'conv1[0]' or --patch 'conv1[0]=7'"
+        )
+    clamps, patches = _by_units("--clamp", clamp), _by_units("--patch", patch)
+    for units, number in patches.items():
+        if not isinstance(number, int) or number < 0:
+            raise click.UsageError(
+                f"--patch {units}: expected the number of a sample, got {number!r}; such as {units}=7"
+            )
+    catalog = the_catalog()
+    saved = network_from(catalog, net, dtype=dtype, **build)
+    network = saved.network.with_engine(engine_from(catalog, "auto", None, dtype))
+    x = sample_for(catalog, saved, data, sample)
+    sources = {units: sample_for(catalog, saved, data, number) for units, number in patches.items()}
+    label, names = _label(catalog, saved, data, sample)
+    found = effect(network, x, clamp=clamps, ablate=ablate, patch=sources, target=label)
+    classes = [] if label is None else _classes(found, network, names)
+    nodes = [
+        {
+            "node": name,
+            "units": change.before.size,
+            "changed": change.changed,
+            "largest": change.largest,
+            "relative": change.relative,
+        }
+        for name, change in found.changes.items()
+    ]
+    if as_json:
+        losses = {"loss_before": found.loss_before, "loss_after": found.loss_after}
+        print_json({"network": net, "sample": sample, "nodes": nodes, "label": label, **losses, "classes": classes})
+        return
+    made = table("node", "output", "units", "changed", "largest\nchange", "change of\nthe norm", left=2)
+    for row in nodes:
+        if row["changed"]:
+            cells = f"{row['units']:,}", f"{row['changed']:,}", f"{row['largest']:.4g}", f"{row['relative']:.1%}"
+            made.add_row(row["node"], shape_text(network.node(row["node"]).shape), *cells)
+    print_table(f"Effect on {net}, sample {sample}", made)
+    same = len(nodes) - len(found.changed)
+    if same:
+        click.echo(f"{same} of {len(nodes)} nodes stay as they are." if found.changed else "Nothing changes.")
+    if label is None:
+        return
+    made = table("class", "before", "after")
+    for row in sorted(classes, key=lambda row: -max(row["before"], row["after"]))[:_CLASSES]:
+        made.add_row(row["class"], f"{row['before']:.2%}", f"{row['after']:.2%}")
+    print_table("\nProbabilities", made)
+    click.echo(
+        f"Loss {found.loss_before:.4f} before, {found.loss_after:.4f} after; the sample is of class {names[label]}."
+    )
+
+
+def _by_units(option, pairs):
+    """The values by address; an address that stands there twice is refused."""
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        twice = next(units for units, _ in pairs if [other for other, _ in pairs].count(units) > 1)
+        raise click.UsageError(f"{option} {twice}: expected one value, got several; leave out all but one")
+    return given
+
+
+def _label(catalog, saved, source, sample):
+    """The sample's label and the names of the classes; None where the network or the data do not classify."""
+    network = saved.network
+    data, source = chosen_data(catalog, saved, source)
+    data = with_classes(data, classes_of(saved), source)
+    if data.labels is None or len(network.outputs) > 1 or len(network.output_shape) > 1:
+        return None, []
+    count = network.output_shape[0]
+    names = [*data.classes, *map(str, range(len(data.classes), count))]
+    label = int(data.labels[sample])
+    return (label, names) if label < count else (None, [])
+
+
+def _classes(found, network, names):
+    """Each class with its probability before and after."""
+    from scipy.special import softmax
+
+    before, after = (softmax(trace[network.output_name][0]) for trace in (found.before, found.after))
+    return [
+        {"class": name, "before": float(p), "after": float(q)} for name, p, q in zip(names, before, after, strict=False)
+    ]

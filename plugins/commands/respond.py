@@ -1,0 +1,90 @@
+"""What a unit responds to: the strongest samples among the data, and the input that it prefers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simulator.cli.common import (
+    CatalogOptions,
+    build_options,
+    chosen_data,
+    engine_from,
+    engine_options,
+    json_option,
+    network_from,
+    print_json,
+    print_table,
+    progress_bar,
+    table,
+    the_catalog,
+)
+
+
+@click.command("respond")
+@click.argument("net")
+@click.argument("unit", metavar="UNIT")
+@click.option("--data", help="Where to search.  [default: what the network was trained on, else digits]")
+@click.option("--count", type=click.IntRange(1), default=9, show_default=True, help="How many samples to find.")
+@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Steps of gradient ascent.")
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw what was found into a .png or .svg file.")
+@engine_options
+@build_options
+@json_option
+@CatalogOptions.decorate
+def command(net, unit, data, count, steps, figure, engine, threads, as_json, **build):
+    """Find what a unit responds to most.
+
+    NET is a saved network or the name of an architecture, UNIT an address in quotes, such as 'conv2[3, 4, 5]' (channel,
+    then site), or a channel 'conv2[3]', which counts with its strongest site. The preferred input is found by gradient
+    ascent from the strongest sample, and is as long as that (its norm is the same).
+    """
+    from simulator import Units
+    from simulator.lab import preferred_input, strongest
+
+    catalog = the_catalog()
+    saved = network_from(catalog, net, **build)
+    network = saved.network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
+    units = Units.of(network.nodes, unit)
+    known, source = chosen_data(catalog, saved, data)
+    with progress_bar(f"Running {source}") as on_batch:
+        found = strongest(network, units, known, count, on_batch=on_batch)
+    best = units.node, found.fields[0].unit
+    with progress_bar("Climbing") as on_step:
+        preferred = preferred_input(network, best, steps=steps, x0=found.inputs[0], on_step=on_step)
+    if figure is not None:
+        from simulator.draw import draw_responses, save
+
+        save(draw_responses(found, preferred), figure)
+    rows = [
+        {
+            "sample": int(sample),
+            "label": None if known.labels is None else _name(known, int(known.labels[sample])),
+            "response": float(value),
+            "unit": str(Units.of(network.nodes, (units.node, field.unit))),
+            "sees": [list(map(int, span)) for span in field.box],
+        }
+        for sample, value, field in zip(found.samples, found.values, found.fields, strict=True)
+    ]
+    if as_json:
+        climb = {"unit": str(preferred.unit), "start": float(preferred.history[0]), "response": preferred.value}
+        print_json({"network": net, "unit": str(units), "data": source, "strongest": rows, "preferred": climb})
+        return
+    made = table("sample", "label", "response", "of", "sees", left=2)
+    for row in rows:
+        box = ", ".join(f"{first}:{stop}" for first, stop in row["sees"])
+        made.add_row(str(row["sample"]), row["label"] or "", f"{row['response']:.4g}", row["unit"], box)
+    print_table(f"{units} of {net}: the strongest of {len(known)} samples of {source}", made)
+    click.echo(
+        f"The preferred input, by {steps} steps from sample {rows[0]['sample']} and as long as that: "
+        f"{preferred.unit} responds {preferred.value:.4g} instead of {preferred.history[0]:.4g}."
+    )
+    if figure is not None:
+        click.echo(f"Drew {figure}")
+    else:
+        click.echo("Next: add --figure responses.png to see them.")
+
+
+def _name(data, label):
+    return data.classes[label] if data.classes else str(label)
