@@ -76,7 +76,8 @@ def test_a_training_step(name, shape, options, engine):
     [
         [Sparse(Conv(4, 3).pattern((1, 6, 6)), (2, 32), bias=True), ReLU()],
         [Sparse(Conv(2, 3).pattern((1, 4, 4)).T, (2, 2, 4), bias=True), ReLU()],
-        [Dense((2, 4, 4)), CATALOG.make("batch-norm"), ReLU()],
+        [Dense((2, 4, 4)), ReLU()],
+        [Dense((2, 4, 4), bias=False), CATALOG.make("batch-norm"), ReLU()],
         [Dense((2, 4, 4), bias="unit"), ReLU(), MaxPool(2)],
     ],
     ids=str,
