@@ -89,6 +89,8 @@ class Units:
             raise ShapeError(f"unit: expected an address, got {address!r}; write for example 'conv1[0, 3, 4]'")
         if address in nodes:
             return cls(address, (None,) * len(nodes[address].shape), nodes[address].shape)
+        if address and not {"[", "]"} & {*address}:
+            _node(nodes, address)  # raises: it is meant to be a name
         name, given = _split(address, "unit", "'conv1[0, 3, 4]', 'conv1[0]' for a channel, 'conv1[:, 3, 4]' for a site")
         shape = _node(nodes, name).shape
         index = (*given, *(None,) * (len(shape) - len(given)))

@@ -58,14 +58,14 @@ def draw_kernel(network: Network, layer: str) -> Figure:
     kernels, words, notes = _kernels(bound)
     total = int(np.isfinite(kernels).any(axis=tuple(range(2, kernels.ndim))).sum())
     if kernels.shape[1] == 1:
-        tiles, rows, columns = _wrapped(_tiles(kernels[:_MAPS, 0], 1), words[0])
+        tiles, rows, columns = wrapped(tiled(kernels[:_MAPS, 0], 1), words[0])
     else:
-        tiles = _tiles(kernels[:16, :8], 2)
+        tiles = tiled(kernels[:16, :8], 2)
         rows, columns = ((word, list(map(str, range(n)))) for word, n in zip(words, tiles.shape[:2], strict=True))
     shown = int(np.isfinite(tiles).any(axis=(2, 3)).sum())
     if shown < total:
         notes.append(f"{shown} of {total} kernels")
-    image, _ = _montage(tiles)
+    image, _ = montage(tiles)
     cell = min(0.45, 9 / max(image.shape))  # inches
     figure = new_figure(max(4.5, 2.2 + cell * image.shape[1]), max(2.2, 1.5 + cell * image.shape[0]))
     ax = figure.subplots()
@@ -106,7 +106,7 @@ def _kernels(bound: BoundNode) -> tuple[np.ndarray, tuple[str, str], list[str]]:
     return row_of_weights[..., :_MAPS], ("", ""), [f"{_MAPS} of {weight.size} weights"] * (weight.size > _MAPS)
 
 
-def _tiles(arrays: np.ndarray, lead: int) -> np.ndarray:
+def tiled(arrays: np.ndarray, lead: int) -> np.ndarray:
     """Arrays (*lead, *space) as images (*lead, height, width): a line is one row, a volume its slices side by side."""
     ndim = arrays.ndim - lead
     if ndim < 2:
@@ -119,7 +119,7 @@ def _tiles(arrays: np.ndarray, lead: int) -> np.ndarray:
     return slices.reshape(*first, high, -1)[..., :-1]
 
 
-def _wrapped(tiles: np.ndarray, word: str) -> tuple[np.ndarray, Labels, Labels]:
+def wrapped(tiles: np.ndarray, word: str) -> tuple[np.ndarray, Labels, Labels]:
     """Tiles (n, height, width) in a grid (rows, columns, height, width), with what to write beside and below it."""
     n, high, wide = tiles.shape
     across = n if n <= 4 else math.ceil(math.sqrt(n))
@@ -133,7 +133,7 @@ def _wrapped(tiles: np.ndarray, word: str) -> tuple[np.ndarray, Labels, Labels]:
     return grid, (word, [str(k * across) for k in range(len(grid))]), ("", [f"+{k}" for k in range(across)])
 
 
-def _montage(tiles: np.ndarray) -> tuple[np.ndarray, int]:
+def montage(tiles: np.ndarray) -> tuple[np.ndarray, int]:
     """Tiles (rows, columns, height, width) as one image, and the width of the gaps of NaN between them."""
     rows, columns, high, wide = tiles.shape
     gap = 1 + max(high, wide) // 11
@@ -146,7 +146,7 @@ def _draw_montage(figure: Figure, ax: Axes, tiles: np.ndarray, rows: Labels, col
     """Draw tiles in a grid on one scale of colours: blue, 0, red; or 0 black and the largest value white."""
     from matplotlib import colormaps
 
-    image, gap = _montage(tiles)
+    image, gap = montage(tiles)
     most = float(np.nanmax(np.abs(image))) or 1.0
     cmap = colormaps["RdBu_r" if diverging else "gray"].with_extremes(bad=GAP)
     picture = ax.imshow(image, cmap=cmap, vmin=-most if diverging else 0, vmax=most, interpolation="nearest")
@@ -199,13 +199,13 @@ def draw_activations(network: Network, layer: str, x: Any) -> Figure:
     for ax, name in zip(axes, names, strict=True):
         sample = trace[name][0]
         ax.set_title(f"{name} {sample.shape}", fontsize=11)
-        _draw_sample(figure, ax, sample)
+        draw_sample(figure, ax, sample)
     if len(sample) > _MAPS and sample.ndim > 1:
         add_caption(figure, [f"{_MAPS} of {len(sample)} maps"])
     return figure
 
 
-def _draw_sample(figure: Figure, ax: Axes, sample: np.ndarray) -> None:
+def draw_sample(figure: Figure, ax: Axes, sample: np.ndarray) -> None:
     """Draw (channels, *space): bars, lines, a colour image, or a grid of maps."""
     channels, *space = sample.shape
     if not space:
@@ -226,7 +226,7 @@ def _draw_sample(figure: Figure, ax: Axes, sample: np.ndarray) -> None:
         ax.imshow(np.moveaxis(sample, 0, -1))
         ax.set(xticks=[], yticks=[])
     else:
-        grid, rows, columns = _wrapped(_tiles(sample[:_MAPS], 1), "channel")
+        grid, rows, columns = wrapped(tiled(sample[:_MAPS], 1), "channel")
         _draw_montage(figure, ax, grid, rows, columns, bool(sample.min() < 0))
 
 
