@@ -249,7 +249,9 @@ def check_dataset(catalog: Catalog, source: str) -> None:
 
 
 def check_experiment(catalog: Catalog, experiment: Experiment) -> None:
-    """Check every promise that an experiment makes: its quick conditions are run with one seed, the first of them twice.
+    """Check every promise that an experiment makes.
+
+    Its quick conditions are run with one seed, the first of them twice.
 
     Parameters
     ----------
