@@ -303,7 +303,7 @@ REFUSED = {
         experimenting(
             "register('more', More)", "@dataclass(frozen=True, kw_only=True)\nclass More(Mine):\n    size: int"
         ),
-        r"more: expected to be made without arguments, got \(.*size: int.*\); give size a default",
+        r"more: expected to be made without arguments, got \(.*size: int.*; give size a default",
     ),
     "writes no number of seeds": (
         experimenting("register('no', No)", "@dataclass(frozen=True)\nclass No(Mine):\n    quick_seeds = 0"),

@@ -119,14 +119,14 @@ class PublishedCounts(Experiment):
         figure.set_size_inches(8, 1.5 + 0.22 * len(table))
         ax = figure.subplots()
         places = range(len(table), 0, -1)
-        for name, marker in (("params", "o"), ("MACs", "s"), ("nonzeros", "x")):
-            ax.plot([row[name] for row in table], places, marker, label=name)
-            told = [row[f"published {name}"] or float("nan") for row in table]
-            ax.plot(told, places, "o", ms=11, mfc="none", mec="0.5", label="published" if name == "nonzeros" else None)
+        ax.hlines(places, [row["params"] for row in table], [row["nonzeros"] for row in table], color="0.8", zorder=0)
+        for name, colour in (("params", "tab:blue"), ("nonzeros", "tab:orange")):
+            ax.plot([row[name] for row in table], places, "o", color=colour, label=name)
+            published = [row[f"published {name}"] or float("nan") for row in table]
+            ax.plot(published, places, "o", ms=11, mfc="none", mec=colour, label=f"published {name}")
         ax.set_yticks(places, [row["network"] for row in table])
         ax.set_xscale("log")
-        ax.set_xlabel("number of params, multiply-adds and nonzeros")
-        ax.grid(axis="y", color="0.9")
+        ax.set_xlabel("params, and the nonzeros that share them")
         figure.legend(loc="outside upper center", ncols=4, frameon=False)
 
 
