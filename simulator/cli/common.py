@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,6 +149,12 @@ build_options = options(
         help="An option of the architecture; may be repeated.",
     ),
 )
+sample_options = options(
+    click.option(
+        "--data", help="Where the sample comes from.  [default: what the network was trained on, else digits]"
+    ),
+    click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Number of the sample."),
+)
 engine_options = options(
     click.option(
         "--engine",
@@ -206,6 +213,26 @@ def data_for(catalog: Catalog, source: str, shape: tuple[int, ...]) -> Dataset:
     return data
 
 
+def chosen_data(catalog: Catalog, saved: Saved, source: str | None) -> tuple[Dataset, str]:
+    """The data asked for, and their name: by default what the network was trained on, else digits."""
+    from simulator.cli.remembered import settings_of
+    from simulator.cli.train import train
+
+    source = source or settings_of(saved, train).get("data", "digits")
+    return data_for(catalog, source, saved.network.input_shape), source
+
+
+def sample_for(catalog: Catalog, saved: Saved, source: str | None, number: int) -> Any:
+    """One sample (channels, *space) of the data."""
+    from simulator.errors import ShapeError
+
+    data, source = chosen_data(catalog, saved, source)
+    if number >= len(data):
+        raise ShapeError(f"{source}: expected a sample from 0 to {len(data) - 1}, got {number}; choose one of them")
+    inputs = data.inputs
+    return {name: array[number] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[number]
+
+
 def labels_of(data: Dataset, source: str) -> np.ndarray:
     """The labels (n,), or an error for targets of another kind."""
     from simulator.errors import ShapeError
@@ -258,6 +285,19 @@ def engine_from(catalog: Catalog, name: str, threads: int | None, dtype: str) ->
         if hasattr(each, "warm_up"):
             each.warm_up(dtype, lambda: click.echo("Compiling fast loops for this machine, once ...", err=True))
     return engine
+
+
+@contextlib.contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, where that is a terminal: call what it gives with how much is done, of how much."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def print_json(value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +10,14 @@ import click
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
-    data_for,
     network_from,
+    sample_for,
     the_catalog,
     was_given,
 )
-from simulator.cli.remembered import history_of, settings_of
-from simulator.cli.train import train
+from simulator.cli.remembered import history_of
 
 if TYPE_CHECKING:
-    from simulator.catalog import Catalog
     from simulator.files import Saved
 
 
@@ -101,10 +98,10 @@ def draw(
     elif what == "kernel":
         figure = pictures.draw_kernel(network, layer)
     elif what == "activations":
-        figure = pictures.draw_activations(network, layer, _sample(catalog, saved, data, sample))
+        figure = pictures.draw_activations(network, layer, sample_for(catalog, saved, data, sample))
     else:
         fixed = isinstance(network.node(layer).layer, MatrixLayer)
-        x = None if fixed else _sample(catalog, saved, data, sample)
+        x = None if fixed else sample_for(catalog, saved, data, sample)
         if what == "graph":
             figure = pictures.draw_graph(network, layer, x)
         else:
@@ -124,15 +121,3 @@ def _history(saved: Saved, net: str) -> list[dict[str, Any]]:
             f"draw curve: expected a network saved while training, got {net}; simulator train --save PATH makes one"
         )
     return history
-
-
-def _sample(catalog: Catalog, saved: Saved, source: str | None, number: int) -> Any:
-    """One sample (channels, *space) of the data."""
-    from simulator.errors import ShapeError
-
-    source = source or settings_of(saved, train).get("data", "digits")
-    data = data_for(catalog, source, saved.network.input_shape)
-    if number >= len(data):
-        raise ShapeError(f"{source}: expected a sample from 0 to {len(data) - 1}, got {number}; choose one of them")
-    inputs = data.inputs
-    return {name: array[number] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[number]
