@@ -52,7 +52,9 @@ def test_no_address_of_a_unit(network, address):
 
 
 def test_a_name_alone_that_is_misspelt(network):
-    with pytest.raises(UnknownNameError, match="network: expected a node, got 'conv9'; did you mean 'conv2' or 'conv1'"):
+    with pytest.raises(
+        UnknownNameError, match="network: expected a node, got 'conv9'; did you mean 'conv2' or 'conv1'"
+    ):
         Units.of(network.nodes, "conv9")
 
 
