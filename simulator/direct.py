@@ -311,9 +311,9 @@ def _pad_layer(layer: Pad, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) ->
 
 @direct.register
 def _dense(layer: Dense, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Triple:
-    flat = x.reshape(-1, x.shape[-1])
-    dx = np.einsum("oi,ob->ib", weight, dy).reshape(x.shape)
-    return np.einsum("oi,ib->ob", weight, flat), dx, np.einsum("ob,ib->oi", dy, flat)
+    flat, flat_dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
+    y, dx = np.einsum("oi,ib->ob", weight, flat), np.einsum("oi,ob->ib", weight, flat_dy)
+    return y.reshape(dy.shape), dx.reshape(x.shape), np.einsum("ob,ib->oi", flat_dy, flat)
 
 
 @direct.register

@@ -72,6 +72,8 @@ LAYERS = [
     ("dense", (3,), {}, [(5,)]),
     ("dense", (4,), {"bias": False, "init": "lecun"}, [(2, 3, 2)]),
     ("dense", (1,), {"bias": "unit", "init": "zeros"}, [(1, 1)]),
+    ("dense", ((2, 3),), {}, [(5,)]),
+    ("dense", ((2, 2, 3),), {"bias": "unit"}, [(1, 2, 2)]),
     ("sparse", (ANY,), {}, [(4,)]),
     ("sparse", (ANY,), {"shape": (2, 3), "bias": True}, [(2, 2)]),
     ("sparse", (ANY.T,), {"bias": "unit"}, [(1, 2, 3)]),

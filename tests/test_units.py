@@ -51,6 +51,13 @@ def test_no_address_of_a_unit(network, address):
         Units.of(network.nodes, address)
 
 
+def test_a_name_alone_that_is_misspelt(network):
+    with pytest.raises(
+        UnknownNameError, match="network: expected a node, got 'conv9'; did you mean 'conv2' or 'conv1'"
+    ):
+        Units.of(network.nodes, "conv9")
+
+
 @pytest.mark.parametrize("address", [3, None, ("conv1", 1, 2), ["conv1"]])
 def test_an_address_of_the_wrong_kind(network, address):
     with pytest.raises(ShapeError, match="unit: expected an address, got "):

@@ -333,9 +333,9 @@ class BLASEngine(SciPyEngine):
 
 
 def _is_plain_matrix(node):
-    """Whether a node is a matrix with at most a bias for each channel."""
+    """Whether a node is a matrix with at most a bias for each channel, which are those of its pattern."""
     plain = isinstance(node.pattern, WindowPattern) and node.padding is None
-    return plain and len(node.param_shapes.get("bias", ())) < 2
+    return plain and len(node.param_shapes.get("bias", ())) < 2 and node.pattern.channels.out_channels == node.shape[0]
 
 
 def _is_batch_norm(node):

@@ -9,6 +9,7 @@ from simulator.draw.fields import draw_field
 from simulator.draw.graphs import draw_layer_graph, draw_unit_graph
 from simulator.draw.maps import draw_activations, draw_curve, draw_kernel
 from simulator.draw.matrices import draw_graph, draw_matrix
+from simulator.draw.rows import draw_rows
 from simulator.draw.units import draw_ablation, draw_responses
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "draw_layer_graph",
     "draw_matrix",
     "draw_responses",
+    "draw_rows",
     "draw_unit_graph",
     "save",
 ]

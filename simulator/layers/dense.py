@@ -22,32 +22,35 @@ class Dense(MatrixLayer):
 
     Parameters
     ----------
-    out : int
-        Number of output units.
-    bias : bool, default True
-        One per output unit, or none.
+    out : int or tuple of int
+        Number of output units, or the shape of one output sample.
+    bias : bool or "unit", default True
+        One per output channel, none, or one per output unit.
     init : str, default "he"
         First values of the weight.
 
     Notes
     -----
-    The weight has shape (out, in), as in PyTorch.
+    The weight has shape (out, in), as in PyTorch, where `out` counts all output units.
 
     Examples
     --------
     >>> Dense(10).pattern((84,))
     WindowPattern 10 x 84: 840 nonzeros share 840 weights
+    >>> Dense((6, 4, 4), bias="unit").param_shapes((1, 8, 8))
+    {'weight': (96, 64), 'bias': (6, 4, 4)}
     """
 
-    out: int
+    out: int | Shape
     bias: bool | str = True
     init: str = "he"
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
-        return (check_size(self.out, "dense out"),)
+        sizes = self.out if isinstance(self.out, tuple) and self.out else (self.out,)
+        return tuple(check_size(n, "dense out") for n in sizes)
 
     def weight_shape(self, input_shape: Shape) -> Shape:
-        return (self.out, math.prod(input_shape))
+        return (math.prod(self.output_shape(input_shape)), math.prod(input_shape))
 
     def pattern(self, input_shape: Shape) -> Pattern:
         return dense_pattern(*self.weight_shape(input_shape))

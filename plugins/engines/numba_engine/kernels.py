@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from simulator_plugins.engines.numba_engine.plans import flat, transposed
 
-from simulator import Add, Flatten, MatrixLayer, MaxPool, ReLU, Reshape, Window
+from simulator import Add, Flatten, MatrixLayer, MaxPool, ReLU, Reshape, Window, WindowPattern
+from simulator.patterns import TransposedPattern
 
 BATCH_NORM = "simulator_plugins.layers.batch_norm.BatchNorm"  # the layer whose semantics are built in here
 MOST_TAPS = 256  # of a pooling window, because a byte keeps the number of the chosen one
@@ -110,7 +111,8 @@ def _matrix(loops, nodes, plan, pools):
     """A matrix and its bias, then ReLU, then max pooling, as far as they follow."""
     node = nodes[0]
     bias_shape = node.param_shapes.get("bias")
-    plan = plan(node.pattern) if node.padding is None and bias_shape in (None, node.shape[:1]) else None
+    simple = bias_shape is None or bias_shape == node.shape[:1] == (_channels(node.pattern),)
+    plan = plan(node.pattern) if node.padding is None and simple else None
     if plan is None:
         return None
     count, pool = 1, None
@@ -154,6 +156,13 @@ def _matrix(loops, nodes, plan, pools):
         return y, pullback, {}
 
     return kernel, count
+
+
+def _channels(pattern):
+    """How many output channels the loops for a pattern see; None for one that they do not know."""
+    if isinstance(pattern, TransposedPattern) and isinstance(pattern.base, WindowPattern):
+        return pattern.base.in_channels
+    return pattern.channels.out_channels if isinstance(pattern, WindowPattern) else None
 
 
 def _max_pool(loops, nodes, pools):

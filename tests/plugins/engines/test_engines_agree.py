@@ -7,7 +7,20 @@ import contextlib
 import numpy as np
 import pytest
 
-from simulator import Catalog, Dataset, RandomShift, SimulatorError, Workspace, train
+from simulator import (
+    Catalog,
+    Conv,
+    Dataset,
+    Dense,
+    MaxPool,
+    Network,
+    RandomShift,
+    ReLU,
+    SimulatorError,
+    Sparse,
+    Workspace,
+    train,
+)
 
 CATALOG = Catalog()
 ENGINES = []
@@ -55,6 +68,30 @@ def test_a_training_step(name, shape, options, engine):
     for key, array in expected.items():
         scale = max(1.0, np.abs(array).max())
         np.testing.assert_allclose(got[key], array, rtol=0, atol=1e-10 * scale, err_msg=key)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [Sparse(Conv(4, 3).pattern((1, 6, 6)), (2, 32), bias=True), ReLU()],
+        [Sparse(Conv(2, 3).pattern((1, 4, 4)).T, (2, 2, 4), bias=True), ReLU()],
+        [Dense((2, 4, 4)), ReLU()],
+        [Dense((2, 4, 4), bias=False), CATALOG.make("batch-norm"), ReLU()],
+        [Dense((2, 4, 4), bias="unit"), ReLU(), MaxPool(2)],
+    ],
+    ids=str,
+)
+def test_channels_that_are_none_of_the_pattern(layers, engine, agree):
+    size = layers[0].connections.shape[1] if isinstance(layers[0], Sparse) else 36
+    network, rng = Network.sequential((size,), layers, rng=0, dtype="float64"), np.random.default_rng(0)
+    network = network.with_params({key: rng.normal(size=shape) for key, shape in network.param_shapes.items()})
+    x = rng.standard_normal((5, size))
+    fast = network.with_engine(CATALOG.engine(engine))
+    agree(fast.predict(x), network.predict(x))
+    expected = step(network, x)
+    for key, array in step(fast, x).items():
+        agree(array, expected[key])
 
 
 @pytest.mark.parametrize("engine", [*ENGINES, "auto"])

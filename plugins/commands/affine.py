@@ -1,0 +1,112 @@
+"""The whole network as one matrix at a sample, and how many matrices it is on the way to another sample."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simulator.cli.common import (
+    CatalogOptions,
+    build_options,
+    dtype_option,
+    json_option,
+    network_from,
+    print_json,
+    print_table,
+    progress_bar,
+    sample_for,
+    sample_options,
+    table,
+    the_catalog,
+)
+
+
+@click.command("affine")
+@click.argument("net")
+@click.option(
+    "--output", metavar="UNITS", help="A node or some of its units, such as 'conv2[3]'.  [default: the output]"
+)
+@click.option("--jacobian", is_flag=True, help="Take the tangent where a layer is curved; it builds no matrix.")
+@click.option(
+    "--line", metavar="SAMPLE", type=click.IntRange(0), help="Count the matrices on the way to this sample, too."
+)
+@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many outputs to print.")
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw the rows of A into a .png or .svg file.")
+@sample_options
+@dtype_option("float64")
+@build_options
+@json_option
+@CatalogOptions.decorate
+def command(net, output, jacobian, line, rows, figure, data, sample, dtype, as_json, **build):
+    """Multiply the whole network into one matrix.
+
+    NET is the name of an architecture or a saved network. At a sample a piecewise linear network is f(x) = A x + b; the
+    maximum pooling and the ReLUs have chosen their matrices. --line finds where along the straight way to another
+    sample they choose others.
+    """
+    from simulator.lab import affine, pieces
+
+    if line is not None and jacobian:
+        raise click.UsageError("--line: expected a piecewise linear network, got --jacobian; leave one out")
+    catalog = the_catalog()
+    engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
+    saved = network_from(catalog, net, dtype=dtype, engine=engine, **build)
+    network = saved.network
+    x = sample_for(catalog, saved, data, sample)
+    other = None if line is None else sample_for(catalog, saved, data, line)
+    found = affine(network, x, output, jacobian)
+    crossed = None
+    if other is not None:
+        with progress_bar("Cutting the line") as on_step:
+            crossed = pieces(network, x, other, output, on_step=on_step)
+    if figure is not None:
+        from simulator.draw import draw_rows, save
+
+        save(draw_rows(found), figure)
+    names = [_name(found.units, number) for number in found.units.numbers]
+    if as_json:
+        outputs = [
+            {"unit": name, "row_times_x": value - offset, "b": offset, "value": value}
+            for name, offset, value in zip(names, found.b.tolist(), found.y.tolist(), strict=True)
+        ]
+        report = {"network": net, "sample": sample, "shape": found.A.shape, "nonzeros": found.A.nnz}
+        report.update(exact=found.exact, difference=found.difference, outputs=outputs)
+        if crossed is not None:
+            report["line"] = {
+                "to": line,
+                "regions": crossed.regions,
+                "matrices": crossed.matrices,
+                "layers": crossed.layers,
+                "breakpoints": crossed.t.tolist(),
+            }
+        print_json(report)
+        return
+    products = found.A @ found.x[network.input_name].ravel()
+    made = table("output", "row of A · x", "b", "A x + b", "network")
+    for name, product, offset, value in zip(names[:rows], products, found.b, found.y, strict=False):
+        made.add_row(name, *(f"{n:.6g}" for n in (product, offset, product + offset, value)))
+    kind = "f(x) = A x + b" if found.exact else "f(x) = A x + b, the tangent"
+    size = f"A is {found.A.shape[0]} x {found.A.shape[1]} with {found.A.nnz:,} nonzeros"
+    print_table(f"{net} at sample {sample}: {kind}; {size}", made)
+    if len(names) > rows:
+        click.echo(f"The first {rows} of {len(names)} outputs; --rows {len(names)} prints all.")
+    if found.exact:
+        click.echo(f"Network and matrix differ by {found.difference:.1e} of the largest output.")
+    if crossed is not None:
+        click.echo(
+            f"On the way to sample {line}: {crossed.regions:,} linear regions, {crossed.matrices:,} different matrices."
+        )
+        chosen = [f"{name} {count:,}" for name, count in crossed.layers.items() if count]
+        click.echo(f"Another matrix is chosen by: {', '.join(chosen) or 'no layer'}.")
+    if figure is not None:
+        click.echo(f"Drew {figure}")
+    elif crossed is None:
+        click.echo(f"Next: simulator affine {net} --figure rows.png, or --line SAMPLE for the way to another one")
+
+
+def _name(units, number):
+    """The address of one unit."""
+    import numpy as np
+
+    return f"{units.node}[{', '.join(str(i) for i in np.unravel_index(number, units.shape))}]"

@@ -1,0 +1,136 @@
+"""Loosen the sharing of a network without changing its function, or tighten it again, and measure what moved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from simulator.cli.common import (
+    CatalogOptions,
+    build_options,
+    chosen_data,
+    is_file,
+    json_option,
+    network_from,
+    print_json,
+    print_table,
+    table,
+    the_catalog,
+)
+
+
+@click.command("sharing")
+@click.argument("net")
+@click.option("--untie", "how", flag_value="untie", help="Give every connection a weight of its own.")
+@click.option("--densify", "how", flag_value="densify", help="Make every cell of the matrices a weight, zeros too.")
+@click.option(
+    "--retie", "like", metavar="LIKE", help="Project onto the ties of LIKE, an architecture or a saved network."
+)
+@click.option("--layers", multiple=True, metavar="PATTERN", help="Only these layers, such as 'conv*'; may be repeated.")
+@click.option("--data", help="Whose samples to compare on.  [default: what the network was trained on, else digits]")
+@click.option("--samples", type=click.IntRange(1), default=100, show_default=True, help="How many of them.")
+@click.option("--save", "path", type=click.Path(path_type=Path), help="Write the new network here.")
+@build_options
+@json_option
+@CatalogOptions.decorate
+def command(net, how, like, layers, data, samples, path, as_json, **build):
+    """Loosen or tighten the sharing of weights.
+
+    NET is the name of an architecture or a saved network. Untied and dense networks compute the same function with more
+    weights; a retied one is the nearest with the ties of LIKE. Off the pattern stands the fraction of the squared
+    weights outside of the tied network's connections; within ties the fraction of their variance that the ties do not
+    explain.
+    """
+    from rich.console import Console
+
+    from simulator.files import save
+    from simulator.lab import densify, off_pattern, retie, tie_variance, untie
+    from simulator.lab.sharing import matrices
+    from simulator.writing import check_writable
+
+    if (how is None) == (like is None):
+        raise click.UsageError("expected one of --untie, --densify and --retie LIKE; give one")
+    if layers and like is not None:
+        raise click.UsageError("--layers: expected --untie or --densify with it, got --retie, which LIKE decides")
+    if path is not None:
+        check_writable(path)
+    catalog = the_catalog()
+    saved = network_from(catalog, net, **({} if is_file(catalog, net) and like is not None else build))
+    before = saved.network
+    with Console(stderr=True).status("Working ..."):
+        if like is not None:
+            how, tied = "retie", _like(catalog, like, before, build)
+            after, loose = retie(before, tied), before
+        else:
+            after = (untie if how == "untie" else densify)(before, layers or None)
+            loose, tied = after, before
+        off, within = off_pattern(loose, tied), tie_variance(loose, tied)
+        dataset, source = chosen_data(catalog, saved, data)
+        difference = _difference(before, after, dataset.take(slice(samples)).inputs)
+    if path is not None:
+        save(path, after, catalog=catalog, info={**saved.info, "sharing": how})
+    names = [node.name for node in matrices(before)]
+    rows = {name: _counts(before.nodes[name], after.nodes[name]) for name in names}
+    counted = min(samples, len(dataset))
+    if as_json:
+        measured = {
+            name: {**dict(zip(_COLUMNS, row, strict=True)), "off_pattern": off.layers.get(name)}
+            | {"tie_variance": within.layers.get(name)}
+            for name, row in rows.items()
+        }
+        print_json(
+            {
+                "network": net,
+                "how": how,
+                "layers": measured,
+                "off_pattern": off.total,
+                "tie_variance": within.total,
+                "samples": counted,
+                "difference": difference,
+                "saved": None if path is None else str(path),
+            }
+        )
+        return
+    made = table("layer", "weights", "weights\nafter", "nonzeros", "nonzeros\nafter", "off\npattern", "within\nties")
+    for name, row in rows.items():
+        made.add_row(name, *(f"{n:,}" for n in row), _share(off.layers.get(name)), _share(within.layers.get(name)))
+    made.add_section()
+    sums = (f"{sum(column):,}" for column in zip(*rows.values(), strict=True))
+    made.add_row("total", *sums, _share(off.total), _share(within.total))
+    print_table(f"{_DONE[how]}{net}{f' as {like}' if like else ''}: {after!r}", made)
+    click.echo(f"On {counted} samples of {source} the outputs differ by {difference:.1e} of the largest one.")
+    if path is None:
+        click.echo("Nothing was saved; --save FILE keeps the new network.")
+    else:
+        click.echo(f"Saved to {path}. Go on training it: simulator train {path}")
+
+
+_COLUMNS = ("weights", "weights_after", "nonzeros", "nonzeros_after")
+_DONE = {"untie": "Untied ", "densify": "Made dense ", "retie": "Retied "}
+
+
+def _like(catalog, like, network, build):
+    """The network to go back to; an architecture is built for the same input and classes, without weights."""
+    if is_file(catalog, like):
+        return network_from(catalog, like).network
+    sizes = {"input_shape": network.input_shape, "classes": network.output_shape[0]}
+    given = {name: value for name, value in build.items() if value}
+    return network_from(catalog, like, rng=None, **{**sizes, **given}).network
+
+
+def _difference(before, after, inputs):
+    """Largest difference of the outputs in float64, relative to the largest output."""
+    import numpy as np
+
+    old, new = (network.with_dtype("float64").predict(inputs) for network in (before, after))
+    return float(np.abs(new - old).max() / (np.abs(old).max() or 1.0))
+
+
+def _counts(before, after):
+    """Trained numbers that a node holds, and nonzeros of its matrix, each before and after."""
+    return before.counts.params, after.counts.params, before.pattern.nnz, after.pattern.nnz
+
+
+def _share(fraction):
+    return "" if fraction is None else f"{fraction:.4f}"

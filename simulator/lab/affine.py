@@ -1,0 +1,241 @@
+"""One matrix: at one sample a piecewise linear network is y = A x + b.
+
+With this module one can
+
+- multiply the layers' matrices from the output side into A, and gather b (`affine`);
+- take the Jacobian in place of A where a layer is curved;
+- ask how far A x + b is from what the network computes (`Affine.difference`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from simulator.errors import ShapeError, blamed
+from simulator.lab.sample import run_sample
+from simulator.layers import MatrixLayer
+from simulator.matrix import LARGEST_CSR, TiedMatrix
+from simulator.memory import check_memory
+from simulator.network import BoundNode, Network
+from simulator.nodes import only
+from simulator.units import Units
+
+__all__ = ["Affine", "affine", "local_affine"]
+
+_BATCH_BYTES = 2**26  # of the activations of those copies of a sample that go back at once
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Affine:
+    """What a network is at one sample: f(x) = A x + b.
+
+    Parameters
+    ----------
+    units : Units
+        The outputs: one row each, in C order.
+    exact : bool
+        Whether the network is this function around the sample, too; otherwise it only touches it there.
+    x : dict of str to numpy.ndarray
+        The sample by input name, (channels, *space).
+    matrices : dict of str to scipy.sparse.csr_array
+        A for each input, (n_out, n_in).
+    b : numpy.ndarray, (n_out,)
+        The offset.
+    y : numpy.ndarray, (n_out,)
+        What the network computes.
+    """
+
+    units: Units
+    exact: bool
+    x: dict[str, np.ndarray]
+    matrices: dict[str, sparse.csr_array]
+    b: np.ndarray
+    y: np.ndarray
+
+    @property
+    def A(self) -> sparse.csr_array:
+        """The matrix of the only input, (n_out, n_in), or a `ShapeError`."""
+        return self.matrices[only(tuple(self.matrices), "input")]
+
+    def __call__(self, x: Any) -> np.ndarray:
+        """A x + b for another sample: what the network would compute if it were the same matrix everywhere.
+
+        Parameters
+        ----------
+        x : array_like, (channels, *space), or dict of them by input name
+
+        Returns
+        -------
+        numpy.ndarray, (n_out,)
+        """
+        given = x if isinstance(x, Mapping) else {only(tuple(self.matrices), "input"): x}
+        return sum((A @ np.ravel(given[name]) for name, A in self.matrices.items()), self.b)
+
+    @property
+    def difference(self) -> float:
+        """Largest |f(x) − (A x + b)|, relative to the largest |f(x)|."""
+        scale = float(np.max(np.abs(self.y), initial=0))
+        return float(np.max(np.abs(self.y - self(self.x)), initial=0)) / (scale or 1.0)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{A.shape[0]} x {A.shape[1]} with {A.nnz} nonzeros" for A in self.matrices.values())
+        return f"Affine of {self.units} at one sample{'' if self.exact else ', its tangent'}: {shapes}"
+
+
+def affine(network: Network, x: Any, output: Any = None, jacobian: bool = False) -> Affine:
+    """The network as one matrix and one vector at one sample.
+
+    As a matrix: the product of all layers' matrices, those that the sample chooses (ReLU, maximum) among them; a skip
+    adds, a concatenation stacks.
+
+    Parameters
+    ----------
+    network : Network
+        With weights. A and b have its precision.
+    x : array_like, (channels, *space), or dict of them by input name
+        The sample.
+    output : str, Units or (name, unit), optional
+        A node or some of its units, such as "conv2" or "conv2[3]". Default: the only output.
+    jacobian : bool, default False
+        Take the Jacobian J for A, and b = f(x) − J x: also for layers that are not piecewise linear, and without
+        building a matrix of a layer.
+
+    Returns
+    -------
+    Affine
+
+    Raises
+    ------
+    ShapeError
+        If a layer is not piecewise linear, the sample does not fit, or a matrix would be too large.
+    UnknownNameError
+        If there is no such node.
+    SimulatorError
+        If the network has no weights.
+
+    Notes
+    -----
+    From the output side R A_n ··· A_1, where R picks the output units: the intermediate products have few rows. An
+    input unit outside of the receptive field of all outputs has an empty column.
+
+    References
+    ----------
+    R. Balestriero and R. Baraniuk, "A spline theory of deep learning", 2018.
+
+    Examples
+    --------
+    >>> from simulator.layers import Conv, Dense, MaxPool, ReLU
+    >>> layers = [Conv(4, kernel=3), ReLU(), MaxPool(2), Dense(10)]
+    >>> net = Network.sequential((1, 8, 8), layers, rng=0, dtype="float64")
+    >>> found = affine(net, np.eye(8)[None])
+    >>> found.A.shape, found.b.shape, found.difference < 1e-12
+    ((10, 64), (10,), True)
+    """
+    units = Units.of(network.nodes, network.output_name if output is None else output)
+    part = network.subnetwork(units.node)
+    nodes = [part.node(node.name) for node in reversed(list(part.nodes.values())) if node.inputs]
+    if not jacobian:
+        for node in nodes:
+            _check_matrix(node, units)
+    trace = run_sample(part, units.node, x, "affine")
+    sample = {name: trace[name][0] for name in part.inputs}
+    y = trace[units.node][0].ravel()[units.numbers]
+    if jacobian:
+        matrices = _jacobian(part, sample, units)
+        b = y - sum(J @ sample[name].ravel() for name, J in matrices.items())
+        return Affine(units, False, sample, matrices, b, y)
+    pending, b = {units.node: _picked(units, part.dtype)}, np.zeros(len(y), part.dtype)
+    for node in nodes:
+        after, inputs = pending.pop(node.name), node.node.inputs
+        before, offset = local_affine(node, *(trace[name][0] for name in inputs))
+        b += after @ offset
+        for name, matrix in zip(inputs, before, strict=True):
+            _check_product(after, matrix, node, units)
+            product = after @ matrix
+            pending[name] = pending[name] + product if name in pending else product
+    return Affine(units, True, sample, {name: pending[name] for name in part.inputs}, b, y)
+
+
+def local_affine(node: BoundNode, *xs: np.ndarray) -> tuple[list[sparse.csr_array], np.ndarray]:
+    """A layer in its network as matrices and an offset at one sample.
+
+    Parameters
+    ----------
+    node : BoundNode
+        Which.
+    *xs : numpy.ndarray, (channels, *space)
+        One sample of each of its inputs.
+
+    Returns
+    -------
+    list of scipy.sparse.csr_array, numpy.ndarray
+        One matrix (n_out, n_in) for each input, and the offset (n_out,): biases and pad values, too.
+
+    Raises
+    ------
+    ShapeError
+        If the layer is not piecewise linear.
+    """
+    if isinstance(node.layer, MatrixLayer):
+        matrix, bias = node.matrix, node.params.get("bias")
+        offset = np.zeros(matrix.shape[0], matrix.dtype)
+        if bias is not None:
+            offset += np.repeat(bias, len(offset) // bias.size)
+        if node.node.padding is not None:
+            offset += TiedMatrix(node.node.padding, matrix.weight) @ np.full(1, node.layer.pad_value, matrix.dtype)
+        return [matrix.tocsr()], offset
+    with blamed(f"{node.name}, {type(node.layer).__name__}", "affine_at to give matrices and an offset, or None"):
+        found = node.layer.affine_at(node.params, node.buffers, *xs)
+    if found is None:
+        raise ShapeError(
+            f"{node.name}: expected a piecewise linear layer, got {type(node.layer).__name__}, which is curved; take "
+            "the Jacobian with jacobian=True, or an output before it"
+        )
+    return found
+
+
+def _jacobian(part: Network, sample: dict[str, np.ndarray], units: Units) -> dict[str, sparse.csr_array]:
+    """The gradient of each output with respect to each input: copies of the sample go back, an output each."""
+    numbers, picked = units.numbers, _picked(units, part.dtype)
+    need = 3 * len(numbers) * sum(array.nbytes for array in sample.values())
+    check_memory(need, f"affine {units}", "ask for fewer units")
+    step = max(1, _BATCH_BYTES // part.activation_bytes(1, keep_all=True))
+    blocks: dict[str, list[Any]] = {name: [] for name in sample}
+    for start in range(0, len(numbers), step):
+        rows = picked[start : start + step].toarray()  # (copies, units of the node)
+        trace = part.run({name: np.repeat(array[None], len(rows), axis=0) for name, array in sample.items()})
+        gradients = trace.backward({units.node: rows.reshape(-1, *units.shape)}).inputs
+        for name, gradient in gradients.items():
+            blocks[name].append(sparse.csr_array(gradient.reshape(len(rows), -1)))
+    return {name: sparse.vstack(parts, format="csr") for name, parts in blocks.items()}
+
+
+def _picked(units: Units, dtype: Any) -> sparse.csr_array:
+    """The 0/1 matrix that picks units of their node, one in each row."""
+    count = len(units.numbers)
+    return sparse.csr_array(
+        (np.ones(count, dtype), units.numbers, np.arange(count + 1)), shape=(count, math.prod(units.shape))
+    )
+
+
+def _check_matrix(node: BoundNode, units: Units) -> None:
+    """Refuse a layer whose matrix would be too large."""
+    need = node.pattern.csr_nbytes(node.network.dtype) if isinstance(node.layer, MatrixLayer) else 0
+    if need > LARGEST_CSR:
+        raise ShapeError(
+            f"affine {units}: expected matrices of at most {LARGEST_CSR:,} bytes, got one of {need:,} bytes in "
+            f"{node.name}; take a few units with jacobian=True, which builds no matrix of a layer"
+        )
+
+
+def _check_product(after: sparse.csr_array, matrix: sparse.csr_array, node: BoundNode, units: Units) -> None:
+    """Refuse a product that would be too large: each nonzero brings at most a row of the other matrix."""
+    most = min(int(np.diff(matrix.indptr)[after.indices].sum()), after.shape[0] * matrix.shape[1])
+    need = 2 * most * (after.dtype.itemsize + after.indices.itemsize)
+    check_memory(need, f"affine {units}, product up to {node.name}", "ask for fewer units")
