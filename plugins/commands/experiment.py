@@ -74,7 +74,7 @@ def command(name, seeds, quick, jobs, out, cluster, options, as_json):
     if as_json:
         _print_json(report)
     else:
-        _print(report)
+        _print(report, quick)
     if report.failed:
         click.get_current_context().exit(1)
 
@@ -114,7 +114,7 @@ def _progress(name, as_json):
         yield watch
 
 
-def _print(report):
+def _print(report, quick):
     if report.failed:
         by_error = {}
         for outcome in report.failed:
@@ -124,8 +124,8 @@ def _print(report):
             click.secho("FAIL ", fg="red", nl=False, err=True)
             click.echo(f"{first}{more}: {error}", err=True)
         click.echo(
-            f"{len(report.failed)} runs failed; all others are kept. Mend the experiment, or what it needs, and go on with "
-            "the same command.",
+            f"{len(report.failed)} runs failed; all others are kept. Mend the experiment, or what it needs, and go on "
+            "with the same command.",
             err=True,
         )
         return
@@ -150,6 +150,8 @@ def _print(report):
     click.echo(f"Wrote {', '.join(str(path) for path in report.files.values())}")
     if report.no_figure:
         click.echo(f"No figure: {report.no_figure}")
+    more = f", then run all of it: simulator experiment {report.name}" if quick else ""
+    click.echo(f"Next: read {report.files['note']}{more}")
 
 
 def _print_json(report):
