@@ -105,11 +105,12 @@ def _progress(name, as_json):
         bar = progress.add_task(name, total=None, start=False)
 
         def watch(done, total):
-            if not progress.tasks[bar].started:
-                progress.start_task(bar)
-                if done and not as_json:
-                    click.echo(f"{done} of {total} runs are finished already.")
-            progress.update(bar, completed=done, total=total)
+            if progress.tasks[bar].started:
+                progress.update(bar, completed=done)
+                return
+            progress.reset(bar, completed=done, total=total)  # and starts: what is there already tells no speed
+            if done and not as_json:
+                click.echo(f"{done} of {total} runs are finished already.")
 
         yield watch
 
@@ -145,7 +146,6 @@ def _print(report, quick):
     claims = table("", "claim", "expected", "measured", left=4, wrap="measured")
     for finding in report.findings:
         claims.add_row("holds" if finding.holds else "DIFFERS", finding.claim, finding.expected, finding.measured)
-    click.echo()
     print_table("Findings", claims)
     click.echo(f"Wrote {', '.join(str(path) for path in report.files.values())}")
     if report.no_figure:

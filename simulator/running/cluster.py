@@ -39,8 +39,8 @@ def on_cluster(plan: Plan, tasks: Sequence[Task], address: str) -> Iterator[Outc
     Raises
     ------
     SimulatorError
-        If distributed is not installed, nobody answers at the address, a worker lacks the simulator or has another
-        version, or the scheduler or all workers are lost.
+        If distributed is not installed, nobody answers at the address, there is no worker or one lacks the simulator,
+        or the scheduler or all workers are lost.
     """
     try:
         import distributed
@@ -74,6 +74,7 @@ def on_cluster(plan: Plan, tasks: Sequence[Task], address: str) -> Iterator[Outc
                 elif time.monotonic() - seen > _DESERTED:
                     raise _lost(address, "no worker is left") from None
                 continue
+            seen = time.monotonic()
             if future.status == "cancelled":
                 raise _lost(address, "the scheduler is gone")
             yield Outcome(task, [], 0.0, _line(future.exception())) if future.status == "error" else future.result()

@@ -146,9 +146,10 @@ def perform(plan: Plan, task: Task) -> Outcome:
 
 
 def _told(error: BaseException) -> str:
-    """An error in one line; where it is none of ours, with its place."""
+    """An error in one line; where it is none of ours, with its place in the experiment."""
     message = " ".join(str(error).split())
     if isinstance(error, SimulatorError):
         return message
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    called = traceback.extract_tb(error.__traceback__)[1:]  # by `perform`
+    place = [frame for frame in called if frame.filename == called[0].filename][-1]
     return f"{type(error).__name__}: {message} (line {place.lineno} of {place.filename}, in {place.name})"

@@ -45,7 +45,7 @@ class Tiny(Experiment):
                 (folder / f"at-{name}").write_text(str(os.getpid()))
                 time.sleep(0.02)
             if (folder / f"fail-{name}").exists():
-                raise ZeroDivisionError("told to")
+                np.linalg.inv(np.zeros((2, 2)))
             if (folder / f"exit-{name}").exists():
                 raise SystemExit(3)
             if (folder / f"die-{name}").exists():
