@@ -15,11 +15,10 @@ from simulator.cli.common import (
     print_json,
     print_table,
     progress_bar,
-    sample_for,
-    sample_options,
     table,
     the_catalog,
 )
+from simulator.cli.sample import sample_for, sample_options
 
 
 @click.command("affine")

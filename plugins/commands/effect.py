@@ -8,20 +8,18 @@ from simulator.cli.common import (
     CatalogOptions,
     PairType,
     build_options,
-    chosen_data,
     dtype_option,
     engine_from,
     json_option,
     network_from,
     print_json,
     print_table,
-    sample_for,
-    sample_options,
     shape_text,
     table,
     the_catalog,
 )
 from simulator.cli.remembered import classes_of, with_classes
+from simulator.cli.sample import chosen_data, sample_for, sample_options
 
 _CLASSES = 10  # to print
 

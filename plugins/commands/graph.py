@@ -13,10 +13,10 @@ from simulator.cli.common import (
     json_option,
     network_from,
     print_json,
-    sample_for,
     the_catalog,
     was_given,
 )
+from simulator.cli.sample import sample_for
 
 _PICTURES, _FILES = (".png", ".svg"), (".graphml", ".gexf")
 

@@ -9,7 +9,6 @@ import click
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
-    chosen_data,
     engine_from,
     engine_options,
     json_option,
@@ -20,6 +19,7 @@ from simulator.cli.common import (
     table,
     the_catalog,
 )
+from simulator.cli.sample import chosen_data
 
 
 @click.command("respond")

@@ -9,7 +9,6 @@ import click
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
-    chosen_data,
     is_file,
     json_option,
     network_from,
@@ -18,6 +17,7 @@ from simulator.cli.common import (
     table,
     the_catalog,
 )
+from simulator.cli.sample import chosen_data
 
 
 @click.command("sharing")

@@ -14,12 +14,11 @@ from simulator.cli.common import (
     network_from,
     print_json,
     print_table,
-    sample_for,
-    sample_options,
     table,
     the_catalog,
     was_given,
 )
+from simulator.cli.sample import sample_for, sample_options
 
 
 @click.command("unit")

@@ -7,18 +7,17 @@ import click
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
-    chosen_data,
     dtype_option,
     json_option,
     labels_of,
     network_from,
     print_json,
     print_table,
-    sample_options,
     table,
     the_catalog,
     was_given,
 )
+from simulator.cli.sample import chosen_data, sample_options
 
 
 @click.command("weight")

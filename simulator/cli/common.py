@@ -149,12 +149,6 @@ build_options = options(
         help="An option of the architecture; may be repeated.",
     ),
 )
-sample_options = options(
-    click.option(
-        "--data", help="Where the sample comes from.  [default: what the network was trained on, else digits]"
-    ),
-    click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Number of the sample."),
-)
 engine_options = options(
     click.option(
         "--engine",
@@ -211,26 +205,6 @@ def data_for(catalog: Catalog, source: str, shape: tuple[int, ...]) -> Dataset:
     if data.shape != shape:
         raise ShapeError(f"{source}: expected samples of shape {shape}, got {data.shape}; use data of that shape")
     return data
-
-
-def chosen_data(catalog: Catalog, saved: Saved, source: str | None) -> tuple[Dataset, str]:
-    """The data asked for, and their name: by default what the network was trained on, else digits."""
-    from simulator.cli.remembered import settings_of
-    from simulator.cli.train import train
-
-    source = source or settings_of(saved, train).get("data", "digits")
-    return data_for(catalog, source, saved.network.input_shape), source
-
-
-def sample_for(catalog: Catalog, saved: Saved, source: str | None, number: int) -> Any:
-    """One sample (channels, *space) of the data."""
-    from simulator.errors import ShapeError
-
-    data, source = chosen_data(catalog, saved, source)
-    if number >= len(data):
-        raise ShapeError(f"{source}: expected a sample from 0 to {len(data) - 1}, got {number}; choose one of them")
-    inputs = data.inputs
-    return {name: array[number] for name, array in inputs.items()} if isinstance(inputs, Mapping) else inputs[number]
 
 
 def labels_of(data: Dataset, source: str) -> np.ndarray:

@@ -11,11 +11,11 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     network_from,
-    sample_for,
     the_catalog,
     was_given,
 )
 from simulator.cli.remembered import history_of
+from simulator.cli.sample import sample_for
 
 if TYPE_CHECKING:
     from simulator.files import Saved

@@ -3,11 +3,11 @@
 from simulator.lab.ablations import Ablation, ablation
 from simulator.lab.affine import Affine, affine
 from simulator.lab.connection import Connection
-from simulator.lab.connections import Incoming, Outgoing, incoming, outgoing
 from simulator.lab.deviation import Deviation, off_pattern, tie_variance
 from simulator.lab.effects import Change, Effect, effect
 from simulator.lab.graphs import layer_graph, unit_graph, write_graph
 from simulator.lab.influence import influence
+from simulator.lab.neighbours import Incoming, Outgoing, incoming, outgoing
 from simulator.lab.paths import paths
 from simulator.lab.pieces import Pieces, pieces
 from simulator.lab.responses import Preferred, Responses, preferred_input, strongest
