@@ -139,6 +139,9 @@ LAST = {
     "10_inception.py": (163_328, 163_328),
     "11_skip_connections.py": (0.05, 2.3),
     "12_gan.py": (7, 10),
+    "13_follow_one_unit.py": (0, 1e-12),
+    "14_a_shared_gradient_is_a_sum.py": (0, 1e-12),
+    "17_receptive_fields.py": (0.181, 0.182),
 }
 
 
