@@ -18,6 +18,7 @@ _WHERE = {
     "engine": ["Engine", "SciPyEngine"],
     "errors": ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError"],
     "estimator": ["SimulatorClassifier"],
+    "experiments": ["Experiment", "Finding", "aggregated"],
     "files": ["load", "save"],
     "hookspecs": ["hookimpl"],
     "layers": [
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from simulator.engine import Engine, SciPyEngine
     from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError
     from simulator.estimator import SimulatorClassifier
+    from simulator.experiments import Experiment, Finding, aggregated
     from simulator.files import load, save
     from simulator.hookspecs import hookimpl
     from simulator.layers import *

@@ -25,7 +25,7 @@ __all__ = ["Catalog", "Entry", "Plugin", "Shelf"]
 
 
 class Catalog:
-    """Layers, losses, optimizers, architectures, data sets and engines by name.
+    """Layers, losses, optimizers, architectures, data sets, engines and experiments by name.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Catalog:
 
     Attributes
     ----------
-    layers, losses, optimizers, architectures, datasets, engines : Shelf
+    layers, losses, optimizers, architectures, datasets, engines, experiments : Shelf
     plugins : list of Plugin
         Those that were loaded.
     problems : list of str
@@ -65,6 +65,7 @@ class Catalog:
     architectures: Shelf
     datasets: Shelf
     engines: Shelf
+    experiments: Shelf
 
     def __init__(self, *plugins: Any, entry_points: bool = True, prefer: Mapping[str, str] | None = None) -> None:
         wishes = dict(prefer or {})

@@ -18,7 +18,7 @@ import pluggy
 
 __all__ = ["SHELVES", "hookimpl"]
 
-SHELVES = ("layers", "losses", "optimizers", "architectures", "datasets", "engines")
+SHELVES = ("layers", "losses", "optimizers", "architectures", "datasets", "engines", "experiments")
 
 hookspec = pluggy.HookspecMarker("simulator")
 hookimpl = pluggy.HookimplMarker("simulator")
@@ -170,4 +170,37 @@ def register_engines(register: Callable[[str, type], None]) -> None:
     ...         register("dense", Dense)
     >>> list(Catalog(Slowest(), entry_points=False).engines)
     ['scipy', 'dense']
+    """
+
+
+@hookspec
+def register_experiments(register: Callable[..., None]) -> None:
+    """Offer experiments: ``register(name, experiment_class, examples=())``.
+
+    ``experiment_class`` is a frozen dataclass derived from `Experiment`, with defaults for all its fields. ``examples``
+    is a list of experiments of this class that checks try, small ones; default: one with the defaults, run quickly.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> from simulator import Catalog, Experiment, Finding
+    >>> @dataclass(frozen=True)
+    ... class Halves(Experiment):
+    ...     start: float = 1.0
+    ...     def conditions(self, quick=False):
+    ...         return [{"times": times} for times in (1, 2)]
+    ...     def run(self, condition, seed, catalog):
+    ...         return [{"left": self.start / 2 ** condition["times"]}]
+    ...     def findings(self, table):
+    ...         last = table[-1]["left"]
+    ...         return [Finding("a quarter is left", "0.25", str(last), last == 0.25)]
+    ...     def draw(self, table, figure):
+    ...         figure.subplots().plot([row["times"] for row in table], [row["left"] for row in table])
+    >>> class Zeno:
+    ...     @hookimpl
+    ...     def register_experiments(self, register):
+    ...         register("halves", Halves)
+    >>> catalog = Catalog(Zeno(), entry_points=False)
+    >>> catalog.experiments["halves"]().run({"times": 2}, 0, catalog)
+    [{'left': 0.25}]
     """

@@ -25,6 +25,7 @@ import pluggy
 
 from simulator import builtin, hookspecs
 from simulator.errors import PluginError, SimulatorError, nearest
+from simulator.experiments import Experiment
 from simulator.layers import FunctionLayer, Layer, MatrixLayer
 from simulator.shelves import Entry, Plugin, Shelf
 
@@ -37,6 +38,7 @@ _DETAILS: dict[str, tuple[str, ...]] = {  # what a kind's register() takes besid
     "losses": ("examples",),
     "architectures": ("examples", "lr", "task", "losses"),
     "datasets": ("accepts",),
+    "experiments": ("examples",),
 }
 _METHODS = {
     "losses": ("value", "grad"),
@@ -216,24 +218,20 @@ def _fault(kind: str, obj: Any, details: Mapping[str, Any]) -> str | None:
     if kind == "layers":
         if not (isinstance(obj, type) and issubclass(obj, (MatrixLayer, FunctionLayer))):
             return f"expected a subclass of MatrixLayer or FunctionLayer, got {obj!r}; derive from one of them"
-        if inspect.isabstract(obj):
-            missing = ", ".join(sorted(obj.__abstractmethods__))
-            return f"expected a complete layer, got one without {missing}; write what is missing"
-        params: Any = getattr(obj, "__dataclass_params__", None)
-        if params is None or not params.frozen:
-            return f"expected a frozen dataclass, got {obj.__name__}; put @dataclass(frozen=True) above the class"
+        if fault := _class_fault("layer", obj):
+            return fault
         if not (obj.inputs is None or _is_size(obj.inputs)):
             return f"expected a number of inputs, or None for two or more, got {obj.inputs!r}; write inputs = 2"
+    elif kind == "experiments":
+        return _experiment_fault(obj, details)
     elif kind in _METHODS:
         missing = ", ".join(m for m in _METHODS[kind] if not callable(getattr(obj, m, None)))
         if not isinstance(obj, type) or missing:
             return f"expected a class with {', '.join(_METHODS[kind])}, got {obj!r}; write {missing or 'a class'}"
         if kind == "optimizers" and "lr" not in inspect.signature(obj).parameters:
             return f"expected an optimizer that takes lr, got {inspect.signature(obj)}; name its learning rate lr"
-        required = _required(obj)
-        if required and kind != "losses":
-            needs = ", ".join(required)
-            return f"expected to be made without arguments, got {inspect.signature(obj)}; give {needs} a default"
+        if kind != "losses":
+            return _arguments_fault(obj)
     elif kind == "architectures":
         return _architecture_fault(obj, details)
     else:
@@ -242,6 +240,17 @@ def _fault(kind: str, obj: Any, details: Mapping[str, Any]) -> str | None:
         if not callable(details.get("accepts") or str):
             return f"expected accepts, a function of a path, got {details['accepts']!r}; pass the function itself"
     return _example_fault(obj, details.get("examples", ()))
+
+
+def _class_fault(kind: str, obj: Any) -> str | None:
+    """A class that objects are made of is complete and a frozen dataclass."""
+    if inspect.isabstract(obj):
+        missing = ", ".join(sorted(obj.__abstractmethods__))
+        return f"expected a complete {kind}, got one without {missing}; write what is missing"
+    params: Any = getattr(obj, "__dataclass_params__", None)
+    if params is None or not params.frozen:
+        return f"expected a frozen dataclass, got {obj.__name__}; put @dataclass(frozen=True) above the class"
+    return None
 
 
 def _shown(value: Any) -> str:
@@ -254,6 +263,13 @@ def _required(obj: Any) -> list[str]:
     """The arguments that have no default."""
     parameters = inspect.signature(obj).parameters.values()
     return [p.name for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+
+
+def _arguments_fault(obj: Any) -> str | None:
+    required = ", ".join(_required(obj))
+    if required:
+        return f"expected to be made without arguments, got {inspect.signature(obj)}; give {required} a default"
+    return None
 
 
 def _is_size(value: Any) -> bool:
@@ -304,6 +320,21 @@ def _architecture_fault(build: Any, details: Mapping[str, Any]) -> str | None:
         if unknown:
             cure = nearest(str(unknown[0]), parameters)
             return f"expected examples that are dicts of arguments, got {unknown[0]!r}; {cure}"
+    return None
+
+
+def _experiment_fault(obj: Any, details: Mapping[str, Any]) -> str | None:
+    if not (isinstance(obj, type) and issubclass(obj, Experiment)):
+        return f"expected a subclass of Experiment, got {obj!r}; derive from it"
+    if fault := _class_fault("experiment", obj) or _arguments_fault(obj):
+        return fault
+    if not (_is_size(obj.seeds) and _is_size(obj.quick_seeds)):
+        return f"expected numbers of seeds, got {obj.seeds!r} and {obj.quick_seeds!r}; write seeds = 5"
+    if not (isinstance(obj.by, tuple) and all(isinstance(name, str) for name in obj.by)):
+        return f"expected by, a tuple of measured names, got {obj.by!r}; write by = ('epoch',)"
+    wrong = [example for example in details.get("examples", ()) if not isinstance(example, obj)]
+    if wrong:
+        return f"expected examples that are each a {obj.__name__}, got {_shown(wrong[0])}; write {obj.__name__}(...)"
     return None
 
 

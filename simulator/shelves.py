@@ -45,7 +45,8 @@ class Entry:
         For data sets: whether a path looks like this kind of data.
     examples : sequence
         What checks try: for layers ``(layer, *input_shapes)``, for losses ``(loss, prediction, target)``, for
-        architectures dicts of arguments such as ``{"input_shape": (1, 32, 32), "width": 0.25}``.
+        architectures dicts of arguments such as ``{"input_shape": (1, 32, 32), "width": 0.25}``, for experiments small
+        ones of the class.
     lr : float, optional
         For architectures: a learning rate that suits momentum.
     task : {"classify", "reconstruct", "part"}

@@ -36,10 +36,31 @@ def data():
     return Dataset(np.zeros((2, 3)), np.array([0, 1]))
 '''
 
+EXPERIMENT = """
+from simulator import Experiment, Finding
+
+@dataclass(frozen=True)
+class Mine(Experiment):
+    times: int = 2
+    def conditions(self, quick=False):
+        return [{"n": n} for n in (1, 2)]
+    def run(self, condition, seed, catalog):
+        return [{"x": float(self.times * condition["n"])}]
+    def findings(self, table):
+        return [Finding("x grows", "", "", True)]
+    def draw(self, table, figure):
+        figure.subplots()
+"""
+
 
 def registering(kind, call, definitions=""):
     """The text of a plugin whose hook for one kind does one thing."""
     return f"{HEAD}\n{definitions}\n@hookimpl\ndef register_{kind}(register):\n    {call}\n"
+
+
+def experimenting(call, definitions=""):
+    """The text of a plugin whose hook for experiments does one thing; Mine is a good one."""
+    return registering("experiments", call, f"{EXPERIMENT}\n{definitions}")
 
 
 # What is wrong, the text of the plugin, and what the message says after "plugin bad (...)".
@@ -257,6 +278,44 @@ REFUSED = {
     "accepts all paths": (
         registering("datasets", "register('two', data, accepts=True)"),
         "register_datasets: two: expected accepts, a function of a path, got True; pass the function itself",
+    ),
+    "gives an instance of an experiment": (
+        experimenting("register('mine', Mine())"),
+        r"register_experiments: .*, got register\('mine', Mine\(times=2\)\); pass a string and the class itself",
+    ),
+    "gives a function for an experiment": (
+        experimenting("register('mine', net)"),
+        "register_experiments: mine: expected a subclass of Experiment, got <function net.*; derive from it",
+    ),
+    "leaves an experiment abstract": (
+        experimenting(
+            "register('half', Half)", "@dataclass(frozen=True)\nclass Half(Experiment):\n    run = draw = print"
+        ),
+        "half: expected a complete experiment, got one without conditions, findings; write what is missing",
+    ),
+    "forgets the dataclass of an experiment": (
+        experimenting(
+            "register('plain', Plain)", "class Plain(Experiment):\n    run = draw = conditions = findings = print"
+        ),
+        r"plain: expected a frozen dataclass, got Plain; put @dataclass\(frozen=True\) above the class",
+    ),
+    "offers an experiment that needs an option": (
+        experimenting(
+            "register('more', More)", "@dataclass(frozen=True, kw_only=True)\nclass More(Mine):\n    size: int"
+        ),
+        r"more: expected to be made without arguments, got \(.*size: int.*; give size a default",
+    ),
+    "writes no number of seeds": (
+        experimenting("register('no', No)", "@dataclass(frozen=True)\nclass No(Mine):\n    quick_seeds = 0"),
+        "no: expected numbers of seeds, got 5 and 0; write seeds = 5",
+    ),
+    "writes by as a word": (
+        experimenting("register('by', By)", "@dataclass(frozen=True)\nclass By(Mine):\n    by = 'epoch'"),
+        r"by: expected by, a tuple of measured names, got 'epoch'; write by = \('epoch',\)",
+    ),
+    "gives options for an example of an experiment": (
+        experimenting("register('mine', Mine, examples=[{'times': 1}])"),
+        r"mine: expected examples that are each a Mine, got \{'times': 1\}; write Mine\(...\)",
     ),
 }
 
@@ -631,6 +690,22 @@ FOUND = {
         ),
         "check_dataset",
         "check_dataset, bad: expected once more, samples",
+    ),
+    "experiment that draws from nowhere": (
+        experimenting(
+            "register('bad', Bad)",
+            "class Bad(Mine):\n    def run(self, c, seed, catalog): return [{'x': np.random.standard_normal()}]",
+        ),
+        "check_experiment",
+        r"check_experiment, Bad\(times=2\): expected once more from seed 0 .*; draw from default_rng\(seed\) alone",
+    ),
+    "experiment that finds nothing in a small example": (
+        experimenting(
+            "register('bad', Bad, examples=[Bad(times=0)])",
+            "class Bad(Mine):\n    def findings(self, table): return [1 / row['x'] for row in table]",
+        ),
+        "check_experiment",
+        r"check_experiment, Bad\(times=0\): .* got PluginError: .* expected findings, got ZeroDivisionError",
     ),
     "name of the core": (
         registering("layers", "register('relu', Square)"),

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +19,9 @@ from simulator import (
     Counts,
     CrossEntropy,
     Dense,
+    Experiment,
     ExplicitPattern,
+    Finding,
     FunctionLayer,
     MaxPool,
     Network,
@@ -33,6 +36,7 @@ from simulator.testing import (
     ContractError,
     check_architecture,
     check_engine,
+    check_experiment,
     check_layer,
     check_loss,
     check_optimizer,
@@ -794,3 +798,119 @@ def test_a_bad_architecture_is_caught(name, message):
 def test_a_good_architecture_passes():
     check_architecture(CATALOG, "good")
     check_architecture(CATALOG, "good", (1, 4))
+
+
+# ---------------------------------------------------------------------- experiments
+
+
+@dataclass(frozen=True)
+class Walk(Experiment):
+    """How far a random walk gets."""
+
+    def conditions(self, quick=False):
+        return [{"steps": steps} for steps in ((4, 16) if quick else (4, 16, 64))]
+
+    def run(self, condition, seed, catalog):
+        steps = np.random.default_rng(seed).choice([-1, 1], condition["steps"])
+        return [{"distance": abs(int(steps.sum()))}]
+
+    def findings(self, table):
+        return [Finding("longer walks get farther", "the root", "", table[-1]["distance"] > table[0]["distance"])]
+
+    def draw(self, table, figure):
+        figure.subplots().plot([row["steps"] for row in table], [row["distance"] for row in table])
+
+
+class MoreQuickOnes(Walk):
+    def conditions(self, quick=False):
+        return super().conditions(not quick)
+
+
+class OtherQuickNames(Walk):
+    def conditions(self, quick=False):
+        return [{"length": 4}] if quick else super().conditions()
+
+
+class ArraysAsConditions(Walk):
+    def conditions(self, quick=False):
+        return [{"steps": np.arange(3)}]
+
+
+class ArraysAsRows(Walk):
+    def run(self, condition, seed, catalog):
+        return [{"distance": np.float32(3)}]
+
+
+class NotFinite(Walk):
+    def run(self, condition, seed, catalog):
+        return [{"distance": math.nan}]
+
+
+class ChangesItsCondition(Walk):
+    def run(self, condition, seed, catalog):
+        condition["steps"] *= 2
+        return super().run(condition, seed, catalog)
+
+
+class DrawsFromNumPysGlobal(Walk):
+    def run(self, condition, seed, catalog):
+        return [{"distance": int(np.random.randint(1000))}]  # noqa: NPY002
+
+
+class DrawsFromPythonsGlobal(Walk):
+    def run(self, condition, seed, catalog):
+        return [{"distance": random.random()}]
+
+
+class RemembersItsRuns(Walk):
+    runs = itertools.count()
+
+    def run(self, condition, seed, catalog):
+        return [{"distance": next(self.runs)}]
+
+
+class FindsWords(Walk):
+    def findings(self, table):
+        return ["it does"]
+
+
+class DrawsNothing(Walk):
+    def draw(self, table, figure):
+        pass
+
+
+class DrawsTooLate(Walk):
+    def draw(self, table, figure):
+        figure.subplots().set_title("$\\frac{$")  # found out when it is rendered
+
+
+@pytest.mark.parametrize(
+    ("experiment", "message"),
+    [
+        (MoreQuickOnes, "expected at most 2 quick conditions, got 3"),
+        (OtherQuickNames, r"expected quick conditions of \['steps'\], got \['length'\]"),
+        (ArraysAsConditions, r"expected conditions of plain values by name, got 'steps': array\(\[0, 1, 2\]\)"),
+        (
+            ArraysAsRows,
+            r"expected a run to measure plain values by name, got 'distance': np.float32\(3.0\); write float",
+        ),
+        (NotFinite, r"expected finite numbers, got \{'distance': nan\}"),
+        (ChangesItsCondition, r"expected an unchanged condition \{'steps': 4\}, got \{'steps': 8\}"),
+        (DrawsFromNumPysGlobal, r"expected once more from seed 0 .*; draw from default_rng\(seed\) alone"),
+        (DrawsFromPythonsGlobal, "expected once more from seed 0 "),
+        (RemembersItsRuns, "expected once more from seed 0 "),
+        (FindsWords, r"expected a list of Finding, got \['it does'\]"),
+        (DrawsNothing, "expected a picture with axes, got an empty figure"),
+        (DrawsTooLate, "expected no error, got ValueError"),
+    ],
+)
+def test_a_bad_experiment_is_caught(experiment, message):
+    with pytest.raises(ContractError, match=rf"(?s)^check_experiment, {experiment.__name__}\(\): .*{message}"):
+        check_experiment(CATALOG, experiment())
+
+
+def test_a_good_experiment_passes_and_leaves_the_global_generators_alone():
+    before = random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    check_experiment(CATALOG, Walk())
+    assert random.getstate() == before[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])  # noqa: NPY002

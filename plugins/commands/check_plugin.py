@@ -45,6 +45,7 @@ _CURES = {
     "check_optimizer": "step against the gradient; return new arrays and a flat new state, and remember nothing else",
     "check_engine": "compare with SciPyEngine().apply, .apply_transposed and .grad on this pattern",
     "check_dataset": "draw from a generator with a fixed seed, and make samples of the shape that is asked for",
+    "check_experiment": "draw all that is random from default_rng(seed), and return plain numbers under fixed names",
     "check_command": "name a function under @click.command() in the entry point",
     "check_help": "write a docstring under the command, and help= for each option",
     "check_imports": "import what is heavy inside the function that needs it, and give the command a name of its own",

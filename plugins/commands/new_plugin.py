@@ -402,6 +402,75 @@ def test_it_agrees_with_the_reference():
     np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
 """
 
+_EXPERIMENT = '''\
+"""Gain: by which factor a convolution with random weights makes its input larger."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from simulator import Experiment, Finding, Network, hookimpl
+
+
+@dataclass(frozen=True)
+class $identifier(Experiment):
+    """The root mean square of a convolution's output grows by one factor, whatever the kernel.
+
+    A convolution with He's first weights and without padding is applied to normally distributed samples of 12 x 12
+    pixels; the gain is the root mean square of its output over that of its input. He et al. give the square root of 2.
+
+    Parameters
+    ----------
+    maps : int, default 32
+        Channels of the input and of the output.
+
+    References
+    ----------
+    K. He et al., "Delving deep into rectifiers", 2015.
+    """
+
+    maps: int = 32
+
+    def conditions(self, quick=False):
+        """The kernels, plain values by name."""
+        return [{"kernel": kernel} for kernel in ((1, 3) if quick else (1, 3, 5, 7))]
+
+    def run(self, condition, seed, catalog):
+        """One row of plain numbers; all that is random comes from the seed."""
+        rng = np.random.default_rng(seed)
+        conv = catalog.make("conv", self.maps, kernel=condition["kernel"], bias=False)
+        net = Network.sequential((self.maps, 12, 12), [conv], rng=rng)
+        x = rng.standard_normal((4, self.maps, 12, 12))
+        return [{"gain": float(np.sqrt(np.mean(net.predict(x) ** 2) / np.mean(x**2)))}]
+
+    def findings(self, table):
+        """What was published against the means over the seeds."""
+        gains = [row["gain"] for row in table]
+        measured = f"{min(gains):.3f} to {max(gains):.3f}"
+        holds = all(abs(gain - np.sqrt(2)) < 0.1 for gain in gains)
+        return [Finding("one gain for all kernels", "1.414", measured, holds)]
+
+    def draw(self, table, figure):
+        """The means and standard deviations over the kernels."""
+        ax = figure.subplots()
+        kernels, gains, spreads = ([row[name] for row in table] for name in ("kernel", "gain", "gain std"))
+        ax.errorbar(kernels, gains, spreads, marker="o", capsize=3)
+        ax.axhline(np.sqrt(2), color="0.6", linestyle="--")
+        ax.set_xlabel("width of the kernel")
+        ax.set_ylabel("gain")
+
+
+@hookimpl
+def register_experiments(register):
+    register("$name", $identifier)
+'''
+
+_EXPERIMENT_TEST = """\
+def test_the_gain_is_the_root_of_two():
+    trial = CATALOG.experiments["$name"]()
+    rows = [trial.run({"kernel": 3}, seed, CATALOG)[0] for seed in range(5)]
+    assert abs(np.mean([row["gain"] for row in rows]) - np.sqrt(2)) < 0.05
+"""
+
 _COMMAND = '''\
 """A command: which weight of a network is shared most."""
 
@@ -444,6 +513,7 @@ _KINDS = {  # module, imports of the test, the rest of the test
     "architecture": (_ARCHITECTURE, _NUMPY + _CATALOG, _ARCHITECTURE_TEST),
     "dataset": (_DATASET, _NUMPY + _CATALOG.replace("Catalog", "Catalog, ShapeError", 1), _DATASET_TEST),
     "engine": (_ENGINE, _NUMPY + _CATALOG, _ENGINE_TEST),
+    "experiment": (_EXPERIMENT, _NUMPY + _CATALOG, _EXPERIMENT_TEST),
     "command": (_COMMAND, _CLICK + _CATALOG, _COMMAND_TEST),
 }
 

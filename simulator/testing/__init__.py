@@ -1,4 +1,4 @@
-"""The contracts as programs: every promise of a layer, loss, optimizer, engine or architecture is checked.
+"""The contracts as programs: every promise of a layer, loss, optimizer or other offer is checked.
 
 With this module one can
 
@@ -12,7 +12,14 @@ With this module one can
 
 from simulator.testing.judging import ContractError
 from simulator.testing.layers import check_layer, layer_checks
-from simulator.testing.others import check_architecture, check_dataset, check_engine, check_loss, check_optimizer
+from simulator.testing.others import (
+    check_architecture,
+    check_dataset,
+    check_engine,
+    check_experiment,
+    check_loss,
+    check_optimizer,
+)
 from simulator.testing.plugins import plugin_checks
 
 __all__ = [
@@ -20,6 +27,7 @@ __all__ = [
     "check_architecture",
     "check_dataset",
     "check_engine",
+    "check_experiment",
     "check_layer",
     "check_loss",
     "check_optimizer",

@@ -1,14 +1,19 @@
-"""The promises of losses, optimizers, engines and architectures."""
+"""The promises of losses, optimizers, engines, architectures, data sets and experiments."""
 
 from __future__ import annotations
 
 import copy
+import io
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from simulator.catalog import Catalog
 from simulator.engine import Engine
+from simulator.experiments import Experiment, aggregated, checked_conditions, checked_findings, checked_rows
 from simulator.layers import Conv, ConvTranspose, Dense, LocallyConnected
 from simulator.layers.base import Shape
 from simulator.losses import Loss
@@ -241,3 +246,70 @@ def check_dataset(catalog: Catalog, source: str) -> None:
             same("once more, targets", again.targets, data.targets)
             share = data.take(np.arange(min(len(data), 3)))
             require(len(share) == min(len(data), 3), "samples that can be taken", len(share))
+
+
+def check_experiment(catalog: Catalog, experiment: Experiment) -> None:
+    """Check every promise that an experiment makes.
+
+    Its quick conditions are run with one seed, the first of them twice.
+
+    Parameters
+    ----------
+    catalog : Catalog
+        What its runs are given.
+    experiment : Experiment
+        The experiment on trial, with small options where it has them.
+
+    Raises
+    ------
+    ContractError
+        If conditions or rows are not plain values of equal names, there are more quick conditions than full ones, a
+        number is not finite, one seed gives two results, or `findings` or `draw` fails.
+
+    Examples
+    --------
+    >>> catalog = Catalog()
+    >>> check_experiment(catalog, catalog.experiments["counts"]())
+    """
+    promise = "plain conditions and rows, one result for one seed, and findings and a picture of any results"
+    with judging("check_experiment", shown(experiment), promise):
+        full, quick = (checked_conditions(experiment, quick) for quick in (False, True))
+        require(quick[0].keys() == full[0].keys(), f"quick conditions of {[*full[0]]}", [*quick[0]])
+        require(len(quick) <= len(full), f"at most {len(full)} quick conditions", len(quick))
+        runs = []
+        for condition in quick:
+            given = dict(condition)
+            with _global_seed(0):
+                rows = checked_rows(experiment, condition, experiment.run(given, 0, catalog))
+            require(given == condition, f"an unchanged condition {condition}", given)
+            for row in rows:
+                numbers = [value for value in row.values() if isinstance(value, float)]
+                require(np.isfinite(numbers).all(), "finite numbers", row)
+            runs.append(rows)
+        with _global_seed(1):
+            again = experiment.run(dict(quick[0]), 0, catalog)
+        require(again == runs[0], f"once more from seed 0 {runs[0]}", f"{again}; draw from default_rng(seed) alone")
+        records = [{**c, **row} for c, rows in zip(quick, runs, strict=True) for row in rows]
+        table = aggregated(records, [*quick[0], *experiment.by])
+        checked_findings(experiment, table)
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            return
+        figure = Figure(layout="constrained")
+        experiment.draw(table, figure)
+        require(figure.axes, "a picture with axes", "an empty figure")
+        figure.savefig(io.BytesIO(), format="png")
+
+
+@contextmanager
+def _global_seed(seed: int) -> Iterator[None]:
+    """Another state of the global generators, which nothing should draw from, in this block."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002

@@ -21,7 +21,14 @@ from simulator.layers.base import Shape
 from simulator.schedules import CosineDecay
 from simulator.testing.judging import ContractError, judging, require
 from simulator.testing.layers import layer_checks
-from simulator.testing.others import check_architecture, check_dataset, check_engine, check_loss, check_optimizer
+from simulator.testing.others import (
+    check_architecture,
+    check_dataset,
+    check_engine,
+    check_experiment,
+    check_loss,
+    check_optimizer,
+)
 
 __all__ = ["plugin_checks"]
 
@@ -46,7 +53,8 @@ def plugin_checks(catalog: Catalog, plugin: str, *, engine: Engine | None = None
 
     Layers and losses are tried on the examples that they were registered with, or on usual shapes if they need no
     arguments; optimizers with their own defaults, and with a learning rate that falls; architectures on their examples
-    or at their own input shape. A command is known by its own name.
+    or at their own input shape; experiments on their examples or with their own defaults, with the quick conditions. A
+    command is known by its own name.
 
     Parameters
     ----------
@@ -171,6 +179,13 @@ def _engines(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator[
     yield f"engines {entry.name}", "check_engine", lambda: check_engine(_made(entry))
 
 
+def _experiments(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator[Check]:
+    if not entry.examples:
+        yield f"experiments {entry.name}", "check_experiment", lambda: check_experiment(catalog, _made(entry))
+    for example in entry.examples:
+        yield f"experiments {entry.name} {example!r}", "check_experiment", partial(check_experiment, catalog, example)
+
+
 _CHECKS: dict[str, Callable[[Catalog, Entry, Engine | None], Iterator[Check]]] = {
     "layers": _layers,
     "losses": _losses,
@@ -178,6 +193,7 @@ _CHECKS: dict[str, Callable[[Catalog, Entry, Engine | None], Iterator[Check]]] =
     "architectures": _architectures,
     "datasets": _datasets,
     "engines": _engines,
+    "experiments": _experiments,
 }
 
 

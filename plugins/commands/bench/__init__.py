@@ -50,8 +50,8 @@ def command(nets, layers, forward, batch, repeat, memory, growth, figure, dtype,
         raise click.UsageError("--growth times a convolution of its own: leave out NET, --layers, --forward, --memory")
     from simulator_plugins.commands.bench.cases import DIGITS, Settings
     from simulator_plugins.commands.bench.comparison import TOLERANCE
-    from simulator_plugins.commands.bench.machine import machine
 
+    from simulator.machine import machine
     from simulator.threads import check_threads
 
     if any(build.values()) and (not nets or DIGITS in nets):

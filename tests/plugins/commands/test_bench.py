@@ -12,7 +12,6 @@ import pytest
 from simulator_plugins.commands.bench import baselines, comparison, growth, memory
 from simulator_plugins.commands.bench.cases import BACKWARD, FORWARD, STEP, Case, Settings, digits_net, plans
 from simulator_plugins.commands.bench.comparison import SIDES, compared, differences, made, timed
-from simulator_plugins.commands.bench.machine import machine
 from simulator_plugins.commands.bench.sides import LeftOut
 from simulator_plugins.commands.bench.translation import Untranslatable, translated
 
@@ -38,6 +37,7 @@ from simulator import (
     save,
 )
 from simulator.cli import main
+from simulator.machine import machine
 
 CATALOG = Catalog()
 MAKE = CATALOG.make

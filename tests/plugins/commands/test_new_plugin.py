@@ -18,6 +18,7 @@ KINDS = {
     "architecture": "architectures",
     "dataset": "datasets",
     "engine": "engines",
+    "experiment": "experiments",
     "command": "commands",
 }
 

@@ -6,14 +6,23 @@ import importlib.metadata
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 from simulator.threads import available_cores
+
+__all__ = ["machine"]
 
 _LIBRARIES = ("numpy", "scipy", "numba", "torch")
 
 
-def machine():
-    """Processor, cores, how busy they are, versions (None for what is not installed), and the kernels of each BLAS."""
+def machine() -> dict[str, Any]:
+    """Processor, cores, how busy they are, versions (None for what is not installed), and the kernels of each BLAS.
+
+    Examples
+    --------
+    >>> [*machine()]
+    ['processor', 'cores', 'load', 'python', 'numpy', 'scipy', 'numba', 'torch', 'blas']
+    """
     from threadpoolctl import threadpool_info
 
     blas = [info for info in threadpool_info() if info["user_api"] == "blas"]
@@ -28,7 +37,7 @@ def machine():
     }
 
 
-def _processor():
+def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():
@@ -37,7 +46,7 @@ def _processor():
     return platform.processor() or platform.machine()
 
 
-def _version(name):
+def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:

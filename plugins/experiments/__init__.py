@@ -1,0 +1,1 @@
+"""Bundled experiments, each file one plugin."""
