@@ -52,6 +52,8 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     NET is the name of an architecture or a saved network. UNITS is an address, in quotes: a unit 'conv2[3, 4, 5]'
     (channel, then site), a channel 'conv2[3]', a site 'conv2[:, 4, 5]', or a whole layer 'conv2'.
     """
+    from rich.console import Console
+
     from simulator.lab import effect
 
     if not (clamp or ablate or patch):
@@ -65,13 +67,14 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
                 f"--patch {units}: expected the number of a sample, got {number!r}; such as {units}=7"
             )
     catalog = the_catalog()
-    saved = network_from(catalog, net, dtype=dtype, **build)
-    network = saved.network.with_engine(engine_from(catalog, "auto", None, dtype))
-    x = sample_for(catalog, saved, data, sample)
-    sources = {units: sample_for(catalog, saved, data, number) for units, number in patches.items()}
-    label, names = _label(catalog, saved, data, sample)
-    found = effect(network, x, clamp=clamps, ablate=ablate, patch=sources, target=label)
-    classes = [] if label is None else _classes(found, network, names)
+    with Console(stderr=True).status("Running ..."):
+        saved = network_from(catalog, net, dtype=dtype, **build)
+        network = saved.network.with_engine(engine_from(catalog, "auto", None, dtype))
+        x = sample_for(catalog, saved, data, sample)
+        sources = {units: sample_for(catalog, saved, data, number) for units, number in patches.items()}
+        label, names = _label(catalog, saved, data, sample)
+        found = effect(network, x, clamp=clamps, ablate=ablate, patch=sources, target=label)
+        classes = [] if label is None else _classes(found, network, names)
     nodes = [
         {
             "node": name,
