@@ -34,8 +34,9 @@ class Depth(Experiment):
 
     What differs from the paper: its nets, plain ones too, have batch normalisation, which keeps gradients alive, so
     that it does not blame vanishing gradients for what it finds, but slow convergence. Here there is none, and the
-    gradients vanish. The paper trains on 45,000 pictures and looks at the error on others; here it is the loss of
-    training, which is what its argument is about.
+    gradients of a deep plain net vanish: at the start those of all its layers alike, for its signals shrink on the way
+    forward, too; after training the last few layers have more, the early ones do not. The paper trains on 45,000
+    pictures and looks at the error on others; here it is the loss of training, which is what its argument is about.
 
     Parameters
     ----------
@@ -133,9 +134,8 @@ class Depth(Experiment):
                 color=colour,
                 label=kind,
             )
-            for depth in depths:
+            for depth, strength in zip(depths, np.linspace(0.35, 1, len(depths)), strict=True):
                 of = [row for row in table if row["kind"] == kind and row["depth"] == depth]
-                strength = (depths.index(depth) + 1) / len(depths)
                 for ax, name in ((start, "gradient at the start"), (end, "gradient after training")):
                     # No gradient at all has no place on a logarithmic axis.
                     some = [row for row in of if row[name] > 0]
@@ -143,10 +143,10 @@ class Depth(Experiment):
                     norms = [row[name] for row in some]
                     ax.plot(places, norms, ".-", color=colour, alpha=strength, lw=1, label=f"{kind}, {depth}")
         losses.axhline(np.log(10), color="0.6", lw=1, ls=":", label="guessing")
-        losses.set(xlabel="layers", ylabel="training loss", xticks=depths)
+        losses.set(xlabel="layers", ylabel="loss of the training samples", xticks=depths, title="loss after training")
         losses.legend(frameon=False)
-        for ax, name in ((start, "at the start"), (end, "after training")):
-            ax.set(xlabel="first to last convolution", yscale="log", title=name)
+        for ax, title in ((start, "gradient at the start"), (end, "gradient after training")):
+            ax.set(xlabel="first (0) to last (1) convolution", yscale="log", title=title)
         start.set_ylabel("norm of the weight's gradient")
         end.sharey(start)
         figure.legend(*start.get_legend_handles_labels(), loc="outside right center", frameon=False)

@@ -42,11 +42,12 @@ class FiveConstraints(Experiment):
     about. Training samples, shifts, permutation and first weights are drawn from the seed, the same data for every net;
     accuracy is that on the 997 digits that are never trained on.
 
-    All nets have one budget: Adam, whose rate falls from 0.02 to 0 along a cosine, and batches of 40, on the
-    cross-entropy of ten logits. Of the rates tried this one gave every net its lowest training loss. Published are
-    480 other digits (16 x 16, 320 to train on), squared error on ten scaled tanhs and a pseudo-Newton step, and 80.0,
-    87.0, 88.5, 94.0 and 98.4 % with 320 samples; here the order is what is compared. The expected accuracies are those
-    that a prototype reached on these data.
+    All nets have one budget: 60 epochs in batches of 40, momentum 0.9, a rate from 0.1 to 0 along a cosine, on the
+    cross-entropy of ten logits. Of the rates 0.02, 0.05, 0.1 and 0.2 it is the one that leaves the least training loss
+    in all five nets together; Net-1, which is linear, still does not fit all its samples. Published are 480 other
+    digits (16 x 16, 320 of them to train on), squared error on ten scaled tanhs, a pseudo-Newton step, and 80.0, 87.0,
+    88.5, 94.0 and 98.4 %; here the order is what is compared. The expected accuracies are those that a prototype
+    reached on these data.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class FiveConstraints(Experiment):
         network = constrained(catalog, condition["net"], rng)
         totals = describe(network).totals
         steps = self.epochs * -(-len(training) // 40)
-        optimizer = catalog.create("optimizers", "adam", lr=CosineDecay(0.02, steps))
+        optimizer = catalog.create("optimizers", "momentum", lr=CosineDecay(0.1, steps))
         *_, last = train(network, training, epochs=self.epochs, batch_size=40, optimizer=optimizer, rng=rng)
         fitted = evaluate(last.network, training)
         return [

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from simulator_plugins.experiments import sample_complexity
 from simulator_plugins.experiments.sample_complexity import (
     PATCHES,
     SIGMA,
@@ -12,8 +13,8 @@ from simulator_plugins.experiments.sample_complexity import (
     drawn,
 )
 
-from simulator import Catalog
-from simulator.testing import check_layer
+from simulator import Catalog, train
+from simulator.testing import check_experiment, check_layer
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def signal():
 
 
 def test_samples_are_noise_and_one_signed_signal(signal):
-    n = 40_000
+    n = 20_000
     data = drawn(signal, n, np.random.default_rng(0))
     patches, sign = data.inputs.reshape(n, PATCHES, SIZE).astype(float), 2 * data.targets - 1
     assert data.inputs.shape == (n, 1, 200)
@@ -39,11 +40,11 @@ def test_samples_are_noise_and_one_signed_signal(signal):
     # Variance of the noise and, in a tenth of the samples, of the signal with either sign.
     covariance = np.cov(patches.reshape(n, -1), rowvar=False)
     one = SIGMA**2 * np.eye(SIZE) + np.outer(signal, signal) / PATCHES
-    assert np.abs(covariance - np.kron(np.eye(PATCHES), one)).max() < 5e-3
+    assert np.abs(covariance - np.kron(np.eye(PATCHES), one)).max() < 7e-3
 
 
 def test_without_noise_there_is_exactly_one_signal(monkeypatch, signal):
-    monkeypatch.setattr("simulator_plugins.experiments.sample_complexity.SIGMA", 0.0)
+    monkeypatch.setattr(sample_complexity, "SIGMA", 0.0)
     data = drawn(signal, 300, np.random.default_rng(0))
     projections = data.inputs.reshape(300, PATCHES, SIZE) @ signal
     assert np.allclose(np.abs(projections).sum(axis=1), 1, atol=1e-6)
@@ -107,10 +108,23 @@ def test_the_activation_is_two_relus(agree, central_difference, b):
     agree(grads["threshold"], slope, 1e-8)
 
 
-def test_only_the_hidden_matrix_and_the_threshold_are_trained(catalog):
-    rows = [SampleComplexity(steps=3).run({"weights": "local", "samples": 40}, 5, catalog) for _ in range(2)]
-    assert rows[0] == rows[1]
-    assert rows[0][0]["free weights"] == 200
+def test_every_promise_of_an_experiment(catalog):
+    check_experiment(catalog, SampleComplexity(steps=2))
+
+
+def test_only_the_hidden_matrix_and_the_threshold_are_trained(catalog, monkeypatch):
+    last = []
+
+    def watched(*args, **options):
+        for epoch in train(*args, **options):
+            last.append(epoch.network.params)
+            yield epoch
+
+    monkeypatch.setattr(sample_complexity, "train", watched)
+    SampleComplexity(steps=3).run({"weights": "local", "samples": 40}, 5, catalog)
+    assert len(last) == 3
+    assert np.array_equal(last[-1]["sum.weight"], np.ones((1, PATCHES)))
+    assert last[-1]["threshold.threshold"] != 0
 
 
 def row(weights, samples, accuracy):
