@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulator import CosineDecay, CrossEntropy, Dataset, Experiment, Finding, evaluate, hookimpl, train
+from simulator import CosineDecay, CrossEntropy, Dataset, Experiment, Finding, ShapeError, evaluate, hookimpl, train
 
 _KINDS = {
     "plain": ("plain{}", {}),
@@ -45,6 +45,11 @@ class Depth(Experiment):
     depths : tuple of int, default (20, 32, 44, 56)
         Of 20, 32, 44, 56 and 110; the first and the last of them are compared.
 
+    Raises
+    ------
+    ShapeError
+        If the depths are no tuple.
+
     References
     ----------
     K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", 2015, section 4.2 and figure 6.
@@ -61,6 +66,10 @@ class Depth(Experiment):
     depths: tuple[int, ...] = (20, 32, 44, 56)
     seeds: ClassVar[int] = 3
     by: ClassVar[tuple[str, ...]] = ("layer",)
+
+    def __post_init__(self):
+        if not isinstance(self.depths, tuple) or not self.depths:
+            raise ShapeError(f"depth depths: expected numbers of layers, got {self.depths!r}; write depths=(20, 56)")
 
     def conditions(self, quick=False):
         depths = dict.fromkeys((self.depths[0], self.depths[-1])) if quick else self.depths

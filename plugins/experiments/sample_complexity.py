@@ -142,7 +142,7 @@ class SampleComplexity(Experiment):
                 claim, wanted = f"{weights} weights do not get there", "no 95 %, 87 % with 2560 samples"
                 holds = needed[weights] is None
             else:
-                claim, wanted = f"{weights} weights: samples for 95 %", f"about {expected}"
+                claim, wanted = f"{weights} weights: samples for 95 %", f"{expected}, up to a factor of two"
                 holds = needed[weights] is not None and expected / 2 <= needed[weights] <= 2 * expected
             findings.append(Finding(claim, wanted, f"{needed[weights] or 'not reached'}; {told}", holds))
         return findings

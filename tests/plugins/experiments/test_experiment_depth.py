@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from simulator_plugins.experiments.depth import Depth, gradient_norms
 
-from simulator import Catalog, CrossEntropy
+from simulator import Catalog, CrossEntropy, ShapeError
 from simulator.testing import check_experiment
 
 
@@ -51,6 +51,12 @@ def test_every_promise_of_an_experiment(catalog):
 def test_quick_compares_the_ends():
     assert len(Depth().conditions()) == 8
     assert [c["depth"] for c in Depth().conditions(quick=True)] == [20, 56, 20, 56]
+
+
+@pytest.mark.parametrize("depths", [20, "20", ()])
+def test_depths_are_a_tuple(depths):
+    with pytest.raises(ShapeError, match=r"^depth depths: expected numbers of layers, got .*; write depths=\(20, 56\)"):
+        Depth(depths=depths)
 
 
 def table(losses, gradients):
