@@ -47,7 +47,7 @@ class FiveConstraints(Experiment):
     in all five nets together; Net-1, which is linear, still does not fit all its samples. Published are 480 other
     digits (16 x 16, 320 of them to train on), squared error on ten scaled tanhs, a pseudo-Newton step, and 80.0, 87.0,
     88.5, 94.0 and 98.4 %; here the order is what is compared. The expected accuracies are those that a prototype
-    reached on these data.
+    reached on these data. Net-3 and Net-4 are so close that their order depends on the rate.
 
     Parameters
     ----------
@@ -115,6 +115,12 @@ class FiveConstraints(Experiment):
                 _told(shifted),
                 all(a["accuracy"] < b["accuracy"] for a, b in pairwise(shifted)),
             ),
+            Finding(
+                "the ends of that order: Net-1 is the worst, Net-5 the best",
+                "Net-1 < all others < Net-5",
+                _told([shifted[0], shifted[-1]]),
+                all(shifted[0]["accuracy"] < row["accuracy"] < shifted[-1]["accuracy"] for row in shifted[1:-1]),
+            ),
         ]
         free, local, shared = permuted[:2], permuted[2], permuted[4]
         pairs = list(zip(shifted[:2], free, strict=True))
@@ -153,7 +159,15 @@ class FiveConstraints(Experiment):
                 errors = [100 * row["accuracy std"] for row in rows]
                 label = f"{pixels}, {samples} samples"
                 ax.errorbar([row["net"] for row in rows], heights, errors, capsize=3, label=label, **style)
-        ax.plot(list(_NETS), [100 * row[2] for row in _NETS.values()], "D", ms=9, mfc="none", mec="k", label="expected")
+        ax.plot(
+            list(_NETS),
+            [100 * row[2] for row in _NETS.values()],
+            "D",
+            ms=9,
+            mfc="none",
+            mec="k",
+            label="expected: shifted, 800",
+        )
         ax.set_xticks(
             range(len(_NETS)),
             [f"{net}\n{links} links\n{weights} weights" for net, (links, weights, _) in _NETS.items()],
