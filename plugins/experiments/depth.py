@@ -98,32 +98,30 @@ class Depth(Experiment):
         ]
 
     def findings(self, table):
-        first = {(row["kind"], row["depth"]): row for row in table if row["layer"] == 1}
+        firsts = [row for row in table if row["layer"] == 1]
         findings = []
-        for kind, worse in (("plain", True), ("residual", False)):
-            rows = [row for (of, _), row in first.items() if of == kind]
+        for kind in _KINDS:
+            plain = kind == "plain"
+            rows = [row for row in firsts if row["kind"] == kind]
             shallow, deep = rows[0], rows[-1]
-            spread = (shallow["loss std"] ** 2 + deep["loss std"] ** 2) ** 0.5
-            told = ", ".join(f"{row['depth']} layers {row['loss']:.3f} ± {row['loss std']:.3f}" for row in rows)
-            claim = "trains worse" if worse else "does not train worse"
-            sign = ">" if worse else "≤"
-            findings.append(
-                Finding(
-                    f"{kind}: the deeper net {claim}",
-                    f"loss of {deep['depth']} layers {sign} that of {shallow['depth']} and the spread over seeds",
-                    told,
-                    (deep["loss"] > shallow["loss"] + spread) == worse,
+            if deep["seeds"] > 1:  # one seed tells nothing of the spread
+                spread = (shallow["loss std"] ** 2 + deep["loss std"] ** 2) ** 0.5
+                findings.append(
+                    Finding(
+                        f"{kind}: the deeper net {'trains' if plain else 'does not train'} worse",
+                        f"loss of {deep['depth']} layers {'>' if plain else '≤'} that of {shallow['depth']} and the "
+                        "spread over seeds",
+                        ", ".join(f"{row['depth']} layers {row['loss']:.3f} ± {row['loss std']:.3f}" for row in rows),
+                        (deep["loss"] > shallow["loss"] + spread) == plain,
+                    )
                 )
-            )
-        for kind, vanishes in (("plain", True), ("residual", False)):
-            rows = [row for (of, _), row in first.items() if of == kind]
-            ratio = rows[-1]["gradient at the start"] / rows[0]["gradient at the start"]
+            ratio = deep["gradient at the start"] / shallow["gradient at the start"]
             findings.append(
                 Finding(
-                    f"{kind}: the first layer's gradient at the start {'vanishes' if vanishes else 'stays'} with depth",
-                    f"{'below a tenth' if vanishes else 'at least half'} of that with {rows[0]['depth']} layers",
+                    f"{kind}: the first layer's gradient at the start {'vanishes' if plain else 'stays'} with depth",
+                    f"{'below a tenth' if plain else 'at least half'} of that with {shallow['depth']} layers",
                     ", ".join(f"{row['depth']} layers {row['gradient at the start']:.2g}" for row in rows),
-                    ratio < 0.1 if vanishes else ratio >= 0.5,
+                    ratio < 0.1 if plain else ratio >= 0.5,
                 )
             )
         return findings

@@ -88,6 +88,12 @@ def test_findings_that_do_not_hold():
     assert not any(finding.holds for finding in findings)
 
 
+def test_one_seed_tells_nothing_of_the_spread():
+    rows = table({"plain": (0.1, 2.3), "residual": (0.0, 0.1)}, {"plain": (0.1, 1e-6), "residual": (2.0, 1.9)})
+    findings = Depth().findings([{**row, "seeds": 1} for row in rows])
+    assert ["gradient" in finding.claim for finding in findings] == [True, True]
+
+
 @pytest.mark.slow
 def test_only_plain_nets_suffer_from_depth(catalog):
     losses = {
