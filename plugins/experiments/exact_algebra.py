@@ -116,7 +116,7 @@ class ExactAlgebra(Experiment):
         ax.text(_TOLERANCE, -0.8, " 1e-12", color="0.4", va="center")
         ax.set_yticks(range(len(table)), [f"{row['what']}: {row['case']}" for row in table], fontsize=8)
         ax.invert_yaxis()
-        ax.set(xscale="log", xlabel="relative difference, mean over seeds; no more than rounding left of the line")
+        ax.set(xscale="log", xlabel="relative difference; left of the line is rounding")
         ax.grid(axis="x", color="0.9")
 
 

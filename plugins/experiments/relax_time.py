@@ -12,7 +12,6 @@ from simulator import SGD, Experiment, Finding, Network, RandomShift, evaluate, 
 from simulator.lab import densify, off_pattern, tie_variance, untie
 
 _TRAINING = 600  # samples; all others are held out
-_RELAXED = (0, 5, 10, 20, 40, 80)  # epochs after which the net is copied
 _CONTROLS = ("CNN", "local", "dense")
 _LOOSEN = {"embedded": densify, "untied": untie}
 
@@ -40,19 +39,24 @@ class RelaxTime(Experiment):
 
     Parameters
     ----------
-    lr : float, default 0.1
-        Learning rate.
+    epochs : int, default 100
+        Passes over the training samples after the copy.
+    relaxed : tuple of int, default (0, 5, 10, 20, 40, 80)
+        Passes before it, ascending, three or more.
 
     References
     ----------
     S. d'Ascoli, L. Sagun, J. Bruna, G. Biroli, "Finding the needle in the haystack with convolutions", 2019.
     """
 
-    lr: float = 0.1
+    epochs: int = 100
+    relaxed: tuple[int, ...] = (0, 5, 10, 20, 40, 80)
     seeds: ClassVar[int] = 5
 
     def conditions(self, quick=False):
-        relaxed, epochs = ((0, 20, 60), 30) if quick else (_RELAXED, 100)
+        relaxed, epochs = self.relaxed, self.epochs
+        if quick:
+            relaxed, epochs = (relaxed[0], relaxed[len(relaxed) // 2], relaxed[-1]), min(epochs, 30)
         nets = [(net, None, epochs + relaxed[-1]) for net in _CONTROLS]
         nets += [(net, t, epochs) for net in _LOOSEN for t in relaxed]
         return [{"net": net, "relaxed at": t, "epochs": count} for net, t, count in nets]
@@ -66,11 +70,11 @@ class RelaxTime(Experiment):
         convolutional = _network(catalog, net if net in _CONTROLS else "CNN", rng)
         start, moved = convolutional, {"copy differs": None, "off pattern": None, "within ties": None}
         if net in _LOOSEN:
-            tied = self._trained(convolutional, training, condition["relaxed at"], rng)
+            tied = _trained(convolutional, training, condition["relaxed at"], rng)
             start = _LOOSEN[net](tied)
             differs = np.abs(start.predict(training.inputs) - tied.predict(training.inputs)).max()
             moved["copy differs"] = float(differs)
-        network = self._trained(start, training, epochs, rng)
+        network = _trained(start, training, epochs, rng)
         if net in _LOOSEN:
             moved["off pattern"] = off_pattern(network, convolutional).total ** 0.5
             moved["within ties"] = tie_variance(network, convolutional).total
@@ -82,13 +86,6 @@ class RelaxTime(Experiment):
                 **moved,
             }
         ]
-
-    def _trained(self, network, data, epochs, rng):
-        for epoch in (
-            train(network, data, epochs=epochs, batch_size=50, optimizer=SGD(self.lr), rng=rng) if epochs else ()
-        ):
-            network = epoch.network
-        return network
 
     def findings(self, table):
         controls = {row["net"]: row for row in table if row["net"] in _CONTROLS}
@@ -131,25 +128,26 @@ class RelaxTime(Experiment):
         ]
 
     def draw(self, table, figure):
+        figure.set_size_inches(10, 4.5)
         left, right = figure.subplots(1, 2)
-        for net, colour in (("embedded", "tab:blue"), ("untied", "tab:green")):
+        for net, colour, label in (
+            ("embedded", "tab:blue", "copied into the dense net"),
+            ("untied", "tab:green", "untied"),
+        ):
             rows = [row for row in table if row["net"] == net]
             heights, errors = ([100 * row[key] for row in rows] for key in ("accuracy", "accuracy std"))
-            label = {"embedded": "copied into the dense net", "untied": "untied"}[net]
-            left.errorbar(
-                [row["relaxed at"] for row in rows], heights, errors, fmt="o-", capsize=3, color=colour, label=label
-            )
+            left.errorbar(range(len(rows)), heights, errors, fmt="o-", capsize=3, color=colour, label=label)
         for row, style in zip((row for row in table if row["net"] in _CONTROLS), ("--", ":", "-."), strict=True):
             left.axhline(100 * row["accuracy"], color="0.4", linestyle=style, label=f"{row['net']}, never changed")
-        left.set(xlabel="epochs as a CNN", ylabel="held-out accuracy (%)")
+        left.set_ylabel("held-out accuracy (%)")
         left.legend(frameon=False, fontsize=8)
         rows = [row for row in table if row["net"] == "embedded"]
         means, errors = ([row[key] for row in rows] for key in ("off pattern", "off pattern std"))
-        right.errorbar([row["relaxed at"] for row in rows], means, errors, fmt="o-", capsize=3)
-        right.set(xlabel="epochs as a CNN", ylabel="norm off the CNN's connections / norm", ylim=(0, None))
+        right.errorbar(range(len(rows)), means, errors, fmt="o-", capsize=3)
+        right.set(ylabel="norm off the CNN's connections / norm of all", ylim=(0, None))
         for ax in (left, right):
-            ax.set_xscale("symlog", linthresh=5)
-            ax.set_xticks([row["relaxed at"] for row in rows], [row["relaxed at"] for row in rows])
+            ax.set_xlabel("epochs as a CNN before the copy")
+            ax.set_xticks(range(len(rows)), [row["relaxed at"] for row in rows])
             ax.grid(color="0.9")
 
 
@@ -167,6 +165,13 @@ def _network(catalog, net, rng):
     return Network.sequential((1, 16, 16), [*layers, make("dense", 10)], rng=rng, engine=engine)
 
 
+def _trained(network, data, epochs, rng):
+    if not epochs:
+        return network
+    *_, last = train(network, data, epochs=epochs, batch_size=50, optimizer=SGD(0.1), rng=rng)
+    return last.network
+
+
 def _told(row):
     when = "" if row["relaxed at"] is None else f" after {row['relaxed at']}"
     return f"{row['net']}{when} {row['accuracy']:.1%} ± {row['accuracy std']:.1%}"
@@ -174,4 +179,4 @@ def _told(row):
 
 @hookimpl
 def register_experiments(register):
-    register("relax-time", RelaxTime)
+    register("relax-time", RelaxTime, examples=[RelaxTime(epochs=1, relaxed=(0, 1, 2))])
