@@ -74,7 +74,7 @@ def command(name, seeds, quick, jobs, out, cluster, options, as_json):
     if as_json:
         _print_json(report)
     else:
-        _print(report)
+        _print(report, quick)
     if report.failed:
         click.get_current_context().exit(1)
 
@@ -105,16 +105,17 @@ def _progress(name, as_json):
         bar = progress.add_task(name, total=None, start=False)
 
         def watch(done, total):
-            if not progress.tasks[bar].started:
-                progress.start_task(bar)
-                if done and not as_json:
-                    click.echo(f"{done} of {total} runs are finished already.")
-            progress.update(bar, completed=done, total=total)
+            if progress.tasks[bar].started:
+                progress.update(bar, completed=done)
+                return
+            progress.reset(bar, completed=done, total=total)  # and starts: what is there already tells no speed
+            if done and not as_json:
+                click.echo(f"{done} of {total} runs are finished already.")
 
         yield watch
 
 
-def _print(report):
+def _print(report, quick):
     if report.failed:
         by_error = {}
         for outcome in report.failed:
@@ -124,8 +125,8 @@ def _print(report):
             click.secho("FAIL ", fg="red", nl=False, err=True)
             click.echo(f"{first}{more}: {error}", err=True)
         click.echo(
-            f"{len(report.failed)} runs failed; all others are kept. Mend the experiment, or what it needs, and go on with "
-            "the same command.",
+            f"{len(report.failed)} runs failed; all others are kept. Mend the experiment, or what it needs, and go on "
+            "with the same command.",
             err=True,
         )
         return
@@ -145,11 +146,12 @@ def _print(report):
     claims = table("", "claim", "expected", "measured", left=4, wrap="measured")
     for finding in report.findings:
         claims.add_row("holds" if finding.holds else "DIFFERS", finding.claim, finding.expected, finding.measured)
-    click.echo()
     print_table("Findings", claims)
     click.echo(f"Wrote {', '.join(str(path) for path in report.files.values())}")
     if report.no_figure:
         click.echo(f"No figure: {report.no_figure}")
+    more = f", then run all of it: simulator experiment {report.name}" if quick else ""
+    click.echo(f"Next: read {report.files['note']}{more}")
 
 
 def _print_json(report):

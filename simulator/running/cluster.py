@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import queue
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -38,8 +39,8 @@ def on_cluster(plan: Plan, tasks: Sequence[Task], address: str) -> Iterator[Outc
     Raises
     ------
     SimulatorError
-        If distributed is not installed, nobody answers at the address, a worker lacks the simulator or has another
-        version, or the scheduler or all workers are lost.
+        If distributed is not installed, nobody answers at the address, there is no worker or one lacks the simulator,
+        or the scheduler or all workers are lost.
     """
     try:
         import distributed
@@ -56,27 +57,27 @@ def on_cluster(plan: Plan, tasks: Sequence[Task], address: str) -> Iterator[Outc
         ) from None
     with client:
         _check_workers(client, address)
-        waiting = {
-            client.submit(
-                perform, plan, task, key=f"{plan.name}-{plan.token}-{number}", pure=False, retries=_RETRIES
-            ): task
-            for number, task in enumerate(tasks)
-        }
+        finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        futures = {}
+        for number, task in enumerate(tasks):
+            key = f"{plan.name}-{plan.token}-{number}"
+            future = client.submit(perform, plan, task, key=key, pure=False, retries=_RETRIES)
+            futures[future.key] = future, task  # a future that nobody holds is forgotten by the cluster
+            future.add_done_callback(finished.put)
         seen = time.monotonic()
-        while waiting:
+        while futures:
             try:
-                done = distributed.wait([*waiting], timeout=_PATIENCE, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
+                future, task = futures.pop(finished.get(timeout=_PATIENCE).key)
+            except queue.Empty:
                 if client.scheduler_info()["workers"]:
                     seen = time.monotonic()
                 elif time.monotonic() - seen > _DESERTED:
                     raise _lost(address, "no worker is left") from None
                 continue
-            for future in done:
-                task = waiting.pop(future)
-                if future.status == "cancelled":
-                    raise _lost(address, "the scheduler is gone")
-                yield Outcome(task, [], 0.0, _line(future.exception())) if future.status == "error" else future.result()
+            seen = time.monotonic()
+            if future.status == "cancelled":
+                raise _lost(address, "the scheduler is gone")
+            yield Outcome(task, [], 0.0, _line(future.exception())) if future.status == "error" else future.result()
 
 
 def _check_workers(client: Any, address: str) -> None:

@@ -92,9 +92,6 @@ class Records:
             outcome = Outcome(Task(record["condition"], record["seed"]), record["rows"], record["seconds"])
             self._outcomes.setdefault(_key(outcome.task), outcome)
 
-    def __len__(self) -> int:
-        return len(self._outcomes)
-
     def get(self, task: Task) -> Outcome | None:
         """What came of a run, or None if it is not finished."""
         return self._outcomes.get(_key(task))

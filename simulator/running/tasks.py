@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
+import json
 import time
 import traceback
 import uuid
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.catalog import Catalog
-from simulator.errors import PluginError, SimulatorError
+from simulator.errors import PluginError, ShapeError, SimulatorError
 from simulator.experiments import Experiment, Row, checked_rows
 from simulator.threads import one_blas_thread
 
@@ -98,12 +99,18 @@ def planned(
     UnknownNameError
         If there is no such experiment.
     ShapeError
-        If it does not take these options.
+        If it does not take these options, or one is no plain value.
     """
     found = tuple(str(Path(p).resolve()) if Path(p).suffix == ".py" else str(p) for p in plugins)
     catalog = Catalog(*found, prefer=prefer)
     experiment = catalog.create("experiments", name, **options)
     given = tuple((option.name, getattr(experiment, option.name)) for option in fields(experiment))
+    try:
+        json.dumps(given)
+    except (TypeError, ValueError):
+        raise ShapeError(
+            f"experiment {name}: expected options of plain values, got {dict(given)}; give numbers, text, lists or None"
+        ) from None
     return Plan(name, given, _code(catalog, experiment), found, tuple(prefer.items())), experiment
 
 
@@ -139,9 +146,10 @@ def perform(plan: Plan, task: Task) -> Outcome:
 
 
 def _told(error: BaseException) -> str:
-    """An error in one line; where it is none of ours, with its place."""
+    """An error in one line; where it is none of ours, with its place in the experiment."""
     message = " ".join(str(error).split())
     if isinstance(error, SimulatorError):
         return message
-    place = traceback.extract_tb(error.__traceback__)[-1]
+    called = traceback.extract_tb(error.__traceback__)[1:]  # by `perform`
+    place = [frame for frame in called if frame.filename == called[0].filename][-1]
     return f"{type(error).__name__}: {message} (line {place.lineno} of {place.filename}, in {place.name})"
