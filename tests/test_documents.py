@@ -141,7 +141,10 @@ LAST = {
     "12_gan.py": (7, 10),
     "13_follow_one_unit.py": (0, 1e-12),
     "14_a_shared_gradient_is_a_sum.py": (0, 1e-12),
+    "15_untie_and_densify.py": (0, 1e-12),
+    "16_the_whole_net_is_one_matrix.py": (250, 1000),
     "17_receptive_fields.py": (0.181, 0.182),
+    "18_ablation.py": (2, 20),
 }
 
 
