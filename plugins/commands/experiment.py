@@ -17,7 +17,7 @@ from simulator.cli.common import (
     the_catalog,
 )
 
-_MOST = 60  # rows of a table that are printed
+_MOST = 30  # rows of a table that are printed
 
 
 @click.command("experiment")

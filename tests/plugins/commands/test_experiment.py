@@ -120,7 +120,7 @@ def test_it_goes_on_where_it_was(run, tmp_path):
 def test_a_long_table_is_cut(run, tmp_path):
     (tmp_path / "coin.py").write_text(COIN.replace("FAILING", "()").replace("range(2)", "range(80)"))
     result = run("coin", "--seeds", 1, "--jobs", 1)
-    assert "... and 180 more rows in coin/table.csv\n" in result.out
+    assert "... and 210 more rows in coin/table.csv\n" in result.out
 
 
 def test_json(run):
