@@ -104,9 +104,10 @@ class Interventions:
                     f"{kind}: expected a dict by address, got {type(values).__name__}; write for example "
                     f"{{'conv1[3]': {'0.0' if kind == 'clamp' else 'x'}}}"
                 )
-            for address, value in (values or {}).items():
-                units = Units.of(nodes, address)
-                given.append(_Given(kind, units, _fitting(f"{kind} {units}", units, value, batch, np.dtype(dtype))))
+            with np.errstate(over="ignore"):  # what is too large for the dtype is refused in words
+                for address, value in (values or {}).items():
+                    units = Units.of(nodes, address)
+                    given.append(_Given(kind, units, _fitting(f"{kind} {units}", units, value, batch, np.dtype(dtype))))
         zero = np.zeros((), dtype)
         given += [_Given("ablate", units, zero) for units in addressed(nodes, ablate).values()]
         made = cls(given)
@@ -190,8 +191,7 @@ def _fitting(who: str, units: Units, value: Any, batch: int, dtype: np.dtype) ->
             f"{who}: expected a number or an array {f'{selected} or ' if selected else ''}{(batch, *selected)}, got "
             f"{array.shape}; give one number for each unit, or for each sample and unit"
         )
-    with np.errstate(over="ignore"):
-        array = array.astype(dtype)  # a copy
+    array = array.astype(dtype)  # a copy
     if not np.isfinite(array).all():
         raise ShapeError(f"{who}: expected finite numbers, got NaN or infinity; give others")
     if not array.ndim:
@@ -205,9 +205,9 @@ def _check_apart(given: list[_Given]) -> None:
         return
     owner = np.full(given[0].units.shape, -1, np.int32)
     for number, one in enumerate(given):
-        for k in np.unique(owner[one.units.slices]):
-            other = given[k]
-            if k >= 0 and not (one.value.ndim == other.value.ndim == 0 and one.value == other.value):
+        taken = owner[one.units.slices]
+        for other in (given[k] for k in {*taken[taken >= 0].tolist()}):
+            if not (one.value.ndim == other.value.ndim == 0 and one.value == other.value):
                 raise ShapeError(
                     f"{one}: expected units that are given one value, got some that {other} gives another; leave one "
                     "of them out"

@@ -80,6 +80,8 @@ class Units:
             If it is no address, or the node has no such unit.
         """
         if isinstance(address, Units):
+            if _node(nodes, address.node).shape == address.shape:
+                return address
             address = str(address)
         if isinstance(address, tuple) and len(address) == 2 and isinstance(address[0], str):
             name, unit = address
