@@ -19,11 +19,12 @@ from scipy import sparse
 
 from simulator.errors import ShapeError, blamed
 from simulator.lab.sample import run_sample
+from simulator.lab.sharing import offset
 from simulator.layers import MatrixLayer
-from simulator.matrix import LARGEST_CSR, TiedMatrix
 from simulator.memory import check_memory
 from simulator.network import BoundNode, Network
 from simulator.nodes import only
+from simulator.patterns import LARGEST_CSR
 from simulator.units import Units
 
 __all__ = ["Affine", "affine", "local_affine"]
@@ -153,8 +154,8 @@ def affine(network: Network, x: Any, output: Any = None, jacobian: bool = False)
     pending, b = {units.node: _picked(units, part.dtype)}, np.zeros(len(y), part.dtype)
     for node in nodes:
         after, inputs = pending.pop(node.name), node.node.inputs
-        before, offset = local_affine(node, *(trace[name][0] for name in inputs))
-        b += after @ offset
+        before, added = local_affine(node, *(trace[name][0] for name in inputs))
+        b += after @ added
         for name, matrix in zip(inputs, before, strict=True):
             _check_product(after, matrix, node, units)
             product = after @ matrix
@@ -183,13 +184,7 @@ def local_affine(node: BoundNode, *xs: np.ndarray) -> tuple[list[sparse.csr_arra
         If the layer is not piecewise linear.
     """
     if isinstance(node.layer, MatrixLayer):
-        matrix, bias = node.matrix, node.params.get("bias")
-        offset = np.zeros(matrix.shape[0], matrix.dtype)
-        if bias is not None:
-            offset += np.repeat(bias, len(offset) // bias.size)
-        if node.node.padding is not None:
-            offset += TiedMatrix(node.node.padding, matrix.weight) @ np.full(1, node.layer.pad_value, matrix.dtype)
-        return [matrix.tocsr()], offset
+        return [node.matrix.tocsr()], offset(node).ravel()
     with blamed(f"{node.name}, {type(node.layer).__name__}", "affine_at to give matrices and an offset, or None"):
         found = node.layer.affine_at(node.params, node.buffers, *xs)
     if found is None:

@@ -29,6 +29,8 @@ __all__ = ["Pieces", "pieces"]
 
 _CELLS = 2**18  # of the activations that are looked at together
 _BATCH_BYTES = 2**26  # likewise of whole runs
+_MOST = 10**6  # intervals of one layer: where more are cut, two inputs are equal to rounding all along
+_CURE = "choose inputs closer to each other, or an earlier output"
 _SAME = 1e-12  # differences relative to the largest number that are rounding
 
 Samples = Mapping[str, np.ndarray]
@@ -96,8 +98,8 @@ def pieces(
     Raises
     ------
     ShapeError
-        If a layer is not piecewise linear, an input does not fit, the tolerance is no number between 0 and 0.1, or the
-        regions would need more memory than there is.
+        If a layer is not piecewise linear, an input does not fit or is not finite, the tolerance is no number between 0
+        and 0.1, or there are too many regions, or none that is longer than the tolerance.
     UnknownNameError
         If there is no such node.
     SimulatorError
@@ -131,6 +133,8 @@ def pieces(
     part = network.subnetwork(units.node).with_dtype("float64")
     traces = [run_sample(part, units.node, x, "pieces") for x in (x0, x1)]
     for name, node in part.nodes.items():
+        if not all(np.isfinite(trace[name]).all() for trace in traces):
+            raise ShapeError(f"pieces: expected finite numbers, got NaN or infinity in {name}; correct the inputs")
         if isinstance(node.layer, FunctionLayer):
             local_affine(part.node(name), *(traces[0][i][0] for i in node.inputs))  # raises where it is curved
     plan, run = alone(part.nodes, part.engine), part._as_run()
@@ -187,11 +191,13 @@ class _Line:
 
     def cut(self, first: np.ndarray, last: np.ndarray) -> _Line:
         """The line without the gaps that begin at `first` and end at `last`."""
-        starts, stops = np.sort([*self.starts, *last]), np.sort([*first, *self.stops])
+        starts, stops = np.sort(np.concatenate([self.starts, last])), np.sort(np.concatenate([first, self.stops]))
         long = stops > starts  # nothing is left between two gaps that touch
+        if not long.any():
+            raise ShapeError("pieces: expected regions longer than the tolerance, got none; give a smaller tolerance")
         starts, stops = starts[long], stops[long]
         need = 6 * len(starts) * sum(array[..., 0].nbytes for array in self.values.values())
-        check_memory(need, f"pieces, {len(starts)} regions", "choose inputs closer to each other, or an earlier output")
+        check_memory(need, f"pieces, {len(starts)} regions", _CURE)
         t = np.concatenate([starts, stops])
         owner = np.searchsorted(self.starts, t, side="right") - 1
         share, values = self.share(owner, t), {}
@@ -202,6 +208,8 @@ class _Line:
 
     def add(self, step: Step, run: Run, done: Iterable[str]) -> None:
         """Compute one more node; forget those that nobody reads any more."""
+        need = 6 * len(self.starts) * 8 * math.prod(step.nodes[0].shape)
+        check_memory(need, f"pieces, {len(self.starts)} regions", _CURE)
         self.values[step.name] = step.kernel(run, *(self.values[name] for name in step.inputs))[0]
         for name in done:
             del self.values[name]
@@ -224,6 +232,8 @@ class _Choices:
         found = [np.zeros((2, 0))]
         meeting = True
         while len(owner):
+            if len(owner) > _MOST:
+                raise ShapeError(f"pieces, {self._step.name}: expected at most {_MOST:,} regions, got more; {_CURE}")
             matrix, offset, value, slope = seen
             other = ~(_equal(matrix) & _equal(offset, np.abs(value).max(axis=0)))
             narrow = t[1] - t[0] <= tolerance
@@ -268,9 +278,8 @@ class _Choices:
 
 def _dot(arrays: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
     """The sum of all products at each point, (points,)."""
-    return sum(
-        (a * b).reshape(-1, max(a.shape[-1], b.shape[-1])).sum(axis=0) for a, b in zip(arrays, others, strict=True)
-    )
+    products = (a * b for a, b in zip(arrays, others, strict=True))
+    return np.sum([product.reshape(-1, product.shape[-1]).sum(axis=0) for product in products], axis=0)
 
 
 def _equal(pair: np.ndarray, scale: Any = 0.0) -> np.ndarray:

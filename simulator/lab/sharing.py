@@ -21,7 +21,7 @@ from simulator.memory import check_memory
 from simulator.network import BoundNode, Network
 from simulator.patterns import LARGEST_CSR, ExplicitPattern, Pattern
 
-__all__ = ["by_owner", "check_alike", "densify", "matrices", "retie", "stacked", "untie"]
+__all__ = ["by_owner", "check_alike", "densify", "matrices", "offset", "retie", "stacked", "untie"]
 
 Layers = str | Iterable[str] | None
 
@@ -252,14 +252,14 @@ def _loose(node: BoundNode, dense: bool) -> tuple[Layer, dict[str, np.ndarray]]:
     layer = Dense(node.shape, bias) if dense else Sparse(matrix.pattern, node.shape, bias)
     params = {"weight": matrix.weight}
     if bias:
-        params["bias"] = _bias(node) + _from_padding(node, node.matrix.weight)
+        params["bias"] = offset(node)
     return layer, params
 
 
-def _bias(node: BoundNode) -> np.ndarray:
-    """The bias of each unit, in the shape of the output; zeros without one."""
+def offset(node: BoundNode) -> np.ndarray:
+    """What a matrix layer adds to each unit, in the shape of its output: the bias, and what the pad value brings."""
     bias = node.params.get("bias", np.zeros(1, node.matrix.dtype))
-    return np.broadcast_to(bias.reshape(*bias.shape, *(1,) * (len(node.shape) - bias.ndim)), node.shape)
+    return bias.reshape(*bias.shape, *(1,) * (len(node.shape) - bias.ndim)) + _from_padding(node, node.matrix.weight)
 
 
 def _from_padding(node: BoundNode, weight: np.ndarray) -> np.ndarray:
@@ -278,9 +278,8 @@ def _retied(network: Network, nodes: list[BoundNode]) -> dict[str, np.ndarray]:
     if "bias" in nodes[0].param_shapes:
         left = []
         for node in nodes:
-            loose = network.node(node.name)
-            offset = _bias(loose) + _from_padding(loose, loose.matrix.weight) - _from_padding(node, weight)
-            left.append(offset.reshape(*node.param_shapes["bias"], -1))
+            rest = offset(network.node(node.name)) - _from_padding(node, weight)
+            left.append(rest.reshape(*node.param_shapes["bias"], -1))
         own["bias"] = np.concatenate(left, axis=-1).mean(axis=-1)
     return own
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -138,3 +139,21 @@ def test_what_cannot_be_cut_into_pieces_is_refused():
     for wrong in (0, 0.5, "fine"):
         with pytest.raises(ShapeError, match="pieces tolerance: expected a number between 0 and 0.1, got"):
             pieces(curved, np.zeros(3), np.ones(3), tolerance=wrong)
+
+
+def test_what_would_be_too_much_is_refused(monkeypatch):
+    network = drawn((5,), [Dense(400), ReLU(), Dense(2)])
+    x0, x1 = np.random.default_rng(1).standard_normal((2, 5))
+    crowded = drawn((5,), [Dense(20_000), ReLU(), Dense(1)])
+    with pytest.raises(ShapeError, match="expected regions longer than the tolerance, got none; give a smaller"):
+        pieces(crowded, x0, x1, tolerance=0.09)
+    with pytest.raises(ShapeError, match="pieces: expected finite numbers, got NaN or infinity in input; correct the"):
+        pieces(network, x0, np.full(5, np.nan))
+    monkeypatch.setattr(sys.modules["simulator.lab.pieces"], "_MOST", 50)  # the package has a function of this name
+    with pytest.raises(ShapeError, match="pieces, relu1: expected at most 50 regions, got more; choose inputs closer"):
+        pieces(network, x0, x1)
+    monkeypatch.undo()
+    monkeypatch.setattr("simulator.memory.available_memory", lambda: 10**6)
+    monkeypatch.setattr("simulator.memory._SMALL", 0)
+    with pytest.raises(ShapeError, match="pieces, [0-9]+ regions: expected at most 0.0 GB of memory, got"):
+        pieces(network, x0, x1)
