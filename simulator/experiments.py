@@ -155,7 +155,7 @@ def aggregated(records: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> lis
     list of dict
         For each group of records with equal keys, in the order of their first ones: the keys, ``"seeds"`` (how many
         records), and for each measured ``name`` the mean and under ``name + " std"`` the standard deviation
-        (ddof = 1; 0 for one seed). Integers that are all equal stay integers; strings, truth values and None are kept.
+        (ddof = 1; 0 for one seed). Numbers that are all equal stay as they are; strings, truth values and None are kept.
 
     Raises
     ------
@@ -197,7 +197,7 @@ def _summary(where: str, name: str, values: list[Any]) -> Row:
                 "or name it in by"
             )
         return {name: values[0]}
-    if equal and isinstance(values[0], int):
+    if equal and math.isfinite(values[0]):  # a mean would round, and a deviation from it not vanish
         return {name: values[0], f"{name} std": 0.0}
     with np.errstate(invalid="ignore"):  # of a run that diverged
         std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0

@@ -5,6 +5,7 @@ import re
 import statistics
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 
 from simulator import Experiment, Finding, PluginError, aggregated
@@ -62,6 +63,12 @@ def test_equal_integers_stay_integers():
     assert type(row["nnz"]) is int
     assert type(other["nnz"]) is float
     assert other["nnz std"] == pytest.approx(math.sqrt(2))
+
+
+def test_equal_numbers_have_no_deviation():
+    (row,) = aggregated([{"n": 1, "ratio": 14.28}] * 5, ["n"])
+    assert np.std([14.28] * 5) > 0  # by rounding
+    assert (row["ratio"], row["ratio std"]) == (14.28, 0.0)
 
 
 def test_strings_truth_values_and_none_are_kept_without_a_deviation():
