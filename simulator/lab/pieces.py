@@ -96,8 +96,8 @@ def pieces(
     Raises
     ------
     ShapeError
-        If a layer is not piecewise linear, an input does not fit, the tolerance is no number between 0 and 0.1, or the
-        regions would need more memory than there is.
+        If a layer is not piecewise linear, an input does not fit or leads to NaN or infinity, the tolerance is no
+        number between 0 and 0.1, or the regions would need more memory than there is.
     UnknownNameError
         If there is no such node.
     SimulatorError
@@ -131,6 +131,10 @@ def pieces(
     part = network.subnetwork(units.node).with_dtype("float64")
     traces = [run_sample(part, units.node, x, "pieces") for x in (x0, x1)]
     for name, node in part.nodes.items():
+        if not all(np.isfinite(trace[name]).all() for trace in traces):
+            raise ShapeError(
+                f"pieces {name}: expected finite numbers at both ends, got NaN or infinity; give other inputs"
+            )
         if isinstance(node.layer, FunctionLayer):
             local_affine(part.node(name), *(traces[0][i][0] for i in node.inputs))  # raises where it is curved
     plan, run = alone(part.nodes, part.engine), part._as_run()
