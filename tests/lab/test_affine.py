@@ -169,6 +169,16 @@ def test_several_inputs_have_a_matrix_each(agree):
         with pytest.raises(ShapeError, match=r"network: expected one input, got 2 \(a, b\)"):
             _ = found.A
     assert list(affine(net, {"a": x["a"]}, "left").matrices) == ["a"]
+    with pytest.raises(
+        ShapeError, match=r"affine: expected one sample of shape \(2,\) for 'b', got none; give one like"
+    ):
+        found({"a": x["a"]})
+    with pytest.raises(
+        ShapeError, match=r"affine: expected one sample of shape \(3,\) for 'a', got \(4,\); give one like"
+    ):
+        found({**x, "a": np.ones(4)})
+    with pytest.raises(ShapeError, match="affine: expected one sample as an array, got a ragged list; give equal rows"):
+        found({**x, "a": [[1], [1, 2]]})
 
 
 def test_single_precision_stays_single():
