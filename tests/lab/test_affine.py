@@ -43,7 +43,8 @@ def drawn(network, rng=0):
     """The network with weights and buffers that leave nothing at zero or one."""
     rng = np.random.default_rng(rng)
     network = network.with_params({k: v + 0.1 * rng.standard_normal(v.shape) for k, v in network.params.items()})
-    return network.with_buffers({k: 0.5 + rng.random(v.shape) for k, v in network.buffers.items()})
+    mean = {k: 0.1 * rng.standard_normal(v.shape) for k, v in network.buffers.items() if k.endswith("mean")}
+    return network.with_buffers({k: mean.get(k, 0.5 + rng.random(v.shape)) for k, v in network.buffers.items()})
 
 
 def small():
@@ -70,6 +71,7 @@ def test_whole_networks_are_one_matrix_and_one_vector(name, shape, options):
     assert 0 <= found.difference <= 1e-12
     assert (found.exact, found.A.shape, found.b.shape) == (True, (5, x.size), (5,))
     assert np.abs(found.b).max() > 1e-3
+    assert np.abs(found.A @ x.ravel()).max() > 0.1 * np.abs(y).max()  # no unit on the way is dead to the input
 
 
 def test_it_is_the_product_of_dense_matrices(agree):
