@@ -297,8 +297,11 @@ class Network:
     def _with_node(self, node: Node) -> Network:
         if node.name in self._nodes:
             raise ShapeError(f"network.add: expected a new name, got {node.name!r} again; choose another name")
-        if not node.name or "." in node.name:
-            raise ShapeError(f"network.add: expected a name without dots, got {node.name!r}; choose another name")
+        if not node.name or {*node.name} & {*".[]"} or node.name != node.name.strip():  # addresses could not say it
+            raise ShapeError(
+                f"network.add: expected a name without dots, brackets and outer blanks, got {node.name!r}; choose "
+                "another name"
+            )
         return self._replace(nodes={**self._nodes, node.name: node}, outputs=None)
 
     # ------------------------------------------------------------------ looking

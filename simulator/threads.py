@@ -143,6 +143,8 @@ _inside: list[tuple[Any, int]] = []  # one entry for each open `one_blas_thread`
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread; the last of several nested or concurrent uses gives it its threads back."""
     with _lock:
+        if not _inside:
+            _take_control()
         _inside.append(_inside[0] if _inside else (_blas().limit(limits=1, user_api="blas"), threading.get_ident()))
     try:
         yield

@@ -266,9 +266,12 @@ def numbered(shape: Shape, unit: Any, who: str) -> tuple[int, tuple[int, ...]]:
     (77, (2, 0, 5))
     """
     n = math.prod(shape)
-    given, limits = (list(unit), shape) if isinstance(unit, (Sequence, np.ndarray)) else ([unit], (n,))
+    if isinstance(unit, np.ndarray):
+        unit = unit.tolist()
+    given, limits = (list(unit), shape) if isinstance(unit, Sequence) else ([unit], (n,))
     if len(given) != len(limits) or not all(
-        isinstance(i, (int, np.integer)) and 0 <= i < m for i, m in zip(given, limits, strict=True)
+        isinstance(i, (int, np.integer)) and not isinstance(i, bool) and 0 <= i < m
+        for i, m in zip(given, limits, strict=True)
     ):
         raise ShapeError(
             f"{who}: expected a number from 0 to {n - 1}, or a position (channel, *space) within {shape}, got "

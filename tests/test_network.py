@@ -669,8 +669,13 @@ def test_the_precision_is_single_or_double(dtype):
         (lambda net: net.add(Conv(2, 9), name="big"), r"big \(after side\): conv: expected a window no larger than"),
         (lambda net: net.add(Dense(2, bias="all")), r"dense1 \(after side\): Dense bias: expected True, False"),
         (lambda net: net.add(ReLU(), name="side"), r"network\.add: expected a new name, got 'side' again; choose"),
-        (lambda net: net.add(ReLU(), name="a.b"), r"network\.add: expected a name without dots, got 'a\.b'; choose"),
-        (lambda net: net.add_input((3,), ""), r"network\.add: expected a name without dots, got ''; choose"),
+        (
+            lambda net: net.add(ReLU(), name="a.b"),
+            r"network\.add: expected a name without dots, .*, got 'a\.b'; choose",
+        ),
+        (lambda net: net.add(ReLU(), name="a[0]"), r"expected a name without dots, brackets and .*, got 'a\[0\]'; cho"),
+        (lambda net: net.add(ReLU(), name=" a"), r"expected a name without dots, .* and outer blanks, got ' a'; cho"),
+        (lambda net: net.add_input((3,), ""), r"network\.add: expected a name without dots, .*, got ''; choose"),
         (lambda net: net.add_input((3,), "input"), r"network\.add: expected a new name, got 'input' again"),
         (
             lambda net: net.add(Dense(2), share="side"),

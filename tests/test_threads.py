@@ -126,6 +126,22 @@ def test_the_last_of_several_threads_gives_blas_its_threads_back(three_blas_thre
     assert set(blas_threads()) == {3}
 
 
+def test_a_thread_that_comes_after_another_one_holds_blas_to_one_thread_too(three_blas_threads):
+    with one_blas_thread():
+        pass
+    found = []
+
+    def other():
+        with one_blas_thread():
+            found.extend(blas_threads())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    thread.join(30)
+    assert set(found) == {1}
+    assert set(blas_threads()) == {3}
+
+
 # ---------------------------------------------------------------------- numbers of threads
 
 

@@ -107,6 +107,7 @@ def test_weights_that_are_not_there(network):
 
 def test_a_unit_by_number_or_position():
     assert numbered((2, 3), np.array([1, 2]), "x") == numbered((2, 3), 5, "x") == (5, (1, 2))
-    for wrong in (6, -1, (2, 0), (0,), "a", 1.0):
+    assert numbered((2, 3), np.array(5), "x") == (5, (1, 2))
+    for wrong in (6, -1, (2, 0), (0,), "a", 1.0, True, np.zeros((2, 2), int), np.array([0.0, 1.0])):
         with pytest.raises(ShapeError, match=r"x: expected a number from 0 to 5, or a position"):
             numbered((2, 3), wrong, "x")

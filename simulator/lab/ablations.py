@@ -232,7 +232,7 @@ class _Part:
 def _sizes(layer: str, by: str, shape: Shape) -> Shape:
     """How many parts a layer has, on each axis."""
     sizes = {"unit": shape, "channel": shape[:1], "site": shape[1:]}
-    if by not in sizes:
+    if by not in tuple(sizes):
         raise ShapeError(f"ablation by: expected 'unit', 'channel' or 'site', got {by!r}; choose one of them")
     if not sizes[by]:
         raise ShapeError(f"ablation {layer}: expected a layer with sites, got the shape {shape}; ablate its units")

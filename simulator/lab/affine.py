@@ -18,7 +18,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator.errors import ShapeError, blamed
-from simulator.lab.sample import run_sample
+from simulator.lab.sample import read_sample, run_sample
 from simulator.lab.sharing import offset
 from simulator.layers import MatrixLayer
 from simulator.memory import check_memory
@@ -74,9 +74,23 @@ class Affine:
         Returns
         -------
         numpy.ndarray, (n_out,)
+
+        Raises
+        ------
+        ShapeError
+            If it does not have the shape of the sample.
         """
-        given = x if isinstance(x, Mapping) else {only(tuple(self.matrices), "input"): x}
-        return sum((A @ np.ravel(given[name]) for name, A in self.matrices.items()), self.b)
+        names = tuple(self.x) if isinstance(x, Mapping) else (only(tuple(self.x), "input"),)
+        given, y = read_sample(x, names, "affine"), self.b
+        for name, sample in self.x.items():
+            got = given[name].shape if name in given else None
+            if got != sample.shape:
+                raise ShapeError(
+                    f"affine: expected one sample of shape {sample.shape} for {name!r}, got {got or 'none'}; give one "
+                    "like that of the matrix"
+                )
+            y = y + self.matrices[name] @ given[name].ravel()
+        return y
 
     @property
     def difference(self) -> float:

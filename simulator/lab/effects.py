@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import ShapeError, blamed
+from simulator.lab.sample import read_sample
 from simulator.losses import CrossEntropy, Loss
 from simulator.network import Network, Trace
 
@@ -167,6 +168,6 @@ def effect(
 
 
 def _batch_of_one(x: Any) -> Any:
-    if isinstance(x, Mapping):
-        return {name: np.asarray(array)[None] for name, array in x.items()}
-    return np.asarray(x)[None]
+    names = tuple(x) if isinstance(x, Mapping) else ("x",)
+    batches = {name: sample[None] for name, sample in read_sample(x, names, "effect").items()}
+    return batches if isinstance(x, Mapping) else batches["x"]

@@ -119,10 +119,15 @@ def strongest(
     check_size(count, "strongest count")
     check_size(batch_size, "strongest batch_size")
     part = network.subnetwork(units.node)
-    inputs = data.inputs if isinstance(data, Dataset) else np.asarray(data)
-    if isinstance(inputs, Mapping):
-        inputs = inputs[part.input_name]
-    if not inputs.size:
+    given = data.inputs if isinstance(data, Dataset) else data
+    name = part.input_name
+    try:
+        inputs = np.asarray(given.get(name, ()) if isinstance(given, Mapping) else given)
+    except ValueError:
+        raise ShapeError(
+            f"strongest {units}: expected samples of one shape, got a ragged list; give equal ones"
+        ) from None
+    if not inputs.ndim or not inputs.size:
         raise ShapeError(f"strongest {units}: expected some samples, got none; give at least one")
     workspace = Workspace(part)
     values, where = np.empty(len(inputs), part.dtype), np.empty(len(inputs), np.intp)
@@ -135,7 +140,7 @@ def strongest(
             on_batch(min(some.stop, len(inputs)), len(inputs))
     samples = np.argsort(-values, kind="stable")[:count]
     numbers = units.numbers[where[samples]]
-    fields = [network.receptive_field(units.node, int(number), part.input_name) for number in numbers]
+    fields = [network.receptive_field(units.node, int(number), name) for number in numbers]
     return Responses(units, samples, values[samples], inputs[samples], fields)
 
 
@@ -239,14 +244,18 @@ def preferred_input(
     part = network.subnetwork(units.node)
     shape, who = part.input_shape, f"preferred input of {units}"
     check_size(steps, f"{who}, steps")
+    most = math.sqrt(np.finfo(part.dtype).max)  # of what can be squared
     for name, number in (("lr", lr), ("norm", norm)):
-        if number is not None and not (isinstance(number, Real) and 0 < number < np.inf):
+        if number is not None and not (isinstance(number, Real) and 0 < number < most):
             raise ShapeError(f"{who}, {name}: expected a positive number, got {number!r}; give such a number")
     climb = _Climb(part, units)
     generator = as_rng(rng)
     starts = [x0] if x0 is not None else (generator.standard_normal(shape) for _ in range(_STARTS))
     for start in starts:
-        x = np.asarray(start, part.dtype)
+        try:
+            x = np.asarray(start, part.dtype)
+        except (TypeError, ValueError):
+            raise ShapeError(f"{who}, x0: expected numbers {shape}, got {start!r}; take a sample") from None
         long = float(np.linalg.norm(x))
         if x.shape != shape or not 0 < long < np.inf:
             raise ShapeError(

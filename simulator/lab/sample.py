@@ -10,7 +10,7 @@ import numpy as np
 from simulator.errors import ShapeError
 from simulator.network import Network, Trace
 
-__all__ = ["run_sample"]
+__all__ = ["read_sample", "run_sample"]
 
 
 def run_sample(network: Network, nodes: str | Iterable[str], x: Any, who: str) -> Trace:
@@ -35,7 +35,8 @@ def run_sample(network: Network, nodes: str | Iterable[str], x: Any, who: str) -
     Raises
     ------
     ShapeError
-        If the sample does not have the shape of the input, or the trace is one of several samples.
+        If the sample does not have the shape of the input, or the trace is one of several samples or of another
+        network.
 
     Examples
     --------
@@ -44,17 +45,21 @@ def run_sample(network: Network, nodes: str | Iterable[str], x: Any, who: str) -
     >>> list(run_sample(net, "dense1", [1, 2, 3], "example").activations)
     ['input', 'dense1']
     """
+    part = network.subnetwork(nodes)
     if isinstance(x, Trace):
-        count = len(next(iter(x.activations.values())))
+        found = x.activations
+        count = len(next(iter(found.values())))
         if count != 1:
             raise ShapeError(f"{who}: expected a trace of one sample, got {count}; run a batch of one, x[:1]")
+        for name, node in part.nodes.items():
+            got = found[name].shape[1:] if name in found else None
+            if got != node.shape:
+                raise ShapeError(
+                    f"{who}: expected a trace with {name} of shape {node.shape}, got {got or 'none of it'}; give one "
+                    "that this network's run made"
+                )
         return x
-    part = network.subnetwork(nodes)
-    samples = x if isinstance(x, Mapping) else dict.fromkeys(part.inputs, x)
-    try:
-        batches = {name: np.asarray(samples[name])[None] for name in part.inputs if name in samples}
-    except ValueError:
-        raise ShapeError(f"{who}: expected one sample as an array, got a ragged list; give equal rows") from None
+    batches = {name: sample[None] for name, sample in read_sample(x, part.inputs, who).items()}
     for name, batch in batches.items():
         shape = part.node(name).shape
         if batch.shape[1:] != shape:
@@ -63,3 +68,36 @@ def run_sample(network: Network, nodes: str | Iterable[str], x: Any, who: str) -
                 "with x[0]"
             )
     return part.run(batches)
+
+
+def read_sample(x: Any, inputs: Iterable[str], who: str) -> dict[str, np.ndarray]:
+    """One sample as arrays by input name.
+
+    Parameters
+    ----------
+    x : array_like, or dict of them by input name
+        One sample. An array stands for each input; what is left out of a dict is left out.
+    inputs : iterable of str
+        Names of the inputs.
+    who : str
+        Whom the error names.
+
+    Returns
+    -------
+    dict of numpy.ndarray
+
+    Raises
+    ------
+    ShapeError
+        If it is a ragged list.
+
+    Examples
+    --------
+    >>> read_sample([1, 2], ["input"], "example")
+    {'input': array([1, 2])}
+    """
+    given = x if isinstance(x, Mapping) else dict.fromkeys(inputs, x)
+    try:
+        return {name: np.asarray(given[name]) for name in inputs if name in given}
+    except ValueError:
+        raise ShapeError(f"{who}: expected one sample as an array, got a ragged list; give equal rows") from None

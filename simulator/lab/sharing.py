@@ -49,7 +49,7 @@ def untie(network: Network, layers: Layers = None) -> Network:
     UnknownNameError
         If a name or pattern fits no such layer.
     ShapeError
-        If a matrix would be too large, before any is built.
+        If a matrix would be too large, before any is built, or a name is no text.
     SimulatorError
         If the network has no weights.
 
@@ -135,7 +135,9 @@ def retie(network: Network, like: Network) -> Network:
     Where no window reads an input twice, a weight becomes the mean over the connections that share it; then a step
     along the untied gradient, retied, is the tied step with the rate of each weight divided by the number of its
     connections: (SᵀS)⁻¹. A bias becomes the mean over its units of what is left of theirs after the weights have
-    brought the pad value; where `like` has no bias, that is dropped.
+    brought the pad value; where `like` has no bias, that is dropped. A weight without a connection becomes 0: with a
+    pad value other than 0 one that only ever reads padding (locally connected layers have such) brought something,
+    which only a bias for each unit can keep.
 
     References
     ----------
@@ -289,8 +291,10 @@ def _chosen(network: Network, layers: Layers, who: str) -> list[BoundNode]:
     nodes = matrices(network)
     if layers is None:
         return nodes
-    patterns = [layers] if isinstance(layers, str) else list(layers)
+    patterns = [layers] if isinstance(layers, str) or not isinstance(layers, Iterable) else list(layers)
     for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise ShapeError(f"{who} layers: expected names or patterns, got {pattern!r}; write 'conv*'")
         if not any(fnmatch.fnmatchcase(node.name, pattern) for node in nodes):
             raise UnknownNameError(
                 f"{who} layers: expected a matrix with trained weights, got {pattern!r}; "

@@ -182,8 +182,10 @@ def gradient_of(network: Network, weight: Any, x: Any, targets: Any, loss: Loss 
         if node.name not in gradients.activations:  # no output that the loss sees depends on it
             parts.append(np.zeros((len(rows), batch)))
             continue
-        dy = gradients.activations[node.name].reshape(batch, -1)[:, rows]  # (batch, uses)
-        read = constant if cols is None else trace[node.inputs[0]].reshape(batch, -1)[:, cols]
+        dy = gradients.activations[node.name].reshape(batch, math.prod(node.shape))[:, rows]  # (batch, uses)
+        read = (
+            constant if cols is None else trace[node.inputs[0]].reshape(batch, math.prod(node.input_shapes[0]))[:, cols]
+        )
         parts.append(np.multiply(dy, read, dtype=np.float64).T)
     products = np.concatenate(parts)
     order = np.argsort(-np.abs(products.sum(axis=1)), kind="stable")

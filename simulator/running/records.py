@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ class Records:
             raise FileError(
                 f"experiment: expected to write {self.path}, got {error}; free space, then go on with the same command"
             ) from None
-        self._outcomes[_key(task)] = outcome
+        self._outcomes[_key(task)] = replace(outcome, rows=_plain(outcome.rows))  # the same as when it is read again
 
 
 def _plain(value: Any) -> Any:

@@ -151,5 +151,7 @@ def _told(error: BaseException) -> str:
     if isinstance(error, SimulatorError):
         return message
     called = traceback.extract_tb(error.__traceback__)[1:]  # by `perform`
+    if not called:  # it could not be called at all
+        return f"{type(error).__name__}: {message}"
     place = [frame for frame in called if frame.filename == called[0].filename][-1]
     return f"{type(error).__name__}: {message} (line {place.lineno} of {place.filename}, in {place.name})"

@@ -152,6 +152,7 @@ def test_one_of_several_outputs(data):
     ("arguments", "message"),
     [
         ({"by": "pixel"}, "ablation by: expected 'unit', 'channel' or 'site', got 'pixel'; choose"),
+        ({"by": ["unit"]}, r"ablation by: expected 'unit', 'channel' or 'site', got \['unit'\]; choose"),
         ({"value": "median"}, "ablation input value: expected a finite number or 'mean', got 'median'; 0 is usual"),
         ({"value": np.inf}, "ablation input value: expected a finite number or 'mean', got inf"),
         ({"value": np.zeros(3)}, "ablation input value: expected a finite number or 'mean', got array"),

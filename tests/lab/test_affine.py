@@ -43,7 +43,8 @@ def drawn(network, rng=0):
     """The network with weights and buffers that leave nothing at zero or one."""
     rng = np.random.default_rng(rng)
     network = network.with_params({k: v + 0.1 * rng.standard_normal(v.shape) for k, v in network.params.items()})
-    return network.with_buffers({k: 0.5 + rng.random(v.shape) for k, v in network.buffers.items()})
+    mean = {k: 0.1 * rng.standard_normal(v.shape) for k, v in network.buffers.items() if k.endswith("mean")}
+    return network.with_buffers({k: mean.get(k, 0.5 + rng.random(v.shape)) for k, v in network.buffers.items()})
 
 
 def small():
@@ -70,6 +71,7 @@ def test_whole_networks_are_one_matrix_and_one_vector(name, shape, options):
     assert 0 <= found.difference <= 1e-12
     assert (found.exact, found.A.shape, found.b.shape) == (True, (5, x.size), (5,))
     assert np.abs(found.b).max() > 1e-3
+    assert np.abs(found.A @ x.ravel()).max() > 0.1 * np.abs(y).max()  # no unit on the way is dead to the input
 
 
 def test_it_is_the_product_of_dense_matrices(agree):
@@ -169,6 +171,16 @@ def test_several_inputs_have_a_matrix_each(agree):
         with pytest.raises(ShapeError, match=r"network: expected one input, got 2 \(a, b\)"):
             _ = found.A
     assert list(affine(net, {"a": x["a"]}, "left").matrices) == ["a"]
+    with pytest.raises(
+        ShapeError, match=r"affine: expected one sample of shape \(2,\) for 'b', got none; give one like"
+    ):
+        found({"a": x["a"]})
+    with pytest.raises(
+        ShapeError, match=r"affine: expected one sample of shape \(3,\) for 'a', got \(4,\); give one like"
+    ):
+        found({**x, "a": np.ones(4)})
+    with pytest.raises(ShapeError, match="affine: expected one sample as an array, got a ragged list; give equal rows"):
+        found({**x, "a": [[1], [1, 2]]})
 
 
 def test_single_precision_stays_single():

@@ -95,6 +95,9 @@ def test_misfits(net):
     x = sample(net)
     with pytest.raises(ShapeError, match=r"expected \(batch, 1, 8, 8\), got \(1, 1, 1, 8, 8\)"):
         effect(net, x[None], ablate="input")
+    for arguments in ({"x": [[1], [1, 2]]}, {"x": x, "patch": {"input": [[1], [1, 2]]}}):
+        with pytest.raises(ShapeError, match="^effect: expected one sample as an array, got a ragged list; give equal"):
+            effect(net, **arguments)
     with pytest.raises(UnknownNameError, match="expected a node, got 'inputs'"):
         effect(net, x, ablate="inputs")
     with pytest.raises(ShapeError, match=r"^effect: expected a target for the loss CrossEntropy.*, got none; give"):

@@ -22,6 +22,7 @@ from simulator import (
     SimulatorError,
     Softmax,
     UnknownNameError,
+    Workspace,
 )
 from simulator.lab import Connection, incoming, outgoing
 
@@ -213,6 +214,24 @@ def test_a_trace_is_of_one_sample():
     network = branched()
     with pytest.raises(ShapeError, match=r"outgoing a.*: expected a trace of one sample, got 2; run a batch of one"):
         outgoing(network, "a[0, 0, 0]", network.run(np.ones((2, 2, 4, 4))))
+
+
+def test_a_trace_is_of_this_network():
+    network = Network.sequential((1, 6), [Conv(2, 3), Dense(3)], rng=0)
+    larger = Network.sequential((1, 9), [Conv(2, 3), Dense(3)], rng=0).run(np.ones((1, 1, 9)))
+    with pytest.raises(
+        ShapeError, match=r"incoming conv1.*: expected a trace with input of shape \(1, 6\), got \(1, 9\); g"
+    ):
+        incoming(network, "conv1[0, 0]", larger)
+    with pytest.raises(
+        ShapeError, match=r"outgoing conv1.*: expected a trace with input of shape \(1, 6\), got \(1, 9\); g"
+    ):
+        outgoing(network, "conv1[0, 0]", larger)
+    outputs_only = Workspace(network).run(network, np.ones((1, 1, 6)))
+    with pytest.raises(
+        ShapeError, match=r"expected a trace with input of shape \(1, 6\), got none of it; give one that"
+    ):
+        incoming(network, "conv1[0, 0]", outputs_only)
 
 
 def test_without_weights_there_are_no_values():

@@ -136,6 +136,15 @@ def test_what_cannot_be_cut_into_pieces_is_refused():
         pieces(curved, np.zeros(3), np.ones(3))
     with pytest.raises(ShapeError, match=r"pieces: expected one sample of shape \(3,\) for 'input', got \(2,\)"):
         pieces(curved, np.zeros(3), np.ones(2))
+    network = drawn((3,), [Dense(2), ReLU()]).with_params({"dense1.weight": np.full((2, 3), 3.0)})
+    for wrong, node in ((np.nan, "input"), (np.inf, "input"), (1e308, "dense1")):
+        with (
+            np.errstate(over="ignore", invalid="ignore"),
+            pytest.raises(
+                ShapeError, match=f"pieces {node}: expected finite numbers at both ends, got NaN or infinity; gi"
+            ),
+        ):
+            pieces(network, np.zeros(3), np.array([1e308, 1e308, wrong]))
     for wrong in (0, 0.5, "fine"):
         with pytest.raises(ShapeError, match="pieces tolerance: expected a number between 0 and 0.1, got"):
             pieces(curved, np.zeros(3), np.ones(3), tolerance=wrong)

@@ -135,7 +135,24 @@ def test_retying_is_least_squares(layer, shape, agree):
         agree(bias.ravel(), left.reshape(bias.size, -1).mean(axis=1))
 
 
-def block(branch=True):
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_only_reads_padding_is_left_to_a_bias_for_each_unit(bias, agree):
+    """A weight without a nonzero cannot be found again: it becomes 0, and the function changes."""
+    network = alone(LocallyConnected(2, 3, padding=1, pad_value=2.0, bias=bias), (1, 4))
+    unused = np.bincount(network.node("locallyconnected1").pattern.triplets()[2], minlength=24) == 0
+    assert unused.sum() == 4  # the first tap at the first site of each channel, and the last at the last
+    tied = retie(untie(network), network)
+    expected = np.where(unused, 0, network.params["locallyconnected1.weight"].ravel())
+    agree(tied.params["locallyconnected1.weight"].ravel(), expected)
+    x = samples(network)
+    rows, _, ties = network.node("locallyconnected1").node.padding.triplets()
+    weight = network.params["locallyconnected1.weight"].ravel()
+    lost = np.bincount(rows, 2 * weight[ties], 8).reshape(2, 4)
+    kept = lost.mean(axis=1, keepdims=True) if bias else 0
+    agree(network.predict(x) - tied.predict(x), np.broadcast_to(lost - kept, (len(x), 2, 4)), 1e-11)
+
+
+def block():
     """A net with a skip, a shared layer, a batch norm, a fixed pool and two outputs."""
     net = Network.input((2, 6, 6), dtype="float64")
     net = net.add(Conv(3, 3, padding=1), name="conv").add(CATALOG.make("batch-norm"), name="norm").add(ReLU())
@@ -274,6 +291,9 @@ def test_what_does_not_fit_together_is_refused(monkeypatch):
         UnknownNameError, match="untie layers: expected a matrix with trained weights, got 'relu1'; choose"
     ):
         untie(network, ["conv*", "relu1"])
+    for wrong in (3, ["conv1", 3]):
+        with pytest.raises(ShapeError, match=r"untie layers: expected names or patterns, got 3; write 'conv\*'"):
+            untie(network, wrong)
     with pytest.raises(UnknownNameError, match="densify layers: .* got 'x\\*'; choose one of: conv1, dense1"):
         densify(network, "x*")
     with pytest.raises(SimulatorError, match="network: expected weights, got none for conv1.weight"):

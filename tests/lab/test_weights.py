@@ -194,6 +194,12 @@ def test_weights_of_layers_that_are_no_matrix():
         uses(network, "averagepool1.weight[0]")
 
 
+def test_no_sample_gives_no_gradient():
+    network = Network.sequential((1, 4), [Conv(2, 3), Dense(2)], rng=0)
+    found = gradient_of(network, "conv1.weight[0, 0, 1]", np.zeros((0, 1, 4)), np.zeros((0, 2)), SquaredError())
+    assert (found.products.shape, found.total, found.trained) == ((2, 0), 0, 0)
+
+
 def test_what_has_no_gradient():
     network = Network.sequential((2,), [Dense(2)], rng=0)
     with pytest.raises(ShapeError, match="cross-entropy: expected logits"):

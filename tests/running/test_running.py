@@ -223,6 +223,21 @@ def test_rows_that_break_the_contract_are_told(tiny, tmp_path):
     )
 
 
+def test_a_run_that_cannot_be_called_is_told(tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace("condition, seed, catalog)", "condition, seed)"))
+    (outcome, *_) = run_experiment("tiny", tmp_path / "out", plugins=[tiny], quick=True).failed
+    assert outcome.error.startswith("TypeError: Tiny.run() takes 3 positional arguments but 4 were given")
+
+
+def test_numbers_and_words_of_numpy_are_the_same_after_a_resume(tiny, tmp_path):
+    text = tiny.read_text().replace('"norm": norm', '"norm": np.float64(norm), "word": np.str_("a")')
+    tiny.write_text(text)
+    run_experiment("tiny", tmp_path / "out", plugins=[tiny], quick=True, seeds=1)
+    resumed = run_experiment("tiny", tmp_path / "out", plugins=[tiny], quick=True, seeds=2)
+    assert resumed.table == run_experiment("tiny", tmp_path / "new", plugins=[tiny], quick=True, seeds=2).table
+    assert [row["word"] for row in resumed.table] == ["a", "a"]
+
+
 def test_a_picture_that_fails_is_blamed_and_the_runs_are_kept(tiny, tmp_path, kept):
     tiny.write_text(tiny.read_text().replace("figure.subplots()", "figure.axis()"))
     with pytest.raises(PluginError, match="experiment tiny: expected draw to make a picture, got AttributeError"):
