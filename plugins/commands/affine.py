@@ -44,17 +44,20 @@ def command(net, output, jacobian, line, rows, figure, data, sample, dtype, as_j
     maximum pooling and the ReLUs have chosen their matrices. --line finds where along the straight way to another
     sample they choose others.
     """
+    from rich.console import Console
+
     from simulator.lab import affine, pieces
 
     if line is not None and jacobian:
         raise click.UsageError("--line: expected a piecewise linear network, got --jacobian; leave one out")
     catalog = the_catalog()
     engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
-    saved = network_from(catalog, net, dtype=dtype, engine=engine, **build)
-    network = saved.network
-    x = sample_for(catalog, saved, data, sample)
-    other = None if line is None else sample_for(catalog, saved, data, line)
-    found = affine(network, x, output, jacobian)
+    with Console(stderr=True).status("Multiplying ..."):
+        saved = network_from(catalog, net, dtype=dtype, engine=engine, **build)
+        network = saved.network
+        x = sample_for(catalog, saved, data, sample)
+        other = None if line is None else sample_for(catalog, saved, data, line)
+        found = affine(network, x, output, jacobian)
     crossed = None
     if other is not None:
         with progress_bar("Cutting the line") as on_step:

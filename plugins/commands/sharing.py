@@ -56,11 +56,12 @@ def command(net, how, like, layers, data, samples, path, as_json, **build):
     if path is not None:
         check_writable(path)
     catalog = the_catalog()
-    saved = network_from(catalog, net, **({} if is_file(catalog, net) and like is not None else build))
+    theirs = is_file(catalog, net) and like is not None  # then what is built is LIKE
+    saved = network_from(catalog, net, **({} if theirs else build))
     before = saved.network
     with Console(stderr=True).status("Working ..."):
         if like is not None:
-            how, tied = "retie", _like(catalog, like, before, build)
+            how, tied = "retie", _like(catalog, like, before, build, theirs)
             after, loose = retie(before, tied), before
         else:
             after = (untie if how == "untie" else densify)(before, layers or None)
@@ -110,10 +111,10 @@ _COLUMNS = ("weights", "weights_after", "nonzeros", "nonzeros_after")
 _DONE = {"untie": "Untied ", "densify": "Made dense ", "retie": "Retied "}
 
 
-def _like(catalog, like, network, build):
+def _like(catalog, like, network, build, theirs):
     """The network to go back to; an architecture is built for the same input and classes, without weights."""
     if is_file(catalog, like):
-        return network_from(catalog, like).network
+        return network_from(catalog, like, **(build if theirs else {})).network
     sizes = {"input_shape": network.input_shape, "classes": network.output_shape[0]}
     given = {name: value for name, value in build.items() if value}
     return network_from(catalog, like, rng=None, **{**sizes, **given}).network

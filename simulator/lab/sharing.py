@@ -21,7 +21,7 @@ from simulator.memory import check_memory
 from simulator.network import BoundNode, Network
 from simulator.patterns import LARGEST_CSR, ExplicitPattern, Pattern
 
-__all__ = ["by_owner", "check_alike", "densify", "matrices", "offset", "retie", "stacked", "untie"]
+__all__ = ["densify", "retie", "untie"]
 
 Layers = str | Iterable[str] | None
 
