@@ -155,7 +155,7 @@ def aggregated(records: Iterable[Mapping[str, Any]], keys: Sequence[str]) -> lis
     list of dict
         For each group of records with equal keys, in the order of their first ones: the keys, ``"seeds"`` (how many
         records), and for each measured ``name`` the mean and under ``name + " std"`` the standard deviation
-        (ddof = 1; 0 for one seed). Numbers that are all equal stay as they are; strings, truth values and None are kept.
+        (ddof = 1; 0 for one seed). Equal numbers stay as they are; strings, truth values and None are kept.
 
     Raises
     ------

@@ -141,7 +141,7 @@ def test_what_cannot_be_cut_into_pieces_is_refused():
         with (
             np.errstate(over="ignore", invalid="ignore"),
             pytest.raises(
-                ShapeError, match=f"pieces {node}: expected finite numbers at both ends, got NaN or infinity; gi"
+                ShapeError, match=f"pieces: expected finite numbers, got NaN or infinity in {node}; correct the inputs"
             ),
         ):
             pieces(network, np.zeros(3), np.array([1e308, 1e308, wrong]))
