@@ -6,30 +6,9 @@ import numpy as np
 import pytest
 
 from simulator import Catalog, load
-from simulator.cli import main
 from simulator.lab import ablation
 
 SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo", "--samples", 60)
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run ``simulator`` in an empty folder: status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            main([*map(str, args)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return end.value.code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def data():
-    return Catalog().load_data("xo", (1, 12, 12))
 
 
 def test_the_ranking_is_that_of_the_lab(run, data, tmp_path):
