@@ -25,7 +25,7 @@ def test_the_matrix_of_a_sample(run, network, data, tmp_path):
 
 
 def test_json(run, network, data):
-    report = json.loads(run("affine", *SMALL, "--json", "--line", 4, "--output", "relu3[:]")[1])
+    report = json.loads(run("affine", *SMALL, "--json", "--line", 4, "relu3[:]")[1])
     found, crossed = affine(network, data.inputs[0], "relu3"), pieces(network, data.inputs[0], data.inputs[4], "relu3")
     assert (report["shape"], report["nonzeros"], report["exact"]) == (list(found.A.shape), found.A.nnz, True)
     assert report["difference"] <= 1e-12
@@ -48,7 +48,7 @@ def test_the_way_to_another_sample(run, network, data):
 
 
 def test_a_curved_network_has_its_tangent(run):
-    status, out, _ = run("affine", "lenet5-1998", "--jacobian", "--output", "c5[7]")
+    status, out, _ = run("affine", "lenet5-1998", "--jacobian", "c5[7]")
     assert status == 0
     assert "f(x) = A x + b, the tangent; A is 1 x 1024" in out
     assert "Next: simulator affine lenet5-1998 --figure rows.png" in out
@@ -60,8 +60,8 @@ def test_a_curved_network_has_its_tangent(run):
     [
         (["lenet5-1998"], "output: expected a piecewise linear layer, got RBF, which is curved; take the Jacobian"),
         ([*SMALL, "--line", 1, "--jacobian"], "--line: expected a piecewise linear network, got --jacobian; leave one"),
-        ([*SMALL, "--output", "conv9"], "network: expected a node, got 'conv9'; did you mean 'conv2' or 'conv1'?"),
-        ([*SMALL, "--output", "conv1[9]"], "unit conv1[9]: expected a position (channel, *space) within (2, 12, 12)"),
+        ([*SMALL, "conv9"], "network: expected a node, got 'conv9'; did you mean 'conv2' or 'conv1'?"),
+        ([*SMALL, "conv1[9]"], "unit conv1[9]: expected a position (channel, *space) within (2, 12, 12)"),
         ([*SMALL, "--sample", 10**6], "xo: expected a sample from 0 to "),
         ([*SMALL, "--figure", "rows.txt"], "save: expected a file that ends in .png or .svg, got 'rows.txt'"),
     ],

@@ -53,7 +53,8 @@ def test_what_is_printed(run, network, data):
 
 def test_nothing_changes(run):
     status, out, _ = run("effect", *SMALL, "--patch", "conv1=3", "--sample", 3)
-    assert status == 0 and "Nothing changes." in out
+    assert status == 0
+    assert out.startswith("Effect on lenet5, sample 3: nothing changes\n\nProbabilities\n")
 
 
 def test_a_network_that_does_not_classify(run):
@@ -62,6 +63,14 @@ def test_a_network_that_does_not_classify(run):
     assert (status, told["label"], told["loss_after"], told["classes"]) == (0, None, None, [])
     status, out, _ = run("effect", "autoencoder", "--input", "1x8x8", "--ablate", "input[0, 3]")
     assert status == 0 and "Probabilities" not in out and "Loss" not in out
+
+
+def test_how_many_nodes_stay(run):
+    _, out, _ = run("effect", *SMALL, "--ablate", "dense3")
+    assert "\n12 of 13 nodes stay as they are.\n\nProbabilities\n" in out
+    _, out, _ = run("effect", *SMALL, "--ablate", "conv1")
+    assert "\n1 of 13 nodes stays as it is.\n\nProbabilities\n" in out
+    assert " nodes stay" not in run("effect", *SMALL, "--ablate", "input")[1]
 
 
 def test_a_saved_network_of_fewer_classes_than_the_data(run, tmp_path):

@@ -24,9 +24,9 @@ def test_the_layers(run, tmp_path):
     status, out, err = run("graph", "lenet5")
     assert (status, err) == (0, "")
     first, second = out.splitlines()
-    assert first == "Drew lenet5-graph.png: 13 nodes, 12 connections"
+    assert first == "Drew lenet5-graph.png: 13 nodes, 12 edges"
     assert (tmp_path / "lenet5-graph.png").read_bytes().startswith(b"\x89PNG")
-    unit = second.partition("simulator graph lenet5 ")[2].strip('"')  # what it names is there
+    unit = second.partition("simulator graph lenet5 ")[2].strip("'")  # what it names is there
     assert run("graph", "lenet5", unit, "--output", "one.svg")[0] == 0
     assert (tmp_path / "one.svg").read_bytes().startswith(b"<?xml")
 

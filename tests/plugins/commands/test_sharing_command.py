@@ -28,7 +28,7 @@ def test_what_is_loosened(run, network, option, loosen):
     for name, row in report["layers"].items():
         for after, net in (("", network), ("_after", expected)):
             node = net.node(name)
-            assert row[f"weights{after}"] == sum(array.size for array in node.params.values())
+            assert row[f"params{after}"] == sum(array.size for array in node.params.values())
             assert row[f"nonzeros{after}"] == node.pattern.nnz
     assert (report["off_pattern"], report["samples"], report["saved"]) == (0, 100, "loose.safetensors")
     assert 0 <= report["tie_variance"] < 1e-12
@@ -83,6 +83,7 @@ def test_layers_are_chosen(run):
     ("args", "complaint"),
     [
         (["lenet5"], "expected one of --untie, --densify and --retie LIKE; give one"),
+        (["lenet5", "--untie", "--densify"], "expected one of --untie, --densify and --retie LIKE; give one"),
         (["lenet5", "--untie", "--retie", "lenet5"], "expected one of --untie, --densify and --retie LIKE; give one"),
         (["lenet5", "--retie", "lenet5", "--layers", "conv1"], "--layers: expected --untie or --densify with it"),
         (

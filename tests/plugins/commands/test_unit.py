@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from simulator import save
+from simulator import Units, save
 from simulator.lab import incoming, outgoing, paths
 
 SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo")
@@ -80,6 +80,16 @@ def test_a_picture(run, tmp_path):
     assert out.endswith("Drew field.png\n")
     assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
     assert run("unit", *SMALL, "conv2[3, 1, 0]", "--field", "--of", "pool1", "--figure", "field.svg")[0] == 0
+
+
+def test_a_unit_that_nothing_passes(run, network, data):
+    closed = Units.of(network.nodes, ("conv1", int(network.run(data.inputs[:1])["conv1"].argmin())))
+    relu = str(closed).replace("conv1", "relu1")
+    out = run("unit", *SMALL, relu)[1]
+    assert out.splitlines()[1].startswith("For this sample: a ReLU that gives 0 reads nothing")
+    out = run("unit", *SMALL, str(closed), "--outgoing")[1]
+    assert "source" not in out and "For this sample: a ReLU that gives 0 reads nothing" in out
+    assert "For this sample" not in run("unit", *SMALL, "dense3[1]", "--outgoing")[1]
 
 
 def test_a_saved_network(run, network, data):

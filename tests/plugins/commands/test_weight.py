@@ -78,6 +78,7 @@ def test_a_saved_network_in_its_own_precision(run, network):
     ("args", "message"),
     [
         (["conv1.weight"], "weight: expected an address, got 'conv1.weight'; write for example "),
+        (["conv1[0, 0, 0]"], "weight: expected an address, got 'conv1[0, 0, 0]'; write for example "),
         (["conv1.weight[0, 0, 9, 0]"], "expected one place within "),
         (["conv1.wieght[0]"], "expected one of the arrays of conv1, got 'wieght'; did you mean 'weight'?"),
         (["relu1.weight[0]"], "expected one of the arrays of relu1, got 'weight'; there are none"),
