@@ -21,7 +21,9 @@ print(f"a picture of a {label}; the net says {scores.argmax()}")
 unit, worst = f"{network.output_name}[{scores.argmax()}]", 0.0
 while True:
     found = incoming(network, unit, trace)
-    print(found if found.bias else repr(found))
+    print(repr(found))
+    for c in found.largest(3) if found.bias else ():
+        print(f"    {c.source_name} = {c.input:.4g} times {c.weight_name} = {c.value:.4g} is {c.product:.4g}")
     worst = max(worst, abs(found.total - found.value))
     unit = found.largest(1)[0].source
     if not network.nodes[unit.node].inputs:

@@ -207,7 +207,9 @@ class Weight:
         if not isinstance(address, str):
             raise ShapeError(f"weight: expected an address, got {address!r}; write for example {example}")
         full, given = _split(address, "weight", example)
-        name, _, param = full.partition(".")
+        name, dot, param = full.partition(".")
+        if not dot:
+            raise ShapeError(f"weight: expected an address, got {address!r}; write for example {example}")
         node = _node(nodes, name)
         if param not in node.param_shapes:
             raise UnknownNameError(

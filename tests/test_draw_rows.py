@@ -24,7 +24,9 @@ def test_rows_are_pictures_in_the_shape_of_the_input():
         image = ax.images[0].get_array()
         np.testing.assert_array_equal(image[:, :4], row.reshape(2, 5, 4)[0])
         np.testing.assert_array_equal(image[:, 5:], row.reshape(2, 5, 4)[1])
-        assert ax.get_title().endswith(f"\n{value - offset:.3g} {offset:+.3g} = {value:.3g}")
+        assert ax.get_title().endswith(
+            f"\n{value - offset:.3g} {'+' if offset >= 0 else '-'} {abs(offset):.3g} = {value:.3g}"
+        )
     assert "grey gaps: between channels" in " ".join(figure.get_supxlabel().split())
 
 

@@ -52,6 +52,9 @@ def test_the_sites_are_one_map(net, data):
     figure = draw_ablation(found)
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), found.harm)
     assert figure.get_suptitle() == "input: each site clamped to 1"
+    ax = figure.axes[0]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("column", "row")
+    assert ax.get_yticks().tolist() == list(range(len(found.harm)))
 
 
 def test_no_more_than_64_channels(net, data):

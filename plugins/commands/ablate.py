@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 
 import click
 
@@ -13,6 +12,7 @@ from simulator.cli.common import (
     build_options,
     engine_from,
     engine_options,
+    figure_option,
     is_file,
     json_option,
     network_from,
@@ -59,7 +59,7 @@ class ValueType(click.ParamType):
 )
 @click.option("--samples", type=click.IntRange(1), help="Measure on the first N samples.  [default: all]")
 @click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many to print.")
-@click.option("--figure", type=click.Path(path_type=Path), help="Draw the loss without each into a .png or .svg file.")
+@figure_option("the loss without each")
 @data_options
 @engine_options
 @build_options
@@ -68,7 +68,7 @@ class ValueType(click.ParamType):
 def command(net, layer, by, value, samples, rows, figure, source, every, engine, threads, as_json, **build):
     """Rank the units, channels or sites of a layer by the harm of losing them.
 
-    NET is a saved network or the name of an architecture, LAYER the name of a node (see `simulator describe NET`). Each
+    NET is the name of an architecture or a saved network, LAYER the name of a node (see `simulator describe NET`). Each
     is clamped in turn, and the loss measured: on the samples held out of training, unless --all or --data are given.
     """
     from simulator.lab import ablation
@@ -104,7 +104,7 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     given = "its mean" if value == "mean" else f"{value:g}"
     print_table(f"{layer} of {net} by {by}, each clamped to {given}, on {len(data)} {what}", made)
     if found.loss.size > rows:
-        click.echo(f"The {rows} most harmful of {found.loss.size}; --rows shows more.")
+        click.echo(f"The {rows} most harmful of {found.loss.size}; --rows {found.loss.size} prints all.")
     if figure is not None:
         click.echo(f"Drew {figure}")
     units, _, _ = next(found.ranking)

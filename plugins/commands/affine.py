@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
     dtype_option,
+    figure_option,
     json_option,
     network_from,
     print_json,
@@ -23,26 +22,25 @@ from simulator.cli.sample import sample_for, sample_options
 
 @click.command("affine")
 @click.argument("net")
-@click.option(
-    "--output", metavar="UNITS", help="A node or some of its units, such as 'conv2[3]'.  [default: the output]"
-)
+@click.argument("units", metavar="[UNITS]", required=False)
 @click.option("--jacobian", is_flag=True, help="Take the tangent where a layer is curved; it builds no matrix.")
 @click.option(
     "--line", metavar="SAMPLE", type=click.IntRange(0), help="Count the matrices on the way to this sample, too."
 )
 @click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many outputs to print.")
-@click.option("--figure", type=click.Path(path_type=Path), help="Draw the rows of A into a .png or .svg file.")
-@sample_options
+@figure_option("the rows of A")
+@sample_options()
 @dtype_option("float64")
 @build_options
 @json_option
 @CatalogOptions.decorate
-def command(net, output, jacobian, line, rows, figure, data, sample, dtype, as_json, **build):
+def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_json, **build):
     """Multiply the whole network into one matrix.
 
     NET is the name of an architecture or a saved network. At a sample a piecewise linear network is f(x) = A x + b; the
     maximum pooling and the ReLUs have chosen their matrices. --line finds where along the straight way to another
-    sample they choose others.
+    sample they choose others. UNITS is what to compute instead of the output: a node 'conv2', or some of its units,
+    such as 'conv2[3]', in quotes.
     """
     from rich.console import Console
 
@@ -57,11 +55,11 @@ def command(net, output, jacobian, line, rows, figure, data, sample, dtype, as_j
         network = saved.network
         x = sample_for(catalog, saved, data, sample)
         other = None if line is None else sample_for(catalog, saved, data, line)
-        found = affine(network, x, output, jacobian)
+        found = affine(network, x, units, jacobian)
     crossed = None
     if other is not None:
         with progress_bar("Cutting the line") as on_step:
-            crossed = pieces(network, x, other, output, on_step=on_step)
+            crossed = pieces(network, x, other, units, on_step=on_step)
     if figure is not None:
         from simulator.draw import draw_rows, save
 

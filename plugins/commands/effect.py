@@ -41,7 +41,7 @@ _CLASSES = 10  # to print
     multiple=True,
     help="Give units the values that they have for another sample, by its number; may be repeated.",
 )
-@sample_options
+@sample_options()
 @dtype_option("float64")
 @build_options
 @json_option
@@ -94,16 +94,19 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
         if row["changed"]:
             cells = f"{row['units']:,}", f"{row['changed']:,}", f"{row['largest']:.4g}", f"{row['relative']:.1%}"
             made.add_row(row["node"], shape_text(network.node(row["node"]).shape), *cells)
-    print_table(f"Effect on {net}, sample {sample}", made)
-    same = len(nodes) - len(found.changed)
-    if same:
-        click.echo(f"{same} of {len(nodes)} nodes stay as they are." if found.changed else "Nothing changes.")
+    title, same = f"Effect on {net}, sample {sample}", len(nodes) - len(found.changed)
+    if found.changed:
+        print_table(title, made)
+    else:
+        click.secho(f"{title}: nothing changes\n", bold=True)
+    if found.changed and same:
+        click.echo(f"{same} of {len(nodes)} nodes {'stay as they are' if same > 1 else 'stays as it is'}.\n")
     if label is None:
         return
     made = table("class", "before", "after")
     for row in sorted(classes, key=lambda row: -max(row["before"], row["after"]))[:_CLASSES]:
         made.add_row(row["class"], f"{row['before']:.2%}", f"{row['after']:.2%}")
-    print_table("\nProbabilities", made)
+    print_table("Probabilities", made)
     click.echo(
         f"Loss {found.loss_before:.4f} before, {found.loss_after:.4f} after; the sample is of class {names[label]}."
     )

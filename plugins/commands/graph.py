@@ -16,7 +16,7 @@ from simulator.cli.common import (
     the_catalog,
     was_given,
 )
-from simulator.cli.sample import sample_for
+from simulator.cli.sample import sample_for, sample_options
 
 _PICTURES, _FILES = (".png", ".svg"), (".graphml", ".gexf")
 
@@ -44,14 +44,7 @@ _PICTURES, _FILES = (".png", ".svg"), (".graphml", ".gexf")
     type=click.Path(path_type=Path),
     help="A .png or .svg picture, or a .graphml or .gexf file for yEd, Gephi, networkx.  [default: NET-graph.png]",
 )
-@click.option("--data", help="Where the sample comes from.  [default: what the network was trained on, else digits]")
-@click.option(
-    "--sample",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Number of the sample. With --data or --sample units have values; max pooling and ReLU are a matrix for it.",
-)
+@sample_options(". With --data or --sample units have values; max pooling and ReLU are a matrix for it")
 @build_options
 @json_option
 @CatalogOptions.decorate
@@ -88,17 +81,17 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
             draw.save(draw.draw_unit_graph(graph) if of_units else draw.draw_layer_graph(graph), path)
         else:
             write_graph(graph, path)
-    word = "unit" if of_units else "node"
+    word, line = ("unit", "connection") if of_units else ("node", "edge")
     if as_json:
         what = "units" if of_units else "layers"
         print_json({"file": str(path), "what": what, "nodes": nodes, "edges": edges})
         return
-    counts = f"{nodes:,} {word}{'s'[: nodes != 1]}, {edges:,} connection{'s'[: edges != 1]}"
+    counts = f"{nodes:,} {word}{'s'[: nodes != 1]}, {edges:,} {line}{'s'[: edges != 1]}"
     click.echo(f"{'Drew' if picture else 'Wrote'} {path}: {counts}")
     if not of_units:
-        click.echo(f'One unit and its neighbours: simulator graph {net} "{_some_unit(saved.network)}"')
+        click.echo(f"Next, one unit and its neighbours: simulator graph {net} '{_some_unit(saved.network)}'")
     elif picture:
-        click.echo("All of it with names and numbers, for other programs: --output FILE.graphml or FILE.gexf")
+        click.echo("With all names and numbers, for other programs: --output FILE.graphml or FILE.gexf")
 
 
 def _is_picture(path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from simulator.cli.common import (
@@ -11,6 +9,7 @@ from simulator.cli.common import (
     build_options,
     engine_from,
     engine_options,
+    figure_option,
     json_option,
     network_from,
     print_json,
@@ -19,16 +18,16 @@ from simulator.cli.common import (
     table,
     the_catalog,
 )
-from simulator.cli.sample import chosen_data
+from simulator.cli.sample import chosen_data, data_option
 
 
 @click.command("respond")
 @click.argument("net")
 @click.argument("unit", metavar="UNIT")
-@click.option("--data", help="Where to search.  [default: what the network was trained on, else digits]")
+@data_option("Where to search.")
 @click.option("--count", type=click.IntRange(1), default=9, show_default=True, help="How many samples to find.")
 @click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Steps of gradient ascent.")
-@click.option("--figure", type=click.Path(path_type=Path), help="Draw what was found into a .png or .svg file.")
+@figure_option("what was found")
 @engine_options
 @build_options
 @json_option
@@ -36,7 +35,7 @@ from simulator.cli.sample import chosen_data
 def command(net, unit, data, count, steps, figure, engine, threads, as_json, **build):
     """Find what a unit responds to most.
 
-    NET is a saved network or the name of an architecture, UNIT an address in quotes, such as 'conv2[3, 4, 5]' (channel,
+    NET is the name of an architecture or a saved network, UNIT an address in quotes, such as 'conv2[3, 4, 5]' (channel,
     then site), or a channel 'conv2[3]', which counts with its strongest site. The preferred input is found by gradient
     ascent from the strongest sample, and is as long as that (its norm is the same).
     """
@@ -71,9 +70,9 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
         climb = {"unit": str(preferred.unit), "start": float(preferred.history[0]), "response": preferred.value}
         print_json({"network": net, "unit": str(units), "data": source, "strongest": rows, "preferred": climb})
         return
-    made = table("sample", "label", "response", "of", "sees", left=2)
+    made = table("sample", "label", "response", "unit", "sees", left=2)
     for row in rows:
-        box = ", ".join(f"{first}:{stop}" for first, stop in row["sees"])
+        box = " x ".join(f"{first}:{stop}" for first, stop in row["sees"])
         made.add_row(str(row["sample"]), row["label"] or "", f"{row['response']:.4g}", row["unit"], box)
     print_table(f"{units} of {net}: the strongest of {len(known)} samples of {source}", made)
     click.echo(

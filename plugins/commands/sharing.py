@@ -17,24 +17,24 @@ from simulator.cli.common import (
     table,
     the_catalog,
 )
-from simulator.cli.sample import chosen_data
+from simulator.cli.sample import chosen_data, data_option
 
 
 @click.command("sharing")
 @click.argument("net")
-@click.option("--untie", "how", flag_value="untie", help="Give every connection a weight of its own.")
-@click.option("--densify", "how", flag_value="densify", help="Make every cell of the matrices a weight, zeros too.")
+@click.option("--untie", is_flag=True, help="Give every connection a weight of its own.")
+@click.option("--densify", is_flag=True, help="Make every cell of the matrices a weight, zeros too.")
 @click.option(
     "--retie", "like", metavar="LIKE", help="Project onto the ties of LIKE, an architecture or a saved network."
 )
 @click.option("--layers", multiple=True, metavar="PATTERN", help="Only these layers, such as 'conv*'; may be repeated.")
-@click.option("--data", help="Whose samples to compare on.  [default: what the network was trained on, else digits]")
+@data_option("Whose samples to compare on.")
 @click.option("--samples", type=click.IntRange(1), default=100, show_default=True, help="How many of them.")
 @click.option("--save", "path", type=click.Path(path_type=Path), help="Write the new network here.")
 @build_options
 @json_option
 @CatalogOptions.decorate
-def command(net, how, like, layers, data, samples, path, as_json, **build):
+def command(net, untie, densify, like, layers, data, samples, path, as_json, **build):
     """Loosen or tighten the sharing of weights.
 
     NET is the name of an architecture or a saved network. Untied and dense networks compute the same function with more
@@ -44,13 +44,14 @@ def command(net, how, like, layers, data, samples, path, as_json, **build):
     """
     from rich.console import Console
 
+    from simulator import lab
     from simulator.files import save
-    from simulator.lab import densify, off_pattern, retie, tie_variance, untie
     from simulator.lab.sharing import matrices
     from simulator.writing import check_writable
 
-    if (how is None) == (like is None):
+    if untie + densify + (like is not None) != 1:
         raise click.UsageError("expected one of --untie, --densify and --retie LIKE; give one")
+    how = "untie" if untie else "densify" if densify else "retie"
     if layers and like is not None:
         raise click.UsageError("--layers: expected --untie or --densify with it, got --retie, which LIKE decides")
     if path is not None:
@@ -61,12 +62,12 @@ def command(net, how, like, layers, data, samples, path, as_json, **build):
     before = saved.network
     with Console(stderr=True).status("Working ..."):
         if like is not None:
-            how, tied = "retie", _like(catalog, like, before, build, theirs)
-            after, loose = retie(before, tied), before
+            tied = _like(catalog, like, before, build, theirs)
+            after, loose = lab.retie(before, tied), before
         else:
-            after = (untie if how == "untie" else densify)(before, layers or None)
+            after = (lab.untie if untie else lab.densify)(before, layers or None)
             loose, tied = after, before
-        off, within = off_pattern(loose, tied), tie_variance(loose, tied)
+        off, within = lab.off_pattern(loose, tied), lab.tie_variance(loose, tied)
         dataset, source = chosen_data(catalog, saved, data)
         difference = _difference(before, after, dataset.take(slice(samples)).inputs)
     if path is not None:
@@ -93,7 +94,7 @@ def command(net, how, like, layers, data, samples, path, as_json, **build):
             }
         )
         return
-    made = table("layer", "weights", "weights\nafter", "nonzeros", "nonzeros\nafter", "off\npattern", "within\nties")
+    made = table("layer", "params", "params\nafter", "nonzeros", "nonzeros\nafter", "off\npattern", "within\nties")
     for name, row in rows.items():
         made.add_row(name, *(f"{n:,}" for n in row), _share(off.layers.get(name)), _share(within.layers.get(name)))
     made.add_section()
@@ -107,7 +108,7 @@ def command(net, how, like, layers, data, samples, path, as_json, **build):
         click.echo(f"Saved to {path}. Go on training it: simulator train {path}")
 
 
-_COLUMNS = ("weights", "weights_after", "nonzeros", "nonzeros_after")
+_COLUMNS = ("params", "params_after", "nonzeros", "nonzeros_after")
 _DONE = {"untie": "Untied ", "densify": "Made dense ", "retie": "Retied "}
 
 

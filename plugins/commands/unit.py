@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
     dtype_option,
+    figure_option,
     json_option,
     network_from,
     print_json,
@@ -28,8 +27,8 @@ from simulator.cli.sample import sample_for, sample_options
 @click.option("--field", is_flag=True, help="Which units it sees and reaches, and over how many paths, instead.")
 @click.option("--of", metavar="NODE", help="The node in which the field lies.  [default: input and output]")
 @click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many connections to print.")
-@click.option("--figure", type=click.Path(path_type=Path), help="Draw what the unit sees into a .png or .svg file.")
-@sample_options
+@figure_option("what the unit sees")
+@sample_options()
 @dtype_option("float64")
 @build_options
 @json_option
@@ -64,6 +63,8 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
             report = _field(network, address, of)
         else:
             report = _outgoing(network, address, x) if outgoing else _incoming(network, net, address, x)
+            if not report["connections"] and (not outgoing or network.graph.out_degree(address.node)):
+                report["lines"].append(_NONE)
         if figure is not None:
             _draw(network, address, x, of, figure)
     if as_json:
@@ -71,12 +72,15 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
         return
     if field:
         click.secho(f"{address} of {net}", bold=True)
-    else:
+    elif report["connections"]:
         _print_connections(f"{address} of {net}, sample {sample}", report["connections"], rows, outgoing)
     for line in report["lines"]:
         click.echo(line)
     if figure is not None:
         click.echo(f"Drew {figure}")
+
+
+_NONE = "For this sample: a ReLU that gives 0 reads nothing, and a maximum only the largest unit of its window."
 
 
 def _incoming(network, net, address, x):
@@ -173,7 +177,7 @@ def _print_connections(title, connections, rows, outgoing):
         made.add_row(str(c.target) if outgoing else c.source_name, c.weight_name, *numbers)
     print_table(title, made)
     if len(others) > rows:
-        click.echo(f"The {rows} largest of {len(others)} connections; --rows {len(others)} prints all.")
+        click.echo(f"The {rows} largest of {len(others):,} connections; --rows {len(others)} prints all.")
 
 
 def _draw(network, address, x, of, path):

@@ -27,7 +27,7 @@ from simulator.cli.sample import chosen_data, sample_options
 @click.option("--set", "value", type=float, metavar="VALUE", help="What another value changes.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples, from --sample on.")
 @click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many connections to print.")
-@sample_options
+@sample_options()
 @dtype_option("float64")
 @build_options
 @json_option
@@ -139,6 +139,8 @@ def _print(title, report, connections, rows):
     print_table(title, made)
     if len(connections) > rows:
         shown = f"{rows} largest" if terms else f"first {rows}"
-        click.echo(f"The {shown} of {len(connections)} connections; --rows {len(connections)} prints all.")
+        click.echo(f"The {shown} of {len(connections):,} connections; --rows {len(connections)} prints all.")
     for line in report["lines"]:
         click.echo(line)
+    if terms and "set" not in report:
+        click.echo("Next: add --set VALUE to see what another value of it changes.")

@@ -27,7 +27,9 @@ def digits(shape=None):
             "data digits: expected scikit-learn, which brings them, got none; pip install 'cnn-matrix-simulator[data]'"
         ) from None
     if shape is not None and (len(shape) != 3 or shape[0] != 1):
-        raise ShapeError(f"data digits: expected a shape (1, height, width), got {shape}; use --input 1x28x28")
+        raise ShapeError(
+            f"data digits: expected a shape (1, height, width), got {shape}; give other data, or use --input 1x28x28"
+        )
     bunch = load_digits()
     images = (bunch.images[:, None] / 16).astype(np.float32)
     if shape is not None:

@@ -42,7 +42,8 @@ def xo(shape=None):
     shape = (1, 16, 16) if shape is None else tuple(shape)
     if len(shape) != 3 or shape[0] != 1 or min(shape[1:]) < 8:
         raise ShapeError(
-            f"data xo: expected a shape (1, height, width) of at least 8 x 8, got {shape}; use --input 1x16x16"
+            f"data xo: expected a shape (1, height, width) of at least 8 x 8, got {shape}; "
+            "give other data, or use --input 1x16x16"
         )
     rng = np.random.default_rng(0)
     labels = np.arange(_SAMPLES) % 2

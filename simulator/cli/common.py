@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,17 @@ class PairType(click.ParamType):
             return name, ast.literal_eval(text)
         except (ValueError, SyntaxError):
             return name, text
+
+
+class PictureType(click.Path):
+    """A .png or .svg file; what could not be written later is refused before anything is computed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from simulator.draw.canvas import check_picture
+
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        check_picture(path)
+        return path
 
 
 class CatalogOptions:
@@ -166,6 +178,11 @@ def dtype_option(default: str) -> Callable[..., Any]:
     return click.option("--dtype", type=kinds, default=default, show_default=True, help="Precision of all numbers.")
 
 
+def figure_option(what: str) -> Callable[..., Any]:
+    """``--figure``."""
+    return click.option("--figure", type=PictureType(), help=f"Draw {what} into a .png or .svg file.")
+
+
 def was_given(name: str) -> bool:
     """Whether an option or argument stood on the command line."""
     return click.get_current_context().get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE
@@ -246,7 +263,7 @@ def network_from(
         if name in options:
             raise click.UsageError(f"-o {name}: expected an option of {net} itself, got {name}; leave it out")
     built = catalog.build(net, input_shape, classes, rng, dtype=dtype or "float32", engine=engine or "scipy", **options)
-    return Saved(built)
+    return Saved(built, {"architecture": net})
 
 
 def engine_from(catalog: Catalog, name: str, threads: int | None, dtype: str) -> Engine:

@@ -9,13 +9,14 @@ import click
 
 from simulator.cli.common import (
     CatalogOptions,
+    PictureType,
     build_options,
     network_from,
     the_catalog,
     was_given,
 )
 from simulator.cli.remembered import history_of
-from simulator.cli.sample import sample_for
+from simulator.cli.sample import sample_for, sample_options
 
 if TYPE_CHECKING:
     from simulator.files import Saved
@@ -43,15 +44,8 @@ class SpanType(click.ParamType):
     show_default=True,
     help="What to draw; a curve needs no layer.",
 )
-@click.option("--output", type=click.Path(path_type=Path), help="A .png or .svg file.  [default: LAYER-WHAT.png]")
-@click.option("--data", help="Where the sample comes from.  [default: what the network was trained on, else digits]")
-@click.option(
-    "--sample",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Number of the sample; max pooling and ReLU are a matrix for one sample.",
-)
+@click.option("--output", type=PictureType(), help="A .png or .svg file.  [default: LAYER-WHAT.png]")
+@sample_options("; max pooling and ReLU are a matrix for one sample")
 @click.option("--rows", type=SpanType(), help="Rows of a large matrix to show cell by cell.")
 @click.option("--columns", type=SpanType(), help="Columns of a large matrix to show cell by cell.")
 @click.option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,12 +16,19 @@ if TYPE_CHECKING:
     from simulator.data import Dataset
     from simulator.files import Saved
 
-sample_options = options(
-    click.option(
-        "--data", help="Where the sample comes from.  [default: what the network was trained on, else digits]"
-    ),
-    click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help="Number of the sample."),
-)
+
+def data_option(what: str) -> Callable[..., Any]:
+    """``--data``, which `chosen_data` reads."""
+    return click.option("--data", help=f"{what}  [default: what the network was trained on, else digits]")
+
+
+def sample_options(more: str = "") -> Callable[..., Any]:
+    """``--data`` and ``--sample``."""
+    number = f"Number of the sample{more}."
+    return options(
+        data_option("Where the sample comes from."),
+        click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help=number),
+    )
 
 
 def chosen_data(catalog: Catalog, saved: Saved, source: str | None) -> tuple[Dataset, str]:

@@ -13,7 +13,7 @@ import numpy as np
 from simulator.errors import FileError, SimulatorError
 from simulator.lab.sample import run_sample
 from simulator.network import Network, Trace
-from simulator.writing import write_atomically
+from simulator.writing import check_writable, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,6 +64,15 @@ def sample_trace(network: Network, layer: str, x: Any) -> Trace:
     return run_sample(network, layer, x, f"draw {layer}")
 
 
+def check_picture(path: str | Path) -> str:
+    """What kind of picture the name of a file asks for; a `FileError` now if `save` could not write it later."""
+    kind = Path(path).suffix.lower().removeprefix(".")
+    if kind not in ("png", "svg"):
+        raise FileError(f"save: expected a file that ends in .png or .svg, got {Path(path).name!r}; choose one of them")
+    check_writable(path)
+    return kind
+
+
 def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a picture to a file, whole or not at all.
 
@@ -80,7 +89,5 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
         If the name ends otherwise, or the file cannot be written.
     """
     path = Path(path)
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg"):
-        raise FileError(f"save: expected a file that ends in .png or .svg, got {path.name!r}; choose one of them")
+    kind = check_picture(path)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=150))

@@ -72,7 +72,8 @@ def draw_rows(found: Affine) -> Figure:
         picture = ax.imshow(image, cmap=cmap, vmin=-most, vmax=most, interpolation="nearest")
         unit = ", ".join(str(i) for i in np.unravel_index(found.units.numbers[k], found.units.shape))
         value, offset = found.y[k], found.b[k]
-        ax.set_title(f"{found.units.node}[{unit}]\n{value - offset:.3g} {offset:+.3g} = {value:.3g}", fontsize=8)
+        total = f"{value - offset:.3g} {'+' if offset >= 0 else '-'} {abs(offset):.3g} = {value:.3g}"
+        ax.set_title(f"{found.units.node}[{unit}]\n{total}", fontsize=8)
     right.colorbar(picture, ax=list(axes), fraction=0.03, pad=0.02)
     kind = "f(x) = A x + b around the sample" if found.exact else "the Jacobian: the tangent at the sample"
     notes = [kind, "each picture: a row of A; red raises the output, blue lowers it", "above: row · x, + b, = output"]

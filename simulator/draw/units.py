@@ -57,7 +57,11 @@ def draw_ablation(ablation: Ablation) -> Figure:
         grid, rows, columns = wrapped(tiled(harm[:_MAPS], 1), "channel")
         down, across, high, wide = grid.shape
         figure = new_figure(6.4, min(9.0, 1.5 + 5.0 * down * high / (across * wide)))
-        draw_montage(figure, figure.subplots(), grid, rows, columns, True)
+        ax = figure.subplots()
+        draw_montage(figure, ax, grid, rows, columns, True)
+        if ablation.by == "site" and harm.ndim == 3:
+            ax.set(xticks=range(0, wide, -(-wide // 10)), yticks=range(0, high, -(-high // 10)))
+            ax.set(xlabel="column", ylabel="row")
         notes += ["red where the loss grows, blue where it falls"]
         notes += [f"{_MAPS} of {len(harm)} channels"] * (len(harm) > _MAPS)
     value = "its mean" if ablation.value == "mean" else f"{ablation.value:g}"
@@ -128,4 +132,5 @@ def draw_responses(responses: Responses, preferred: Preferred | None = None) -> 
     for ax in axes[len(shown) :]:
         ax.set_axis_off()
     figure.suptitle(f"{responses.unit}: strongest samples" + ("" if preferred is None else " and preferred input"))
+    add_caption(figure, ["above: number of the sample, and its response", "in red: what the unit sees"])
     return figure

@@ -198,7 +198,9 @@ def _check_size(network: Network, max_edges: int) -> None:
     )
     cure = f"name the unit in the middle of a part, such as '{network.last}[0]'"
     if edges > max_edges:
-        raise ShapeError(f"unit_graph: expected at most {max_edges:,} edges, got {edges:,}; {cure}, or raise max_edges")
+        raise ShapeError(
+            f"unit_graph: expected at most {max_edges:,} edges, got {edges:,}; {cure}, or raise max_edges (--max-edges)"
+        )
     check_memory(edges * _EDGE_BYTES, "unit_graph", cure)
 
 
@@ -293,7 +295,7 @@ def _neighbourhood(
     if len(middle.numbers) > max_edges:
         raise ShapeError(
             f"unit_graph: expected a middle of at most {max_edges:,} units, got {middle}, which is "
-            f"{len(middle.numbers):,}; name a single one, or raise max_edges"
+            f"{len(middle.numbers):,}; name a single one, or raise max_edges (--max-edges)"
         )
     into, out_of = defaultdict(list), defaultdict(list)
     for part in parts:
@@ -313,7 +315,8 @@ def _neighbourhood(
                     if edges > max_edges:
                         raise ShapeError(
                             f"unit_graph: expected at most {max_edges:,} edges, got more within {hop} "
-                            f"hop{'s'[: hop - 1]} of {middle}; take fewer hops or a single unit, or raise max_edges"
+                            f"hop{'s'[: hop - 1]} of {middle}; take fewer hops or a single unit, or raise "
+                            "max_edges (--max-edges)"
                         )
                     itself = np.full(len(ties), number)
                     bundles.append((part, itself, others, ties) if back else (part, others, itself, ties))

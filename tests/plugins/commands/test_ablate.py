@@ -6,30 +6,9 @@ import numpy as np
 import pytest
 
 from simulator import Catalog, load
-from simulator.cli import main
 from simulator.lab import ablation
 
 SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo", "--samples", 60)
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run ``simulator`` in an empty folder: status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            main([*map(str, args)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return end.value.code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def data():
-    return Catalog().load_data("xo", (1, 12, 12))
 
 
 def test_the_ranking_is_that_of_the_lab(run, data, tmp_path):
@@ -47,7 +26,7 @@ def test_the_ranking_is_that_of_the_lab(run, data, tmp_path):
         str.split, out.splitlines()
     )
     assert out.startswith("relu2 of lenet5 by channel, each clamped to 0.5, on 60 samples of xo\n")
-    assert "The 2 most harmful of 5; --rows shows more.\nDrew a.png\n" in out
+    assert "The 2 most harmful of 5; --rows 5 prints all.\nDrew a.png\n" in out
     assert out.endswith(f"Next: simulator effect lenet5 --ablate '{units}'\n")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
@@ -91,6 +70,17 @@ def test_a_network_that_gives_back_its_input(run):
     assert ["nothing", f"{told['before']['loss']:.4f}"] in map(
         str.split, run("ablate", "n.safetensors", layer, "--all", "--samples", 20)[1].splitlines()
     )
+
+
+def test_an_architecture_that_gives_back_its_input(run):
+    status, out, _ = run("ablate", "autoencoder", "code", "--samples", 20)
+    assert status == 0 and out.startswith("code of autoencoder by channel, each clamped to 0, on 20 samples of digits")
+
+
+def test_the_figure_is_refused_before_anything_is_computed(run):
+    for command in ("ablate", "respond", "unit"):
+        assert "save: expected a file that ends in .png" in run(command, "nothing", "conv1", "--figure", "a.pdf")[2]
+    assert "save: expected an existing folder" in run("affine", "nothing", "--figure", "no/a.png")[2]
 
 
 @pytest.mark.parametrize(

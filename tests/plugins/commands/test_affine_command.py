@@ -4,46 +4,18 @@ import json
 
 import pytest
 
-from simulator import Catalog
-from simulator.cli import main
 from simulator.lab import affine, pieces
 
 SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo")
-CATALOG = Catalog()
 
 
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run ``simulator affine`` in an empty folder: status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            main(["affine", *map(str, args)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return end.value.code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def network():
-    return CATALOG.build("lenet5", (1, 12, 12), rng=0, dtype="float64", width=0.3)
-
-
-@pytest.fixture(scope="module")
-def inputs():
-    return CATALOG.load_data("xo", (1, 12, 12)).inputs
-
-
-def test_the_matrix_of_a_sample(run, network, inputs, tmp_path):
-    found = affine(network, inputs[3])
-    status, out, _ = run(*SMALL, "--sample", 3, "--rows", 2, "--figure", "rows.png")
+def test_the_matrix_of_a_sample(run, network, data, tmp_path):
+    found = affine(network, data.inputs[3])
+    status, out, _ = run("affine", *SMALL, "--sample", 3, "--rows", 2, "--figure", "rows.png")
     assert status == 0
     assert out.startswith(f"lenet5 at sample 3: f(x) = A x + b; A is 10 x 144 with {found.A.nnz:,} nonzeros\n")
     (row,) = (line.split() for line in out.splitlines() if line.split()[:1] == ["dense3[1]"])
-    assert float(row[1]) == pytest.approx((found.A @ inputs[3].ravel())[1], rel=1e-5)
+    assert float(row[1]) == pytest.approx((found.A @ data.inputs[3].ravel())[1], rel=1e-5)
     assert row[3] == row[4] == f"{found.y[1]:.6g}"
     assert "dense3[2]" not in out
     assert "The first 2 of 10 outputs; --rows 10 prints all." in out
@@ -52,9 +24,9 @@ def test_the_matrix_of_a_sample(run, network, inputs, tmp_path):
     assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_json(run, network, inputs):
-    report = json.loads(run(*SMALL, "--json", "--line", 4, "--output", "relu3[:]")[1])
-    found, crossed = affine(network, inputs[0], "relu3"), pieces(network, inputs[0], inputs[4], "relu3")
+def test_json(run, network, data):
+    report = json.loads(run("affine", *SMALL, "--json", "--line", 4, "relu3[:]")[1])
+    found, crossed = affine(network, data.inputs[0], "relu3"), pieces(network, data.inputs[0], data.inputs[4], "relu3")
     assert (report["shape"], report["nonzeros"], report["exact"]) == (list(found.A.shape), found.A.nnz, True)
     assert report["difference"] <= 1e-12
     assert [row["unit"] for row in report["outputs"]] == [f"relu3[{i}]" for i in range(len(found.b))]
@@ -66,9 +38,9 @@ def test_json(run, network, inputs):
     assert line["layers"] == crossed.layers
 
 
-def test_the_way_to_another_sample(run, network, inputs):
-    crossed = pieces(network, inputs[1], inputs[2])
-    out = run(*SMALL, "--sample", 1, "--line", 2)[1]
+def test_the_way_to_another_sample(run, network, data):
+    crossed = pieces(network, data.inputs[1], data.inputs[2])
+    out = run("affine", *SMALL, "--sample", 1, "--line", 2)[1]
     assert (
         f"On the way to sample 2: {crossed.regions:,} linear regions, {crossed.matrices:,} different matrices." in out
     )
@@ -76,7 +48,7 @@ def test_the_way_to_another_sample(run, network, inputs):
 
 
 def test_a_curved_network_has_its_tangent(run):
-    status, out, _ = run("lenet5-1998", "--jacobian", "--output", "c5[7]")
+    status, out, _ = run("affine", "lenet5-1998", "--jacobian", "c5[7]")
     assert status == 0
     assert "f(x) = A x + b, the tangent; A is 1 x 1024" in out
     assert "Next: simulator affine lenet5-1998 --figure rows.png" in out
@@ -88,13 +60,13 @@ def test_a_curved_network_has_its_tangent(run):
     [
         (["lenet5-1998"], "output: expected a piecewise linear layer, got RBF, which is curved; take the Jacobian"),
         ([*SMALL, "--line", 1, "--jacobian"], "--line: expected a piecewise linear network, got --jacobian; leave one"),
-        ([*SMALL, "--output", "conv9"], "network: expected a node, got 'conv9'; did you mean 'conv2' or 'conv1'?"),
-        ([*SMALL, "--output", "conv1[9]"], "unit conv1[9]: expected a position (channel, *space) within (2, 12, 12)"),
+        ([*SMALL, "conv9"], "network: expected a node, got 'conv9'; did you mean 'conv2' or 'conv1'?"),
+        ([*SMALL, "conv1[9]"], "unit conv1[9]: expected a position (channel, *space) within (2, 12, 12)"),
         ([*SMALL, "--sample", 10**6], "xo: expected a sample from 0 to "),
         ([*SMALL, "--figure", "rows.txt"], "save: expected a file that ends in .png or .svg, got 'rows.txt'"),
     ],
 )
 def test_what_is_no_matrix_is_refused_in_one_line(run, args, complaint):
-    status, out, err = run(*args)
+    status, out, err = run("affine", *args)
     assert (status, out) == (2, "")
     assert err.splitlines()[-1].startswith(f"Error: {complaint}")

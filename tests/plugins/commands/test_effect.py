@@ -7,41 +7,15 @@ import pytest
 from scipy.special import softmax
 
 from simulator import Catalog, CrossEntropy, Dense, Network, save
-from simulator.cli import main
 
 SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo")
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run ``simulator effect`` in an empty folder: status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            main(["effect", *map(str, args)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return end.value.code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def network():
-    return Catalog().build("lenet5", (1, 12, 12), rng=0, dtype="float64", width=0.3)
-
-
-@pytest.fixture(scope="module")
-def data():
-    return Catalog().load_data("xo", (1, 12, 12))
 
 
 GIVEN = ("--clamp", "conv1[0]=0.5", "--ablate", "conv2[1, 0, 0]", "--ablate", "relu1[1]", "--patch", "input[0, 3]=7")
 
 
 def test_the_numbers_are_those_of_two_runs(run, network, data):
-    status, out, _ = run(*SMALL, "--sample", 2, *GIVEN, "--json")
+    status, out, _ = run("effect", *SMALL, "--sample", 2, *GIVEN, "--json")
     assert status == 0
     told, x = json.loads(out), data.inputs[2:3]
     ablated = ["conv2[1, 0, 0]", "relu1[1]"]
@@ -61,7 +35,7 @@ def test_the_numbers_are_those_of_two_runs(run, network, data):
 
 
 def test_what_is_printed(run, network, data):
-    status, out, _ = run(*SMALL, "--ablate", "dense2[0]", "--ablate", "dense2[1]")
+    status, out, _ = run("effect", *SMALL, "--ablate", "dense2[0]", "--ablate", "dense2[1]")
     assert status == 0
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines() if line.strip()}
     assert rows["dense2"][:3] == ["25", "25", "2"]
@@ -78,22 +52,31 @@ def test_what_is_printed(run, network, data):
 
 
 def test_nothing_changes(run):
-    status, out, _ = run(*SMALL, "--patch", "conv1=3", "--sample", 3)
-    assert status == 0 and "Nothing changes." in out
+    status, out, _ = run("effect", *SMALL, "--patch", "conv1=3", "--sample", 3)
+    assert status == 0
+    assert out.startswith("Effect on lenet5, sample 3: nothing changes\n\nProbabilities\n")
 
 
 def test_a_network_that_does_not_classify(run):
-    status, out, _ = run("autoencoder", "--input", "1x8x8", "--ablate", "input[0, 3]", "--json")
+    status, out, _ = run("effect", "autoencoder", "--input", "1x8x8", "--ablate", "input[0, 3]", "--json")
     told = json.loads(out)
     assert (status, told["label"], told["loss_after"], told["classes"]) == (0, None, None, [])
-    status, out, _ = run("autoencoder", "--input", "1x8x8", "--ablate", "input[0, 3]")
+    status, out, _ = run("effect", "autoencoder", "--input", "1x8x8", "--ablate", "input[0, 3]")
     assert status == 0 and "Probabilities" not in out and "Loss" not in out
+
+
+def test_how_many_nodes_stay(run):
+    _, out, _ = run("effect", *SMALL, "--ablate", "dense3")
+    assert "\n12 of 13 nodes stay as they are.\n\nProbabilities\n" in out
+    _, out, _ = run("effect", *SMALL, "--ablate", "conv1")
+    assert "\n1 of 13 nodes stays as it is.\n\nProbabilities\n" in out
+    assert " nodes stay" not in run("effect", *SMALL, "--ablate", "input")[1]
 
 
 def test_a_saved_network_of_fewer_classes_than_the_data(run, tmp_path):
     save(tmp_path / "net.safetensors", Network.sequential((1, 8, 8), [Dense(3)], rng=0))
     seven = int(np.flatnonzero(Catalog().load_data("digits").labels == 7)[0])
-    status, out, _ = run("net.safetensors", "--ablate", "dense1[0]", "--sample", seven)
+    status, out, _ = run("effect", "net.safetensors", "--ablate", "dense1[0]", "--sample", seven)
     assert status == 0 and "Loss" not in out
 
 
@@ -116,7 +99,7 @@ def test_a_saved_network_of_fewer_classes_than_the_data(run, tmp_path):
     ],
 )
 def test_misfits(run, args, message):
-    status, out, err = run(*SMALL, *args)
+    status, out, err = run("effect", *SMALL, *args)
     assert (status, out) == (2, "")
     assert err.splitlines()[-1].startswith("Error: ")
     assert message in err.splitlines()[-1]

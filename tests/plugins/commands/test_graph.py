@@ -9,29 +9,9 @@ import numpy as np
 import pytest
 
 from simulator import Catalog, save
-from simulator.cli import main
 from simulator.lab import layer_graph, unit_graph
 
 SMALL = ("--input", "1x12x12", "-o", "width=0.3")
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def run(capsys):
-    """Run ``simulator graph``: exit status, output, complaint."""
-
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            main(["graph", *map(str, args)])
-        captured = capsys.readouterr()
-        return end.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
@@ -39,28 +19,28 @@ def network():
     return Catalog().build("lenet5", (1, 12, 12), rng=0, width=0.3)
 
 
-def test_the_layers(run, folder):
+def test_the_layers(run, tmp_path):
     pytest.importorskip("matplotlib")
-    status, out, err = run("lenet5")
+    status, out, err = run("graph", "lenet5")
     assert (status, err) == (0, "")
     first, second = out.splitlines()
-    assert first == "Drew lenet5-graph.png: 13 nodes, 12 connections"
-    assert (folder / "lenet5-graph.png").read_bytes().startswith(b"\x89PNG")
-    unit = second.partition("simulator graph lenet5 ")[2].strip('"')  # what it names is there
-    assert run("lenet5", unit, "--output", "one.svg")[0] == 0
-    assert (folder / "one.svg").read_bytes().startswith(b"<?xml")
+    assert first == "Drew lenet5-graph.png: 13 nodes, 12 edges"
+    assert (tmp_path / "lenet5-graph.png").read_bytes().startswith(b"\x89PNG")
+    unit = second.partition("simulator graph lenet5 ")[2].strip("'")  # what it names is there
+    assert run("graph", "lenet5", unit, "--output", "one.svg")[0] == 0
+    assert (tmp_path / "one.svg").read_bytes().startswith(b"<?xml")
 
 
 def test_files_hold_the_graphs_of_the_lab(run, network):
-    status, out, _ = run("lenet5", "conv2[1, 1, 1]", *SMALL, "--hops", "2", "--output", "unit.graphml")
+    status, out, _ = run("graph", "lenet5", "conv2[1, 1, 1]", *SMALL, "--hops", "2", "--output", "unit.graphml")
     graph = unit_graph(network, "conv2[1, 1, 1]", hops=2)
     assert (status, out) == (0, f"Wrote unit.graphml: {len(graph)} units, {graph.size()} connections\n")
     found = nx.read_graphml("unit.graphml", force_multigraph=True)
     assert set(found.edges(keys=True)) == set(graph.edges(keys=True))
     assert all("value" not in edge for *_, edge in found.edges(data=True))  # no weights were drawn
-    assert run("lenet5", *SMALL, "--output", "layers.gexf")[0] == 0
+    assert run("graph", "lenet5", *SMALL, "--output", "layers.gexf")[0] == 0
     assert set(nx.read_gexf("layers.gexf")) == set(layer_graph(network))
-    assert run("lenet5", "--units", *SMALL, "--output", "all.graphml")[0] == 0
+    assert run("graph", "lenet5", "--units", *SMALL, "--output", "all.graphml")[0] == 0
     whole = unit_graph(network)
     assert nx.read_graphml("all.graphml", force_multigraph=True).number_of_edges() == whole.number_of_edges()
 
@@ -68,7 +48,7 @@ def test_files_hold_the_graphs_of_the_lab(run, network):
 def test_a_sample_gives_values(run, network):
     save("net", network)
     data = Catalog().load_data("xo", (1, 12, 12))
-    status, *_ = run("net", "pool1[0, 1, 1]", "--data", "xo", "--sample", "3", "--output", "unit.graphml")
+    status, *_ = run("graph", "net", "pool1[0, 1, 1]", "--data", "xo", "--sample", "3", "--output", "unit.graphml")
     assert status == 0
     found = nx.read_graphml("unit.graphml", force_multigraph=True)
     value = network.run(data.inputs[3][None])["pool1"][0, 0, 1, 1]
@@ -78,13 +58,13 @@ def test_a_sample_gives_values(run, network):
 
 def test_a_saved_network_has_its_weights(run, network):
     save("net", network)
-    run("net", "conv1[0, 6, 6]", "--output", "unit.graphml")
+    run("graph", "net", "conv1[0, 6, 6]", "--output", "unit.graphml")
     edges = nx.read_graphml("unit.graphml", force_multigraph=True).in_edges("conv1[0, 6, 6]", data="value")
     np.testing.assert_allclose(sorted(v for *_, v in edges), sorted(network.params["conv1.weight"][0].ravel()))
 
 
 def test_json(run):
-    status, out, _ = run("lenet5", "conv1[0]", *SMALL, "--output", "unit.gexf", "--json")
+    status, out, _ = run("graph", "lenet5", "conv1[0]", *SMALL, "--output", "unit.gexf", "--json")
     assert status == 0
     report = json.loads(out)
     graph = nx.read_gexf("unit.gexf")
@@ -121,9 +101,9 @@ def test_json(run):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
-def test_what_is_refused(args, message, run, folder):
-    status, out, err = run(*args)
+def test_what_is_refused(args, message, run, tmp_path):
+    status, out, err = run("graph", *args)
     assert (status, out) == (2, "")
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
-    assert list(folder.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []

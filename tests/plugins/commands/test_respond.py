@@ -6,25 +6,9 @@ import numpy as np
 import pytest
 
 from simulator import Catalog
-from simulator.cli import main
 from simulator.lab import preferred_input, strongest
 
 SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo", "--engine", "scipy")
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run ``simulator respond`` in an empty folder: status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            main(["respond", *map(str, args)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return end.value.code, captured.out, captured.err
-
-    return run
 
 
 def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
@@ -32,7 +16,7 @@ def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
     found = strongest(network, "conv1[1]", data, 3)
     unit = "conv1", found.fields[0].position
     climb = preferred_input(network, unit, x0=found.inputs[0], steps=5)
-    status, out, _ = run(*SMALL, "conv1[1]", "--count", 3, "--steps", 5, "--json")
+    status, out, _ = run("respond", *SMALL, "conv1[1]", "--count", 3, "--steps", 5, "--json")
     told = json.loads(out)
     assert (status, told["unit"], told["data"]) == (0, "conv1[1]", "xo")
     for row, sample, value, field in zip(told["strongest"], found.samples, found.values, found.fields, strict=True):
@@ -41,16 +25,16 @@ def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
         assert row["sees"] == [list(span) for span in field.box]
         np.testing.assert_allclose(row["response"], value, rtol=1e-6)
     np.testing.assert_allclose(told["preferred"]["response"], climb.value, rtol=1e-5)
-    status, out, _ = run(*SMALL, "conv1[1]", "--count", 3, "--steps", 5, "--figure", "r.png")
+    status, out, _ = run("respond", *SMALL, "conv1[1]", "--count", 3, "--steps", 5, "--figure", "r.png")
     assert out.startswith("conv1[1] of lenet5: the strongest of 1000 samples of xo\n")
-    sees = ", ".join(f"{a}:{b}" for a, b in found.fields[0].box)
+    sees = " x ".join(f"{a}:{b}" for a, b in found.fields[0].box)
     position = ", ".join(map(str, found.fields[0].position))
     label = data.classes[data.labels[found.samples[0]]]
     row = f"{found.samples[0]} {label} {found.values[0]:.4g} conv1[{position}] {sees}"
     assert row.split() in map(str.split, out.splitlines())
     assert f"responds {climb.value:.4g} instead of {climb.history[0]:.4g}." in out
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
-    status, out, _ = run(*SMALL, "conv1[1]", "--steps", 1)
+    status, out, _ = run("respond", *SMALL, "conv1[1]", "--steps", 1)
     assert out.endswith("Next: add --figure responses.png to see them.\n")
 
 
@@ -69,6 +53,6 @@ def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
     ],
 )
 def test_misfits(run, args, message):
-    status, out, err = run(*SMALL, *args)
+    status, out, err = run("respond", *SMALL, *args)
     assert (status, out) == (2, "")
     assert message in err.splitlines()[-1]

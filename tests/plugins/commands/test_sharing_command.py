@@ -6,36 +6,19 @@ import numpy as np
 import pytest
 
 from simulator import Catalog, Conv, Dense, Network, ReLU, load, save
-from simulator.cli import main
 from simulator.lab import densify, off_pattern, tie_variance, untie
 
 SMALL = ("--input", "1x12x12", "-o", "width=0.3", "--data", "xo")
-CATALOG = Catalog()
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run ``simulator sharing`` in an empty folder: status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            main(["sharing", *map(str, args)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return end.value.code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
 def network():
-    return CATALOG.build("lenet5", (1, 12, 12), rng=0, width=0.3)
+    return Catalog().build("lenet5", (1, 12, 12), rng=0, width=0.3)
 
 
 @pytest.mark.parametrize(("option", "loosen"), [("--untie", untie), ("--densify", densify)])
 def test_what_is_loosened(run, network, option, loosen):
-    report = json.loads(run("lenet5", option, *SMALL, "--save", "loose.safetensors", "--json")[1])
+    report = json.loads(run("sharing", "lenet5", option, *SMALL, "--save", "loose.safetensors", "--json")[1])
     expected, saved = loosen(network), load("loose.safetensors")
     assert saved.info["sharing"] == option.removeprefix("--")
     assert saved.network.params.keys() == expected.params.keys()
@@ -45,7 +28,7 @@ def test_what_is_loosened(run, network, option, loosen):
     for name, row in report["layers"].items():
         for after, net in (("", network), ("_after", expected)):
             node = net.node(name)
-            assert row[f"weights{after}"] == sum(array.size for array in node.params.values())
+            assert row[f"params{after}"] == sum(array.size for array in node.params.values())
             assert row[f"nonzeros{after}"] == node.pattern.nnz
     assert (report["off_pattern"], report["samples"], report["saved"]) == (0, 100, "loose.safetensors")
     assert 0 <= report["tie_variance"] < 1e-12
@@ -59,9 +42,20 @@ def test_what_is_tightened(run, network, tmp_path):
     save(tmp_path / "loose.safetensors", loose)
     save(tmp_path / "tied.safetensors", network)
     by_name = run(
-        "loose.safetensors", "--retie", "lenet5", "-o", "width=0.3", "--data", "xo", "--save", "back.safetensors"
+        "sharing",
+        "loose.safetensors",
+        "--retie",
+        "lenet5",
+        "-o",
+        "width=0.3",
+        "--data",
+        "xo",
+        "--save",
+        "back.safetensors",
     )
-    by_file = json.loads(run("loose.safetensors", "--retie", "tied.safetensors", "--data", "xo", "--json")[1])
+    by_file = json.loads(
+        run("sharing", "loose.safetensors", "--retie", "tied.safetensors", "--data", "xo", "--json")[1]
+    )
     off, within = off_pattern(loose, network), tie_variance(loose, network)
     assert (by_file["off_pattern"], by_file["tie_variance"]) == (off.total, within.total)
     assert by_file["layers"]["conv2"]["off_pattern"] == off.layers["conv2"]
@@ -78,7 +72,7 @@ def test_what_is_tightened(run, network, tmp_path):
 
 
 def test_layers_are_chosen(run):
-    status, out, _ = run("lenet5", "--untie", *SMALL, "--layers", "conv1", "--layers", "den*")
+    status, out, _ = run("sharing", "lenet5", "--untie", *SMALL, "--layers", "conv1", "--layers", "den*")
     assert status == 0
     rows = {line.split()[0]: line.split() for line in out.splitlines() if len(line.split()) > 4}
     assert rows["conv1"][1] != rows["conv1"][2]
@@ -91,6 +85,7 @@ def test_layers_are_chosen(run):
     ("args", "complaint"),
     [
         (["lenet5"], "expected one of --untie, --densify and --retie LIKE; give one"),
+        (["lenet5", "--untie", "--densify"], "expected one of --untie, --densify and --retie LIKE; give one"),
         (["lenet5", "--untie", "--retie", "lenet5"], "expected one of --untie, --densify and --retie LIKE; give one"),
         (["lenet5", "--retie", "lenet5", "--layers", "conv1"], "--layers: expected --untie or --densify with it"),
         (
@@ -108,13 +103,13 @@ def test_layers_are_chosen(run):
 )
 def test_what_cannot_be_is_refused_in_one_line(run, args, complaint):
     small = () if args[0] == "vgg16" else SMALL[:2]
-    status, out, err = run(*args, *small)
+    status, out, err = run("sharing", *args, *small)
     assert (status, out) == (2, "")
     assert err.splitlines()[-1].startswith(f"Error: {complaint}")
 
 
 def test_a_network_without_space(run, tmp_path):
     save(tmp_path / "small.safetensors", Network.sequential((1, 12, 12), [Conv(1, 12), ReLU(), Dense(2)], rng=0))
-    status, out, _ = run("small.safetensors", "--densify", "--data", "xo", "--samples", 3)
+    status, out, _ = run("sharing", "small.safetensors", "--densify", "--data", "xo", "--samples", 3)
     assert status == 0
     assert "On 3 samples of xo" in out

@@ -4,41 +4,15 @@ import json
 
 import pytest
 
-from simulator import Catalog, save
-from simulator.cli import main
+from simulator import Units, save
 from simulator.lab import incoming, outgoing, paths
 
 SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo")
 
 
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Run ``simulator unit`` in an empty folder: status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*args):
-        with pytest.raises(SystemExit) as end:
-            main(["unit", *map(str, args)])
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return end.value.code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def network():
-    return Catalog().build("lenet5", (1, 12, 12), rng=0, dtype="float64", width=0.3)
-
-
-@pytest.fixture(scope="module")
-def x():
-    return Catalog().load_data("xo", (1, 12, 12)).inputs
-
-
-def test_what_a_unit_reads(run, network, x):
-    found = incoming(network, "conv2[3, 1, 0]", x[2])
-    status, out, _ = run(*SMALL, "conv2[3, 1, 0]", "--sample", 2, "--rows", 3)
+def test_what_a_unit_reads(run, network, data):
+    found = incoming(network, "conv2[3, 1, 0]", data.inputs[2])
+    status, out, _ = run("unit", *SMALL, "conv2[3, 1, 0]", "--sample", 2, "--rows", 3)
     assert status == 0
     assert out.startswith("conv2[3, 1, 0] of lenet5, sample 2\n")
     for c in found.largest(3):
@@ -49,51 +23,51 @@ def test_what_a_unit_reads(run, network, x):
     assert f"simulator unit lenet5 '{found.largest(1)[0].source}'" in out
 
 
-def test_json_has_every_connection(run, network, x):
-    found = incoming(network, "relu3[2]", x[0])
-    report = json.loads(run(*SMALL, "relu3[2]", "--json")[1])
+def test_json_has_every_connection(run, network, data):
+    found = incoming(network, "relu3[2]", data.inputs[0])
+    report = json.loads(run("unit", *SMALL, "relu3[2]", "--json")[1])
     assert (report["total"], report["value"], report["bias"]) == (found.total, found.value, None)
-    report = json.loads(run(*SMALL, "dense1[2]", "--json", "--rows", 1)[1])
+    report = json.loads(run("unit", *SMALL, "dense1[2]", "--json", "--rows", 1)[1])
     products = [c["product"] for c in report["connections"]]
-    assert len(products) == len(incoming(network, "dense1[2]", x[0]).connections)
+    assert len(products) == len(incoming(network, "dense1[2]", data.inputs[0]).connections)
     assert sum(products) + report["bias"]["product"] == pytest.approx(report["value"], rel=1e-12)
     assert report["bias"]["weight"] == "dense1.bias[2]"
 
 
-def test_who_reads_a_unit(run, network, x):
-    status, out, _ = run(*SMALL, "pool1[1, 2, 2]", "--outgoing", "--rows", 2)
-    found = outgoing(network, "pool1[1, 2, 2]", x[0])
+def test_who_reads_a_unit(run, network, data):
+    status, out, _ = run("unit", *SMALL, "pool1[1, 2, 2]", "--outgoing", "--rows", 2)
+    found = outgoing(network, "pool1[1, 2, 2]", data.inputs[0])
     assert status == 0
     assert out.count("conv2[") == 2
     assert f"{found!r}; its value is {found.value:.6g}." in out
-    report = json.loads(run(*SMALL, "pool1[1, 2, 2]", "--outgoing", "--json")[1])
+    report = json.loads(run("unit", *SMALL, "pool1[1, 2, 2]", "--outgoing", "--json")[1])
     assert [c["product"] for c in report["connections"]] == [c.product for c in found.largest()]
-    assert "Outgoing of dense3[1]: 0 connections; its value is " in run(*SMALL, "dense3[1]", "--outgoing")[1]
+    assert "Outgoing of dense3[1]: 0 connections; its value is " in run("unit", *SMALL, "dense3[1]", "--outgoing")[1]
 
 
 def test_what_a_unit_sees_and_reaches(run, network):
-    status, out, _ = run(*SMALL, "conv2[3, 1, 0]", "--field")
+    status, out, _ = run("unit", *SMALL, "conv2[3, 1, 0]", "--field")
     counts = paths(network, "conv2[3, 1, 0]")
     assert status == 0
     field = network.receptive_field("conv2[3, 1, 0]")
     assert f"It sees {len(field.units)} of 144 units of input, within 0:1 x " in out
     assert f"Paths from there to it: {counts.sum():,}, at most {counts.max():,} from one unit." in out
     assert "It reaches 10 of 10 units of dense3, within 0:10." in out
-    report = json.loads(run(*SMALL, "conv2[3, 1, 0]", "--field", "--of", "pool1", "--json")[1])
+    report = json.loads(run("unit", *SMALL, "conv2[3, 1, 0]", "--field", "--of", "pool1", "--json")[1])
     (seen,) = report["fields"]
     assert (seen["kind"], seen["of"], seen["paths"]) == (
         "receptive",
         "pool1",
         paths(network, "conv2[3, 1, 0]", "pool1").sum(),
     )
-    (reached,) = json.loads(run(*SMALL, "conv2[3, 1, 0]", "--field", "--of", "dense1", "--json")[1])["fields"]
+    (reached,) = json.loads(run("unit", *SMALL, "conv2[3, 1, 0]", "--field", "--of", "dense1", "--json")[1])["fields"]
     assert (reached["kind"], reached["units"]) == ("projective", 36)
-    assert "sees" not in run(*SMALL, "input[0, 1, 1]", "--field")[1]
-    assert "It sees 1 of 144 units of input" in run(*SMALL, "input[0, 1, 1]", "--field", "--of", "input")[1]
+    assert "sees" not in run("unit", *SMALL, "input[0, 1, 1]", "--field")[1]
+    assert "It sees 1 of 144 units of input" in run("unit", *SMALL, "input[0, 1, 1]", "--field", "--of", "input")[1]
 
 
 def test_a_field_of_a_large_net_needs_no_weights(run):
-    status, out, _ = run("vgg16", "pool5[0, 3, 3]", "--field")
+    status, out, _ = run("unit", "vgg16", "pool5[0, 3, 3]", "--field")
     assert status == 0
     assert "within 0:3 x 6:218 x 6:218; uncut 212 x 212 sites, stride 32 x 32." in out
     assert "at most" in out
@@ -101,18 +75,28 @@ def test_a_field_of_a_large_net_needs_no_weights(run):
 
 def test_a_picture(run, tmp_path):
     pytest.importorskip("matplotlib")
-    status, out, _ = run(*SMALL, "conv2[3, 1, 0]", "--figure", "field.png")
+    status, out, _ = run("unit", *SMALL, "conv2[3, 1, 0]", "--figure", "field.png")
     assert status == 0
     assert out.endswith("Drew field.png\n")
     assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
-    assert run(*SMALL, "conv2[3, 1, 0]", "--field", "--of", "pool1", "--figure", "field.svg")[0] == 0
+    assert run("unit", *SMALL, "conv2[3, 1, 0]", "--field", "--of", "pool1", "--figure", "field.svg")[0] == 0
 
 
-def test_a_saved_network(run, network, x):
+def test_a_unit_that_nothing_passes(run, network, data):
+    closed = Units.of(network.nodes, ("conv1", int(network.run(data.inputs[:1])["conv1"].argmin())))
+    relu = str(closed).replace("conv1", "relu1")
+    out = run("unit", *SMALL, relu)[1]
+    assert out.splitlines()[1].startswith("For this sample: a ReLU that gives 0 reads nothing")
+    out = run("unit", *SMALL, str(closed), "--outgoing")[1]
+    assert "source" not in out and "For this sample: a ReLU that gives 0 reads nothing" in out
+    assert "For this sample" not in run("unit", *SMALL, "dense3[1]", "--outgoing")[1]
+
+
+def test_a_saved_network(run, network, data):
     save("net.safetensors", network)
-    status, out, _ = run("net.safetensors", "conv2[3, 1, 0]", "--data", "xo")
+    status, out, _ = run("unit", "net.safetensors", "conv2[3, 1, 0]", "--data", "xo")
     assert status == 0
-    assert incoming(network, "conv2[3, 1, 0]", x[0]).equation in out
+    assert incoming(network, "conv2[3, 1, 0]", data.inputs[0]).equation in out
 
 
 @pytest.mark.parametrize(
@@ -135,13 +119,13 @@ def test_a_saved_network(run, network, x):
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_what_is_no_unit(run, args, message):
-    status, out, err = run(*SMALL, *args)
+    status, out, err = run("unit", *SMALL, *args)
     assert (status, out) == (2, "")
     assert message in err
     assert len([line for line in err.splitlines() if line.startswith("Error: ")]) == 1
 
 
 def test_a_layer_without_products(run):
-    status, _, err = run("lenet5-1998", "c1-tanh[0, 0, 0]")
+    status, _, err = run("unit", "lenet5-1998", "c1-tanh[0, 0, 0]")
     assert status == 2
     assert "got ScaledTanh(), whose value is no sum of products; look at its slopes with influence" in err

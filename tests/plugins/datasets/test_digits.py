@@ -38,7 +38,8 @@ def test_they_come_in_any_size(catalog):
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 8), (8,)])
 def test_they_are_grey_pictures(catalog, shape):
     with pytest.raises(
-        ShapeError, match=r"data digits: expected a shape \(1, height, width\), got .*; use --input 1x28x28"
+        ShapeError,
+        match=r"data digits: expected a shape \(1, height, width\), got .*; give other data, or use --input 1x28x28",
     ):
         catalog.load_data("digits", shape)
 

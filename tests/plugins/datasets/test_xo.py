@@ -94,6 +94,7 @@ def test_a_convolutional_net_learns_them_and_a_linear_one_does_not(data):
 @pytest.mark.parametrize("shape", [(3, 16, 16), (1, 16), (1, 7, 16), (1, 16, 7)])
 def test_smallest_shape(catalog, shape):
     with pytest.raises(
-        ShapeError, match=r"data xo: expected a shape \(1, height, width\) of at least 8 x 8, got .*; use"
+        ShapeError,
+        match=r"data xo: expected a shape \(1, height, width\) of at least 8 x 8, got .*; give other data, or use",
     ):
         catalog.load_data("xo", shape)
