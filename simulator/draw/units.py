@@ -60,7 +60,9 @@ def draw_ablation(ablation: Ablation) -> Figure:
         ax = figure.subplots()
         draw_montage(figure, ax, grid, rows, columns, True)
         if ablation.by == "site" and harm.ndim == 3:
-            ax.set(xticks=range(0, wide, -(-wide // 10)), yticks=range(0, high, -(-high // 10)))
+            lines, cells = range(0, high, -(-high // 10)), range(0, wide, -(-wide // 10))
+            ax.set_yticks(lines, map(str, lines))
+            ax.set_xticks(cells, map(str, cells))
             ax.set(xlabel="column", ylabel="row")
         notes += ["red where the loss grows, blue where it falls"]
         notes += [f"{_MAPS} of {len(harm)} channels"] * (len(harm) > _MAPS)
