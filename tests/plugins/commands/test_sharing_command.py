@@ -67,7 +67,7 @@ def test_what_is_tightened(run, network, tmp_path):
     assert row[-2:] == [f"{off.layers['conv1']:.4f}", f"{within.layers['conv1']:.4f}"]
     assert "Saved to back.safetensors. Go on training it: simulator train back.safetensors" in out
     assert load("back.safetensors").network.node("conv1").layer == network.node("conv1").layer
-    _, _, err = run("loose.safetensors", "--retie", "tied.safetensors", "-o", "width=0.3")
+    _, _, err = run("sharing", "loose.safetensors", "--retie", "tied.safetensors", "-o", "width=0.3")
     assert err.splitlines()[-1].startswith("Error: tied.safetensors is a saved network: its input, classes and options")
 
 
