@@ -361,8 +361,8 @@ class Network:
         UnknownNameError
             If there is no such node.
         """
-        if name not in self._nodes:
-            raise UnknownNameError(f"network: expected a node, got {name!r}; {nearest(name, self._nodes)}")
+        if not isinstance(name, str) or name not in self._nodes:
+            raise UnknownNameError(f"network: expected a node, got {name!r}; {nearest(str(name), self._nodes)}")
         return BoundNode(self, self._nodes[name])
 
     def subnetwork(self, outputs: str | Iterable[str], inputs: str | Iterable[str] = ()) -> Network:

@@ -706,6 +706,13 @@ def test_an_unknown_node_is_answered_with_the_nearest(ask):
         ask(residual())
 
 
+def test_a_name_of_a_node_is_text():
+    network = Network.input((3,))
+    for wrong in (["input"], {}, 3, None):
+        with pytest.raises(UnknownNameError, match="network: expected a node, got .*; (did you mean|choose one of)"):
+            network.node(wrong)
+
+
 def test_what_needs_one_input_or_output_says_so():
     net = residual()
     for ask in (lambda: net.output_shape, lambda: net.run(samples()).backward(np.ones((3, 3)))):
