@@ -60,8 +60,9 @@ class SampleComplexity(Experiment):
 
     One model in three forms, Σᵢ φ(wᵢ·x) with one hidden unit for each patch. Its first matrix is 10 x 200: "shared" is
     a convolution of stride 20 (one w of 20 numbers), "local" the same without sharing (ten of them), "full" has all
-    2000. φ is the paper's activation, a soft threshold whose one threshold is trained, so that a unit can keep still
-    where it only hears noise; the ten units are added up with fixed ones, and the sum is the logit.
+    2000. φ is a soft threshold whose one threshold is trained, so that a unit can keep still where it only hears noise;
+    the paper's own activation may differ in detail. The ten units are added up with fixed ones, and the sum is the
+    logit.
 
     All forms have one budget, at every number of samples: 1000 steps of Adam on batches of up to 64, its rate from 0.01
     to 0 along a cosine, He's first values, logistic loss. Accuracy is that on 10,000 fresh samples.
