@@ -28,7 +28,8 @@ class ExactAlgebra(Experiment):
     """Algebra of convolutional nets as matrices, exact to rounding: one matrix, Gaussian fields, spectra, adjoints.
 
     - f(x) = A x + b: whole piecewise linear nets at a random sample, with all weights moved off their first values and
-      random running means. Measured is the largest difference, over the largest output.
+      small random running means. Measured is the largest difference, and as the value that of A x, both over the
+      largest output: behind dead ReLUs b alone would be the output, and the equality would say nothing.
     - Effective receptive field: n convolutions of k x k with equal weights are one matrix whose row of the middle unit
       spreads with σ = √(n (k² - 1) / 12) along each axis, as a sum of n uniform steps does.
     - Singular values of a convolution (3 channels to 4, 3 x 3, on 8 x 8) with circular padding are those of the
@@ -64,8 +65,8 @@ class ExactAlgebra(Experiment):
         rng = np.random.default_rng(seed)
         row = {"difference": None, "value": None, "expected": None, "compared": None}
         if what == _AFFINE:
-            found = _one_matrix(catalog, *_NETS[case], rng)
-            row |= {"difference": found.difference, "compared": len(found.y)}
+            found, share = _one_matrix(catalog, *_NETS[case], rng)
+            row |= {"difference": found.difference, "value": share, "compared": len(found.y)}
         elif what == _FIELD:
             n, k = _FIELDS[case]
             value, expected = _spread(n, k), (n * (k**2 - 1) / 12) ** 0.5
@@ -96,9 +97,19 @@ class ExactAlgebra(Experiment):
             told += f"; k = 3, n = 10: {ten['value']:.4f}" if what == _FIELD else ""
             expected = "1e-12; k = 3, n = 10: 2.5820" if what == _FIELD else "1e-12"
             findings.append(Finding(claim, expected, told, largest <= _TOLERANCE))
+        least = min(row["value"] for row in table if row["what"] == _AFFINE)
+        findings.insert(
+            1,
+            Finding(
+                "the matrix makes the output, not the vector alone",
+                "A x is at least a tenth of it",
+                f"at least {least:.2g} of the largest output in each net",
+                least > 0.1,
+            ),
+        )
         findings.append(
             Finding(
-                "with zeros on the padding they are not",
+                "with zeros on the padding the singular values are others",
                 "visibly different",
                 f"difference {zeros['difference']:.2g} of the largest",
                 zeros["difference"] > 1e-3,
@@ -123,8 +134,11 @@ class ExactAlgebra(Experiment):
 def _one_matrix(catalog, name, shape, options, rng):
     network = catalog.build(name, shape, classes=10, rng=rng, dtype="float64", **options)
     network = network.with_params({key: a + 0.1 * rng.standard_normal(a.shape) for key, a in network.params.items()})
-    network = network.with_buffers({key: 0.5 + rng.random(a.shape) for key, a in network.buffers.items()})
-    return affine(network, rng.standard_normal(shape))
+    means = {key: 0.1 * rng.standard_normal(a.shape) for key, a in network.buffers.items() if key.endswith("mean")}
+    others = {key: 0.5 + rng.random(a.shape) for key, a in network.buffers.items() if key not in means}
+    network, x = network.with_buffers(means | others), rng.standard_normal(shape)
+    found = affine(network, x)
+    return found, float(np.abs(found.A @ x.ravel()).max() / np.abs(found.y).max())
 
 
 def _spread(n, k):

@@ -50,3 +50,16 @@ def test_findings_of_a_wrong_number():
     table[0]["difference"] = 2e-12
     wrong = [finding for finding in experiment.findings(table) if not finding.holds]
     assert [finding.measured for finding in wrong] == ["largest difference 2.0e-12 in 4 comparisons"]
+    table[0] |= {"difference": 0.0, "value": 0.0}  # behind dead units b is everything, and equal for nothing
+    wrong = [finding for finding in experiment.findings(table) if not finding.holds]
+    assert [finding.measured for finding in wrong] == ["at least 0 of the largest output in each net"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_matrix_is_zero(seed):
+    experiment = ExactAlgebra()
+    for condition in experiment.conditions():
+        if condition["what"] == "f(x) = A x + b":
+            (row,) = experiment.run(condition, seed, CATALOG)
+            assert row["value"] > 0.5
+            assert 0 < row["difference"] <= 1e-12
