@@ -141,7 +141,7 @@ def test_boxes_are_apart_and_lines_pass_between_them(name):
     network = Catalog().build(name, rng=None)
     graph = layer_graph(network)
     figure = draw_layer_graph(graph)
-    assert figure.get_suptitle() == f"{len(network.nodes)} nodes, {graph.size()} connection{'s'[: graph.size() != 1]}"
+    assert figure.get_suptitle() == f"{len(network.nodes)} nodes, {graph.size()} edge{'s'[: graph.size() != 1]}"
     place = {}
     for text, at in texts(figure).items():
         node, shape = text.split("  ")

@@ -210,7 +210,7 @@ def draw_layer_graph(graph: nx.MultiDiGraph) -> Figure:
 
     Notes
     -----
-    A layer stands in the first row below all that it reads. A connection that passes rows takes a place of its own in
+    A layer stands in the first row below all that it reads. An edge that passes rows takes a place of its own in
     each of them, and the places are ordered by what they are connected to above and below, as K. Sugiyama, S. Tagawa
     and M. Toda do.
 
@@ -224,7 +224,7 @@ def draw_layer_graph(graph: nx.MultiDiGraph) -> Figure:
     >>> from simulator import Conv, Network
     >>> from simulator.lab import layer_graph
     >>> draw_layer_graph(layer_graph(Network.sequential((1, 8, 8), [Conv(4, kernel=3)]))).get_suptitle()
-    '2 nodes, 1 connection'
+    '2 nodes, 1 edge'
     """
     _check(graph, "layer", {"shape", "params"})
     rows, paths = _rows(graph)
@@ -244,13 +244,13 @@ def draw_layer_graph(graph: nx.MultiDiGraph) -> Figure:
         ax.text(place[name], height[name], text, ha="center", va="center", fontsize=8, bbox=box)
     ax.set(xlim=(left - 0.5, right + 0.5), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
-    figure.suptitle(f"{_counted(len(graph), 'node')}, {_counted(graph.size(), 'connection')}", fontsize=11)
+    figure.suptitle(f"{_counted(len(graph), 'node')}, {_counted(graph.size(), 'edge')}", fontsize=11)
     add_caption(figure, ["blue: with trained weights"])
     return figure
 
 
 def _rows(graph: nx.MultiDiGraph) -> tuple[list[list[Any]], list[list[Any]]]:
-    """Layers in rows, each below all that it reads, with a place where a connection passes; and the connections."""
+    """Layers in rows, each below all that it reads, with a place where an edge passes; and the edges."""
     rows: list[list[Any]] = [list(row) for row in nx.topological_generations(graph)]
     height = {name: k for k, row in enumerate(rows) for name in row}
     paths = []
