@@ -82,6 +82,12 @@ def cast(typingctx, kind, value):
     return kind(kind, value), codegen
 
 
+@njit(**_one)
+def address_of(array):
+    """Where an array begins, as a signed number: the sum of an unsigned and a signed one would be a float."""
+    return np.intp(array.ctypes.data)
+
+
 @intrinsic
 def pointer_at(typingctx, address):
     """The address that stands at an address."""
@@ -476,7 +482,7 @@ def product_by_site(first, last, kind, y, x, packed, table, taps, outs, ins, in_
     copies, last_group = 0, -1
     for item in range(first, last):
         group, site = item // sites, item % sites
-        source = x.ctypes.data + group * ins * apart
+        source = address_of(x) + group * ins * apart
         if group != last_group:
             born[:], copies, last_group = -room, 0, group
         safe = copies - room + slots  # older ones may be overwritten before this site is done
@@ -496,14 +502,14 @@ def product_by_site(first, last, kind, y, x, packed, table, taps, outs, ins, in_
             else:
                 if born[read] < safe:
                     born[read] = copies
-                    to = kept.ctypes.data + copies % room * ins * PANEL
+                    to = address_of(kept) + copies % room * ins * PANEL
                     copies += 1
                     for i in range(ins):
                         for panel in range(panels):
                             sample = min(panel * lanes, batch - lanes)
                             row = load(kind, source + i * apart + (read * batch + sample) * size)
                             store(to + (panel * room * ins + i) * PANEL, row)
-                address, step = kept.ctypes.data + born[read] % room * ins * PANEL, PANEL
+                address, step = address_of(kept) + born[read] % room * ins * PANEL, PANEL
             for i in range(used, used + ins):
                 rows[i] = address
                 address += step
@@ -511,9 +517,9 @@ def product_by_site(first, last, kind, y, x, packed, table, taps, outs, ins, in_
         for panel in range(panels):
             sample = min(panel * lanes, batch - lanes)
             shift = sample * size if direct else panel * room * ins * PANEL
-            to = y.ctypes.data + ((group * outs * sites + site) * batch + sample) * size
-            weights = packed.ctypes.data + group * group_size
-            stride, address = sites * batch * size, rows.ctypes.data
+            to = address_of(y) + ((group * outs * sites + site) * batch + sample) * size
+            weights = address_of(packed) + group * group_size
+            stride, address = sites * batch * size, address_of(rows)
             all_blocks(kind, to, stride, outs, address, shift, weights, taps * ins, starts, lengths, runs, relu)
     kept[0], rows[0] = 0, 0  # numba frees an array after its last use, and addresses are none
 
@@ -530,7 +536,7 @@ def product_by_panel(first, last, kind, y, x, packed, table, taps, outs, ins, in
     gathered = np.zeros(slots * ins * lanes, packed.dtype)
     rows = np.empty(slots * ins, np.int64)
     for i in range(len(rows)):
-        rows[i] = gathered.ctypes.data + i * PANEL
+        rows[i] = address_of(gathered) + i * PANEL
     starts, lengths = np.empty(slots, np.int64), np.empty(slots, np.int64)
     found = np.empty((lanes, 3), np.int64)
     edge = np.empty(6 * lanes * (outs // 4 + 2), packed.dtype)
@@ -539,7 +545,7 @@ def product_by_panel(first, last, kind, y, x, packed, table, taps, outs, ins, in
     for item in range(first, last):
         group, column = item // panels, item % panels * lanes
         count = min(lanes, columns - column)
-        source = x.ctypes.data + group * ins * apart
+        source = address_of(x) + group * ins * apart
         used, runs, previous = 0, 0, -2
         for slot in range(slots):
             some = False
@@ -556,15 +562,15 @@ def product_by_panel(first, last, kind, y, x, packed, table, taps, outs, ins, in
             previous = tap
             n = segments(found, table, slot, batch, column, count, size)
             for i in range(ins):
-                to = gathered.ctypes.data + (used + i) * PANEL
+                to = address_of(gathered) + (used + i) * PANEL
                 for j in range(n):
                     place, offset, length = found[j, 0], found[j, 1], found[j, 2]
                     copy(kind, to + place * size, source + i * apart + offset if offset >= 0 else 0, length)
             used += ins
-        weights, address = packed.ctypes.data + group * group_size, rows.ctypes.data
+        weights, address = address_of(packed) + group * group_size, address_of(rows)
         at = group * outs * columns + column
         whole = count == lanes
-        to, stride = (y.ctypes.data + at * size, columns * size) if whole else (edge.ctypes.data, PANEL)
+        to, stride = (address_of(y) + at * size, columns * size) if whole else (address_of(edge), PANEL)
         all_blocks(kind, to, stride, outs, address, 0, weights, taps * ins, starts, lengths, runs, relu)
         if not whole:
             for o in range(outs):
@@ -599,28 +605,30 @@ def product_threaded(parts, kind, y, x, packed, table, taps, groups, outs, ins, 
 
 
 @njit(**_one)
-def block_of_dots(kind, sums, i, j, a, a_step, b, b_step, b_next, sites, length):
+def block_of_dots(kind, sums, i, j, a, a_step, left, where, shift, sites, length):
     """Sums of four rows times three rows over a few sites, added to ``sums[i : i + 4, j : j + 3]``.
 
-    The four rows start at `a`, `a_step` bytes apart, with the sites one after the other. The three rows of each site
-    start where the pointers at `b` say, which are `b_step` bytes apart, and `b_next` from site to site.
+    The four rows start at `a`, `a_step` bytes apart; the last of `left` rows stands for those that are missing. At
+    `where` four numbers tell for each site how far after `a` it is and where its three rows are, but for the `shift`.
     """
     zero = splat_register(kind)
     s00 = s01 = s02 = s10 = s11 = s12 = s20 = s21 = s22 = s30 = s31 = s32 = zero
+    to_1, to_2, to_3 = min(1, left - 1) * a_step, min(2, left - 1) * a_step, min(3, left - 1) * a_step
     for _ in range(sites):
-        b0, b1, b2 = pointer_at(b), pointer_at(b + b_step), pointer_at(b + 2 * b_step)
-        b += b_next
+        v0, b0 = a + pointer_at(where), pointer_at(where + 8) + shift
+        b1, b2 = pointer_at(where + 16) + shift, pointer_at(where + 24) + shift
+        where += 32
         for at in range(0, length, REGISTER):
             x0, x1, x2 = load_register(kind, b0 + at), load_register(kind, b1 + at), load_register(kind, b2 + at)
-            v = load_register(kind, a)
+            v = load_register(kind, v0)
             s00, s01, s02 = fma(v, x0, s00), fma(v, x1, s01), fma(v, x2, s02)
-            v = load_register(kind, a + a_step)
+            v = load_register(kind, v0 + to_1)
             s10, s11, s12 = fma(v, x0, s10), fma(v, x1, s11), fma(v, x2, s12)
-            v = load_register(kind, a + 2 * a_step)
+            v = load_register(kind, v0 + to_2)
             s20, s21, s22 = fma(v, x0, s20), fma(v, x1, s21), fma(v, x2, s22)
-            v = load_register(kind, a + 3 * a_step)
+            v = load_register(kind, v0 + to_3)
             s30, s31, s32 = fma(v, x0, s30), fma(v, x1, s31), fma(v, x2, s32)
-            a += REGISTER
+            v0 += REGISTER
     sums[i, j] += total(s00)
     sums[i, j + 1] += total(s01)
     sums[i, j + 2] += total(s02)
@@ -639,8 +647,9 @@ def block_of_dots(kind, sums, i, j, a, a_step, b, b_step, b_next, sites, length)
 def weight_gradient(part, parts, kind, dw, dy, x, table, groups, outs, ins, in_sites, batch):
     """dw = sum over sites and batch of dy times x at the site of each tap: (groups * outs, ins * taps).
 
-    For a few sites at a time dy and the input sites that they read are copied together; blocks of four outputs by
-    three cells of the kernel stay in registers meanwhile. Beyond these sites sums are taken in double precision.
+    For a few sites at a time the input sites that are read are copied together; blocks of four outputs by three cells
+    of the kernel stay in registers meanwhile. Sites where all three cells read padding are left out. Beyond these sites
+    sums are taken in double precision.
     """
     size = size_of(kind)
     sites, taps = table.shape
@@ -649,57 +658,71 @@ def weight_gradient(part, parts, kind, dw, dy, x, table, groups, outs, ins, in_s
     steps = -(-ins * taps // 3)
     first_k, last_k = steps * part // parts * 3, min(steps * (part + 1) // parts * 3, ins * taps)
     chunk = max(1, SCRATCH // (stretch * (taps // 2 + 1) * max(1, length)))  # channels at a time
-    out_rows = -(-outs // 4) * 4
-    dy_rows = np.zeros(out_rows * stretch * length // size, dy.dtype)
-    x_rows = np.zeros((1 + stretch * taps) * min(ins, chunk) * length // size, dy.dtype)  # the first are zeros
+    x_rows = np.zeros(((1 + stretch * taps) * min(ins, chunk) + 3) * length // size, dy.dtype)  # the first are zeros
+    few = last_k - first_k <= 16  # dy is not read often enough to put it together
+    whole = batch * size == length and (few or sites <= stretch)
+    dy_rows = np.zeros(1 if whole else outs * stretch * length // size, dy.dtype)
     copied = np.zeros(in_sites, np.int64)  # number of the copy of each input site
     done = 0  # copies for the sites before these
-    pointers = np.empty((min(ins, chunk) * taps + 3, stretch), np.int64)
-    pointers[:] = x_rows.ctypes.data
-    sums = np.empty((out_rows, min(ins, chunk) * taps + 3), np.float64)
-    dy_address, x_address, pointer_address = dy_rows.ctypes.data, x_rows.ctypes.data, pointers.ctypes.data
+    places = np.empty((taps, stretch), np.int64)  # of the copies that each tap reads
+    where, counts = np.empty((taps, stretch, 4), np.int64), np.empty(taps, np.int64)  # by the first tap of a block
+    sums = np.empty((-(-outs // 4) * 4, min(ins, chunk) * taps + 3), np.float64)
+    zeros, where_address = address_of(x_rows), address_of(where)
     for group in range(groups):
         channel = first_k // taps
         while channel * taps < last_k:
             stop = min(channel + chunk, -(-last_k // taps))
             channels = stop - channel
             low, high = max(first_k, channel * taps), min(last_k, stop * taps)
-            source = x.ctypes.data + (group * ins + channel) * in_sites * batch * size
+            source = address_of(x) + (group * ins + channel) * in_sites * batch * size
             sums[:] = 0
             for first in range(0, sites, stretch):
                 count = min(stretch, sites - first)
-                for o in range(outs):
-                    row = dy.ctypes.data + ((group * outs + o) * sites + first) * batch * size
-                    for s in range(count):
-                        copy(kind, dy_address + (o * stretch + s) * length, row + s * batch * size, batch)
+                row = address_of(dy) + (group * outs * sites + first) * batch * size
+                apart = sites * batch * size  # from one row of dy to the next
+                if not whole:
+                    for o in range(outs):
+                        for s in range(count):
+                            to = address_of(dy_rows) + (o * stretch + s) * length
+                            copy(kind, to, row + o * apart + s * batch * size, batch)
+                    row, apart = address_of(dy_rows), stretch * length
                 copies = 1
                 for s in range(count):
                     for tap in range(taps):
                         read = table[first + s, tap]
-                        if read >= 0 and copied[read] <= done:
+                        places[tap, s] = zeros
+                        if read < 0:
+                            continue
+                        if copied[read] <= done:
                             copied[read] = done + copies
-                            to = x_address + copies * channels * length
+                            to = zeros + copies * channels * length
                             copies += 1
                             for i in range(channels):
-                                row = source + (i * in_sites + read) * batch * size
-                                copy(kind, to + i * length, row, batch)
-                        address = x_address
-                        if read >= 0:
-                            address += (copied[read] - done) * channels * length
-                        for i in range(channels):
-                            pointers[i * taps + tap, s] = address + (i * length if read >= 0 else 0)
+                                copy(kind, to + i * length, source + (i * in_sites + read) * batch * size, batch)
+                        places[tap, s] += (copied[read] - done) * channels * length
                 done += copies
+                for k in range(low, min(high, low + 3 * taps), 3):
+                    n = k % taps
+                    tap_1, tap_2 = (n + 1) % taps, (n + 2) % taps
+                    shift_1, shift_2 = (n + 1) // taps * length, (n + 2) // taps * length
+                    used = 0
+                    for s in range(count):
+                        b0, b1, b2 = places[n, s], places[tap_1, s], places[tap_2, s]
+                        where[n, used, 0], where[n, used, 1] = s * length, b0
+                        where[n, used, 2], where[n, used, 3] = b1 + shift_1, b2 + shift_2
+                        used += max(b0, b1, b2) > zeros
+                    counts[n] = used
                 for o in range(0, outs, 4):
-                    a = dy_address + o * stretch * length
+                    a, left = row + o * apart, outs - o
                     for k in range(low, high, 3):
-                        j = k - channel * taps
-                        b = pointer_address + j * stretch * 8
-                        block_of_dots(kind, sums, o, j, a, stretch * length, b, stretch * 8, 8, count, length)
+                        n, j, shift = k % taps, k - channel * taps, (k // taps - channel) * length
+                        at = where_address + n * stretch * 32
+                        block_of_dots(kind, sums, o, j, a, apart, left, at, shift, counts[n], length)
             for o in range(outs):
                 for k in range(low, high):
                     dw[(group * outs + o) * ins * taps + k] = sums[o, k - channel * taps]
             channel = stop
-    dy_rows[0] = x_rows[0] = pointers[0, 0] = 0  # numba frees an array after its last use, and addresses are none
+    dy_rows[0] = x_rows[0] = where[0, 0, 0] = 0  # numba frees an array after its last use, and addresses are none
 
 
 @njit(**_all)
@@ -725,11 +748,11 @@ def single_product(
     sites, slots = table.shape
     for item in range(len(sources) * sites * part // parts, len(sources) * sites * (part + 1) // parts):
         channel, site = item // sites, item % sites
-        to = y.ctypes.data + item * batch * size
+        to = address_of(y) + item * batch * size
         if sources[channel] < 0:
             copy(kind, to, 0, batch)
             continue
-        source = x.ctypes.data + sources[channel] * in_sites * batch * size
+        source = address_of(x) + sources[channel] * in_sites * batch * size
         for first in range(0, batch - lanes + 1, lanes):
             a = splat(kind)
             for slot in range(slots):
@@ -768,11 +791,11 @@ def single_gradient(part, parts, kind, sums, dy, x, table, sources, bases, site_
         if sources[channel] < 0:
             continue
         for site in range(sites):
-            row = dy.ctypes.data + (channel * sites + site) * batch * size
+            row = address_of(dy) + (channel * sites + site) * batch * size
             for tap in range(taps):
                 if table[site, tap] < 0:
                     continue
-                source = x.ctypes.data + (sources[channel] * in_sites + table[site, tap]) * batch * size
+                source = address_of(x) + (sources[channel] * in_sites + table[site, tap]) * batch * size
                 a, value = splat(kind), kind
                 for first in range(0, batch - lanes + 1, lanes):
                     a = fma(load(kind, row + first * size), load(kind, source + first * size), a)
@@ -795,7 +818,7 @@ def pool(part, parts, kind, y, chosen, x, table, channels, in_sites, batch):
     sites, taps = table.shape
     for item in range(channels * sites * part // parts, channels * sites * (part + 1) // parts):
         channel, site = item // sites, item % sites
-        source = x.ctypes.data + channel * in_sites * batch * size
+        source = address_of(x) + channel * in_sites * batch * size
         head = 0
         while table[site, head] < 0:
             head += 1
@@ -808,8 +831,8 @@ def pool(part, parts, kind, y, chosen, x, table, channels, in_sites, batch):
                     value = load(kind, source + (table[site, tap] * batch + first) * size)
                     number = where_larger(value, best, splat(cast(kind, tap)), number)
                     best = where_larger(value, best, value, best)
-            store(y.ctypes.data + (at + first) * size, best)
-            store_bytes(chosen.ctypes.data + at + first, number)
+            store(address_of(y) + (at + first) * size, best)
+            store_bytes(address_of(chosen) + at + first, number)
         for sample in range(batch // lanes * lanes, batch):
             largest, tap_of_largest = get(kind, source + (table[site, head] * batch + sample) * size), head
             for tap in range(head + 1, taps):
@@ -841,10 +864,10 @@ def unpool(part, parts, kind, dx, dy, chosen, table, taps, channels, out_sites, 
             for slot in range(slots):
                 if table[site, slot] >= 0:
                     at = start + table[site, slot] * batch + first
-                    number = load_bytes(kind, chosen.ctypes.data + at)
-                    value = load(kind, dy.ctypes.data + at * size)
+                    number = load_bytes(kind, address_of(chosen) + at)
+                    value = load(kind, address_of(dy) + at * size)
                     a = plus(a, where_equal(number, splat(cast(kind, slot % taps)), value))
-            store(dx.ctypes.data + (item * batch + first) * size, a)
+            store(address_of(dx) + (item * batch + first) * size, a)
         for sample in range(batch // lanes * lanes, batch):
             collected = kind
             for slot in range(slots):
@@ -879,10 +902,10 @@ def masked(part, parts, kind, g, sums, dy, y):
             a, value = splat(kind), kind
             stop = min(at + STRETCH, end)
             while at + PANEL <= stop:
-                v = load(kind, dy.ctypes.data + at)
+                v = load(kind, address_of(dy) + at)
                 if y.size:
-                    v = where_positive(load(kind, y.ctypes.data + at), v)
-                    store(g.ctypes.data + at, v)
+                    v = where_positive(load(kind, address_of(y) + at), v)
+                    store(address_of(g) + at, v)
                 a = plus(a, v)
                 at += PANEL
             while at < stop:
@@ -912,12 +935,12 @@ def rectified_sum(part, parts, kind, y, a, b, relu):
     for panel in range(panels * part // parts, panels * (part + 1) // parts):
         first = panel * lanes
         if first + lanes <= y.size:
-            v = load(kind, a.ctypes.data + first * size)
+            v = load(kind, address_of(a) + first * size)
             if b.size:
-                v = plus(v, load(kind, b.ctypes.data + first * size))
+                v = plus(v, load(kind, address_of(b) + first * size))
             if relu:
                 v = positive_part(v)
-            store(y.ctypes.data + first * size, v)
+            store(address_of(y) + first * size, v)
             continue
         for i in range(first, y.size):
             value = a[i] + b[i] if b.size else a[i]
@@ -956,7 +979,7 @@ def scaled(part, parts, kind, y, x, centres, factors, offsets, relu):
     n = x.size // channels
     for c in range(channels * part // parts, channels * (part + 1) // parts):
         at = c * n * size
-        scale(kind, y.ctypes.data + at, x.ctypes.data + at, n, centres[c], factors[c], offsets[c], relu)
+        scale(kind, address_of(y) + at, address_of(x) + at, n, centres[c], factors[c], offsets[c], relu)
 
 
 @njit(**_all)
@@ -996,11 +1019,11 @@ def normalised(part, parts, kind, y, means, variances, inverses, x, weight, bias
     channels = len(means)
     n = x.size // channels
     for c in range(channels * part // parts, channels * (part + 1) // parts):
-        source = x.ctypes.data + c * n * size
+        source = address_of(x) + c * n * size
         means[c] = power_sum(kind, source, n, kind, False) / n
         variances[c] = power_sum(kind, source, n, means[c], True) / n
         inverses[c] = 1 / np.sqrt(variances[c] + epsilon)
-        scale(kind, y.ctypes.data + c * n * size, source, n, means[c], weight[c] * inverses[c], bias[c], relu)
+        scale(kind, address_of(y) + c * n * size, source, n, means[c], weight[c] * inverses[c], bias[c], relu)
 
 
 @njit(**_all)
@@ -1024,11 +1047,11 @@ def normalised_back(part, parts, kind, dx, dweight, dbias, dy, y, x, weight, mea
             a, b, value, dot = splat(kind), splat(kind), kind, kind
             stop = min(at + STRETCH, end)
             while at + PANEL <= stop:
-                g = load(kind, dy.ctypes.data + at)
+                g = load(kind, address_of(dy) + at)
                 if y.size:
-                    g = where_positive(load(kind, y.ctypes.data + at), g)
+                    g = where_positive(load(kind, address_of(y) + at), g)
                 a = plus(a, g)
-                b = fma(g, minus(load(kind, x.ctypes.data + at), centre), b)
+                b = fma(g, minus(load(kind, address_of(x) + at), centre), b)
                 at += PANEL
             for i in range(at // size, stop // size):
                 if not y.size or y[i] > 0:
@@ -1047,12 +1070,12 @@ def normalised_back(part, parts, kind, dx, dweight, dbias, dy, y, x, weight, mea
         f, m, s = splat(factor), splat(mean_dy), splat(slope)
         at = start
         while at + PANEL <= end:
-            g = load(kind, dy.ctypes.data + at)
+            g = load(kind, address_of(dy) + at)
             if y.size:
-                g = where_positive(load(kind, y.ctypes.data + at), g)
+                g = where_positive(load(kind, address_of(y) + at), g)
             if measured:
-                g = minus(minus(g, m), times(minus(load(kind, x.ctypes.data + at), centre), s))
-            store(dx.ctypes.data + at, times(g, f))
+                g = minus(minus(g, m), times(minus(load(kind, address_of(x) + at), centre), s))
+            store(address_of(dx) + at, times(g, f))
             at += PANEL
         for i in range(at // size, end // size):
             value = dy[i] if not y.size or y[i] > 0 else kind
