@@ -153,18 +153,19 @@ class CrossEntropy:
         if not n:
             return 0.0, np.zeros_like(prediction)
         rows = np.arange(n)
-        logs = prediction - prediction.max(axis=1, keepdims=True)
-        gradient = np.exp(logs)
+        shifted = prediction - prediction.max(axis=1, keepdims=True)
+        gradient = np.exp(shifted)
         totals = gradient.sum(axis=1, keepdims=True)
-        logs -= np.log(totals)
-        value = -(1 - smoothing) * float(logs[rows, labels].mean(dtype=np.float64))
+        # Of −Σⱼ qⱼ (zⱼ − log Σₖ exp zₖ); the qⱼ of a sample sum to 1.
+        value = float(np.log(totals).sum(dtype=np.float64))
+        value -= (1 - smoothing) * float(shifted[rows, labels].sum(dtype=np.float64))
         gradient /= totals
         gradient[rows, labels] -= 1 - smoothing
         if smoothing:
-            value -= smoothing * float(logs.mean(dtype=np.float64))
+            value -= smoothing / gradient.shape[1] * float(shifted.sum(dtype=np.float64))
             gradient -= smoothing / gradient.shape[1]
         gradient /= n
-        return value, gradient
+        return value / n, gradient
 
 
 @dataclass(frozen=True)

@@ -694,6 +694,8 @@ class Network:
 
     def with_buffers(self, buffers: Mapping[str, Any]) -> Network:
         """The network with other buffers; see `with_params`."""
+        if buffers == {}:
+            return self
         shapes = {name: array.shape for name, array in self._buffers.items()}
         return self._replace(buffers={**self._buffers, **_fitting(buffers, shapes, self.dtype, "with_buffers")})
 

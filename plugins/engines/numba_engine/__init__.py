@@ -218,7 +218,7 @@ def warming(dtype):
     table.flags.writeable = False
     chosen = np.zeros(6, np.uint8)
     loops(1, "pool", dtype, line, chosen, flat(x), table, 2, 1, 3)
-    loops(1, "unpool", dtype, line, flat(x), flat(chosen), table, 1, 2, 1, 3)
+    loops(1, "unpool", dtype, line, few, flat(x), flat(x), flat(chosen), table, 1, 2, 1, 3)
     yield
     loops(1, "masked", dtype, line, few, flat(x), flat(x))
     loops(1, "rectified_sum", dtype, line, flat(x), empty, True)

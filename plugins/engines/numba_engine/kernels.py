@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from simulator_plugins.engines.numba_engine.plans import flat, transposed
+from simulator_plugins.engines.numba_engine.plans import Convolution, flat, transposed
 
 from simulator import Add, Flatten, MatrixLayer, MaxPool, ReLU, Reshape, Window, WindowPattern
 from simulator.patterns import TransposedPattern
@@ -68,25 +68,32 @@ class _Pool:
         self.table.flags.writeable = False
         self.sites, self.taps = self.table.shape
         self.in_sites = int(np.prod(space))
+        seen = self.table[self.table >= 0]
+        self.disjoint = len(np.unique(seen)) == len(seen)  # no input is in two windows
         self.in_shape, self.shape = node.input_shapes[0], node.shape
         self._back_table = None
 
+    def empty(self, run, batch):
+        """Memory for the largest numbers, and for which ones they are."""
+        shape = (*self.shape, batch)
+        return run.empty(shape, run.dtype), run.empty(shape, np.uint8)
+
     def forward(self, loops, run, x):
         batch = x.shape[-1]
-        y = run.empty((*self.shape, batch), x.dtype)
-        chosen = run.empty(y.shape, np.uint8)
+        y, chosen = self.empty(run, batch)
         arrays = (y.reshape(-1), chosen.reshape(-1), flat(x), self.table)
         loops(16 * x.size, "pool", x.dtype, *arrays, self.channels, self.in_sites, batch)
         return y, chosen
 
-    def back(self, loops, run, dy, chosen):
+    def back(self, loops, run, dy, chosen, y=None):
+        """The gradient of the input and its sum over each channel; where y is given, only from windows with y > 0."""
         batch = dy.shape[-1]
         if self._back_table is None:
             self._back_table = transposed(self.table, self.in_sites)
-        dx = run.empty((*self.in_shape, batch), dy.dtype)
-        arrays = (dx.reshape(-1), flat(dy), flat(chosen), self._back_table)
+        dx, sums = run.empty((*self.in_shape, batch), dy.dtype), np.empty(self.channels, dy.dtype)
+        arrays = (dx.reshape(-1), sums, flat(dy), flat(sums[:0] if y is None else y), flat(chosen), self._back_table)
         loops(16 * dx.size, "unpool", dy.dtype, *arrays, self.taps, self.channels, self.sites, batch)
-        return dx
+        return dx, sums
 
 
 def _pool(node, pools):
@@ -127,24 +134,29 @@ def _matrix(loops, nodes, plan, pools):
     bias_name = f"{node.owner}.bias" if bias_shape else None
     trained = "weight" in node.param_shapes
     weight_shape = node.param_shapes.get("weight")
+    joint = pool is not None and pool.disjoint and isinstance(plan, Convolution)
 
     def kernel(run, x):
         weight = run.params[weight_name] if trained else np.asarray(node.fixed_weight, run.dtype)
         bias = None if bias_name is None else run.params[bias_name]
-        y = run.empty((*node.shape, x.shape[-1]), x.dtype)
-        plan.product(loops, weight, bias, x, y, relu)
-        chosen = None
-        if pool is not None:
-            y, chosen = pool.forward(loops, run, y)
+        chosen, batch = None, x.shape[-1]
+        if joint and batch * x.itemsize >= loops.loops.PANEL:
+            y, chosen = pool.empty(run, batch)
+            plan.product_and_pool(loops, weight, bias, x, y, chosen, pool.table, relu)
+        else:
+            y = run.empty((*node.shape, batch), x.dtype)
+            plan.product(loops, weight, bias, x, y, relu)
+            if pool is not None:
+                y, chosen = pool.forward(loops, run, y)
 
         def pullback(dy, input_needed):
             grads = {}
-            if relu or bias is not None:
-                dy, sums = _masked(loops, run, dy, y if relu else None)
-                if bias is not None:
-                    grads[bias_name] = sums
             if pool is not None:
-                dy = pool.back(loops, run, dy, chosen)
+                dy, sums = pool.back(loops, run, dy, chosen, y if relu else None)
+            elif relu or bias is not None:
+                dy, sums = _masked(loops, run, dy, y if relu else None)
+            if bias is not None:
+                grads[bias_name] = sums
             if trained:
                 grads[weight_name] = plan.gradient(loops, x, dy).reshape(weight_shape)
             if not input_needed:
@@ -172,7 +184,7 @@ def _max_pool(loops, nodes, pools):
 
     def kernel(run, x):
         y, chosen = pool.forward(loops, run, x)
-        return y, lambda dy, input_needed: ((pool.back(loops, run, dy, chosen),), {}), {}
+        return y, lambda dy, input_needed: (pool.back(loops, run, dy, chosen)[:1], {}), {}
 
     return kernel, 1
 

@@ -461,33 +461,75 @@ def all_blocks(kind, y, stride, outs, rows, shift, weights, depth, starts, lengt
 
 
 @njit(**_one)
-def product_by_site(first, last, kind, y, x, packed, table, taps, outs, ins, in_sites, batch, direct, relu):
+def largest(kind, y, chosen, source, offsets, batch):
+    """The largest of the numbers at some offsets (-1 for none) after an address, for each sample, and which it is."""
+    size = size_of(kind)
+    lanes = PANEL // size
+    taps = len(offsets)
+    head = 0
+    while offsets[head] < 0:
+        head += 1
+    for first in range(0, batch - lanes + 1, lanes):
+        best = load(kind, source + offsets[head] + first * size)
+        number = splat(cast(kind, head))
+        for tap in range(head + 1, taps):
+            if offsets[tap] >= 0:
+                value = load(kind, source + offsets[tap] + first * size)
+                number = where_larger(value, best, splat(cast(kind, tap)), number)
+                best = where_larger(value, best, value, best)
+        store(y + first * size, best)
+        store_bytes(chosen + first, number)
+    for sample in range(batch // lanes * lanes, batch):
+        best_one, tap_of_best = get(kind, source + offsets[head] + sample * size), head
+        for tap in range(head + 1, taps):
+            if offsets[tap] >= 0:
+                other = get(kind, source + offsets[tap] + sample * size)
+                if not other <= best_one and best_one == best_one:
+                    best_one, tap_of_best = other, tap
+        put(y + sample * size, best_one)
+        put(chosen + sample, np.uint8(tap_of_best))
+
+
+@njit(**_one)
+def product_by_site(
+    first, last, kind, y, chosen, x, packed, table, pooling, taps, outs, ins, in_sites, batch, direct, relu
+):
     """`product` for a batch of a panel or more: site by site, all samples of one after the other.
 
     Unless `direct`, the rows of an input site are copied to a small contiguous memory, and stay there until as many
-    others as it has room for have come.
+    others as it has room for have come. With a table of `pooling` the sites of one of its windows are computed one
+    after the other, and only the largest numbers are written to y.
     """
     size = size_of(kind)
     lanes = PANEL // size
-    sites, slots = table.shape
+    slots = table.shape[1]
+    pooled, row = len(pooling) > 0, batch * size
+    places, window = pooling.shape if pooled else (len(table), 1)  # of y, and sites that are computed for each
     panels = -(-batch // lanes)  # the last one may overlap the one before it
-    apart = in_sites * batch * size  # bytes between channels of the input
+    apart = in_sites * row  # bytes between channels of the input
     room = 1 if direct else max(2 * slots, SCRATCH // (panels * ins * PANEL))
     kept = np.empty(room * panels * ins * lanes if not direct else 1, packed.dtype)
     born = np.empty(in_sites, np.int64)  # number of the copy of each input site
     rows = np.empty(slots * ins, np.int64)
     starts, lengths = np.empty(slots, np.int64), np.empty(slots, np.int64)
+    unpooled = np.empty(window * outs * batch if pooled else 1, packed.dtype)
+    offsets = np.empty(window, np.int64)
     sixes, fours = block_counts(outs)
     group_size = (6 * sixes + 4 * fours) * (1 + taps * ins) * size
     copies, last_group = 0, -1
-    for item in range(first, last):
-        group, site = item // sites, item % sites
+    for item in range(first * window, last * window):
+        group, place, which = item // (places * window), item // window % places, item % window
+        site = pooling[place, which] if pooled else place
+        to, stride = address_of(y) + (group * outs * places + place) * row, places * row
+        if pooled:
+            offsets[which] = which * outs * row if site >= 0 else -1
+            to, stride = address_of(unpooled) + which * outs * row, row
         source = address_of(x) + group * ins * apart
         if group != last_group:
             born[:], copies, last_group = -room, 0, group
         safe = copies - room + slots  # older ones may be overwritten before this site is done
         used, runs, previous = 0, 0, -2
-        for slot in range(slots):
+        for slot in range(slots if site >= 0 else 0):
             read, tap = table[site, slot], slot % taps
             if read < 0:
                 continue
@@ -498,30 +540,35 @@ def product_by_site(first, last, kind, y, x, packed, table, taps, outs, ins, in_
                 runs += 1
             previous = tap
             if direct:
-                address, step = source + read * batch * size, apart
+                address, step = source + read * row, apart
             else:
                 if born[read] < safe:
                     born[read] = copies
-                    to = address_of(kept) + copies % room * ins * PANEL
+                    copy_at = address_of(kept) + copies % room * ins * PANEL
                     copies += 1
                     for i in range(ins):
                         for panel in range(panels):
                             sample = min(panel * lanes, batch - lanes)
-                            row = load(kind, source + i * apart + (read * batch + sample) * size)
-                            store(to + (panel * room * ins + i) * PANEL, row)
+                            numbers = load(kind, source + i * apart + read * row + sample * size)
+                            store(copy_at + (panel * room * ins + i) * PANEL, numbers)
                 address, step = address_of(kept) + born[read] % room * ins * PANEL, PANEL
             for i in range(used, used + ins):
                 rows[i] = address
                 address += step
             used += ins
-        for panel in range(panels):
+        for panel in range(panels if site >= 0 else 0):
             sample = min(panel * lanes, batch - lanes)
             shift = sample * size if direct else panel * room * ins * PANEL
-            to = address_of(y) + ((group * outs * sites + site) * batch + sample) * size
-            weights = address_of(packed) + group * group_size
-            stride, address = sites * batch * size, address_of(rows)
-            all_blocks(kind, to, stride, outs, address, shift, weights, taps * ins, starts, lengths, runs, relu)
-    kept[0], rows[0] = 0, 0  # numba frees an array after its last use, and addresses are none
+            weights, at = address_of(packed) + group * group_size, to + sample * size
+            all_blocks(
+                kind, at, stride, outs, address_of(rows), shift, weights, taps * ins, starts, lengths, runs, relu
+            )
+        if pooled and which == window - 1:
+            for o in range(outs):
+                at = (group * outs + o) * places + place
+                source = address_of(unpooled) + o * row
+                largest(kind, address_of(y) + at * row, address_of(chosen) + at * batch, source, offsets, batch)
+    kept[0], rows[0], unpooled[0] = 0, 0, 0  # numba frees an array after its last use, and addresses are none
 
 
 @njit(**_one)
@@ -580,28 +627,38 @@ def product_by_panel(first, last, kind, y, x, packed, table, taps, outs, ins, in
 
 
 @njit(**_one)
-def product(part, parts, kind, y, x, packed, table, taps, groups, outs, ins, in_sites, batch, direct, relu):
+def product(
+    part, parts, kind, y, chosen, x, packed, table, pooling, taps, groups, outs, ins, in_sites, batch, direct, relu
+):
     """y = W x for a convolution, or Wᵀ x with the transposed table: (groups * outs, sites * batch).
 
     Table (sites, slots): the input site that each slot reads, -1 for none; slot number s uses tap s % taps. If
     `direct`, rows are read where they are. Otherwise they are copied together first, because rows whose distance is a
-    multiple of 4096 bytes push each other out of the cache.
+    multiple of 4096 bytes push each other out of the cache. With a table of `pooling`, and a panel of samples at least,
+    y is as of `pool`, which comes after it.
     """
     lanes = PANEL // size_of(kind)
-    sites = len(table)
     if batch >= lanes:
-        first, last = groups * sites * part // parts, groups * sites * (part + 1) // parts
-        product_by_site(first, last, kind, y, x, packed, table, taps, outs, ins, in_sites, batch, direct, relu)
+        items = groups * (len(pooling) if len(pooling) else len(table))
+        first, last = items * part // parts, items * (part + 1) // parts
+        product_by_site(
+            first, last, kind, y, chosen, x, packed, table, pooling, taps, outs, ins, in_sites, batch, direct, relu
+        )
     elif batch > 0:
-        panels = groups * -(-sites * batch // lanes)
+        panels = groups * -(-len(table) * batch // lanes)
         first, last = panels * part // parts, panels * (part + 1) // parts
         product_by_panel(first, last, kind, y, x, packed, table, taps, outs, ins, in_sites, batch, relu)
 
 
 @njit(**_all)
-def product_threaded(parts, kind, y, x, packed, table, taps, groups, outs, ins, in_sites, batch, direct, relu):
+def product_threaded(
+    parts, kind, y, chosen, x, packed, table, pooling, taps, groups, outs, ins, in_sites, batch, direct, relu
+):
     for part in prange(parts):
-        product(part, parts, kind, y, x, packed, table, taps, groups, outs, ins, in_sites, batch, direct, relu)
+        product(
+            part, parts, kind, y, chosen, x, packed, table, pooling, taps, groups, outs, ins, in_sites, batch, direct,
+            relu,
+        )  # fmt: skip
 
 
 @njit(**_one)
@@ -813,35 +870,15 @@ def single_gradient_threaded(parts, kind, sums, dy, x, table, sources, bases, si
 @njit(**_one)
 def pool(part, parts, kind, y, chosen, x, table, channels, in_sites, batch):
     """The largest input of each window, and the number of its tap: (channels, sites * batch)."""
-    size = size_of(kind)
-    lanes = PANEL // size
+    row = batch * size_of(kind)
     sites, taps = table.shape
+    offsets = np.empty(taps, np.int64)
     for item in range(channels * sites * part // parts, channels * sites * (part + 1) // parts):
         channel, site = item // sites, item % sites
-        source = address_of(x) + channel * in_sites * batch * size
-        head = 0
-        while table[site, head] < 0:
-            head += 1
-        at = item * batch
-        for first in range(0, batch - lanes + 1, lanes):
-            best = load(kind, source + (table[site, head] * batch + first) * size)
-            number = splat(cast(kind, head))
-            for tap in range(head + 1, taps):
-                if table[site, tap] >= 0:
-                    value = load(kind, source + (table[site, tap] * batch + first) * size)
-                    number = where_larger(value, best, splat(cast(kind, tap)), number)
-                    best = where_larger(value, best, value, best)
-            store(address_of(y) + (at + first) * size, best)
-            store_bytes(address_of(chosen) + at + first, number)
-        for sample in range(batch // lanes * lanes, batch):
-            largest, tap_of_largest = get(kind, source + (table[site, head] * batch + sample) * size), head
-            for tap in range(head + 1, taps):
-                if table[site, tap] >= 0:
-                    other = get(kind, source + (table[site, tap] * batch + sample) * size)
-                    if not other <= largest and largest == largest:
-                        largest, tap_of_largest = other, tap
-            y[at + sample] = largest
-            chosen[at + sample] = tap_of_largest
+        for tap in range(taps):
+            offsets[tap] = table[site, tap] * row if table[site, tap] >= 0 else -1
+        source = address_of(x) + channel * in_sites * row
+        largest(kind, address_of(y) + item * row, address_of(chosen) + item * batch, source, offsets, batch)
 
 
 @njit(**_all)
@@ -851,37 +888,51 @@ def pool_threaded(parts, kind, y, chosen, x, table, channels, in_sites, batch):
 
 
 @njit(**_one)
-def unpool(part, parts, kind, dx, dy, chosen, table, taps, channels, out_sites, batch):
-    """dx of `pool`, by the transposed table: each input collects from the windows that chose it."""
+def unpool(part, parts, kind, dx, sums, dy, y, chosen, table, taps, channels, out_sites, batch):
+    """dx of `pool`, by the transposed table: each input collects from the windows that chose it.
+
+    Where y, the output of `pool` and a ReLU, is not empty, only windows with y > 0 are collected from. Unless `sums` is
+    empty it gets the sum of dx over each channel, taken in single precision for one site and in double beyond it.
+    """
     size = size_of(kind)
     lanes = PANEL // size
     sites, slots = table.shape
-    for item in range(channels * sites * part // parts, channels * sites * (part + 1) // parts):
-        channel, site = item // sites, item % sites
-        start = channel * out_sites * batch
-        for first in range(0, batch - lanes + 1, lanes):
-            a = splat(kind)
-            for slot in range(slots):
-                if table[site, slot] >= 0:
-                    at = start + table[site, slot] * batch + first
-                    number = load_bytes(kind, address_of(chosen) + at)
-                    value = load(kind, address_of(dy) + at * size)
-                    a = plus(a, where_equal(number, splat(cast(kind, slot % taps)), value))
-            store(address_of(dx) + (item * batch + first) * size, a)
-        for sample in range(batch // lanes * lanes, batch):
-            collected = kind
-            for slot in range(slots):
-                if table[site, slot] >= 0:
-                    at = start + table[site, slot] * batch + sample
-                    if chosen[at] == slot % taps:
-                        collected += dy[at]
-            dx[item * batch + sample] = collected
+    for channel in range(channels * part // parts, channels * (part + 1) // parts):
+        start, sum_of_channel = channel * out_sites * batch, 0.0
+        for site in range(sites):
+            to = (channel * sites + site) * batch
+            sum_of_site = splat(kind)
+            for first in range(0, batch - lanes + 1, lanes):
+                a = splat(kind)
+                for slot in range(slots):
+                    if table[site, slot] >= 0:
+                        at = start + table[site, slot] * batch + first
+                        number = load_bytes(kind, address_of(chosen) + at)
+                        value = load(kind, address_of(dy) + at * size)
+                        if y.size:
+                            value = where_positive(load(kind, address_of(y) + at * size), value)
+                        a = plus(a, where_equal(number, splat(cast(kind, slot % taps)), value))
+                store(address_of(dx) + (to + first) * size, a)
+                sum_of_site = plus(sum_of_site, a)
+            sum_of_rest = kind
+            for sample in range(batch // lanes * lanes, batch):
+                collected = kind
+                for slot in range(slots):
+                    if table[site, slot] >= 0:
+                        at = start + table[site, slot] * batch + sample
+                        if chosen[at] == slot % taps and (not y.size or y[at] > 0):
+                            collected += dy[at]
+                dx[to + sample] = collected
+                sum_of_rest += collected
+            sum_of_channel += total(sum_of_site) + sum_of_rest
+        if sums.size:
+            sums[channel] = sum_of_channel
 
 
 @njit(**_all)
-def unpool_threaded(parts, kind, dx, dy, chosen, table, taps, channels, out_sites, batch):
+def unpool_threaded(parts, kind, dx, sums, dy, y, chosen, table, taps, channels, out_sites, batch):
     for part in prange(parts):
-        unpool(part, parts, kind, dx, dy, chosen, table, taps, channels, out_sites, batch)
+        unpool(part, parts, kind, dx, sums, dy, y, chosen, table, taps, channels, out_sites, batch)
 
 
 # ---------------------------------------------------------------------------------------- unit by unit

@@ -11,6 +11,8 @@ from simulator.threads import in_slices
 
 SMALL_BATCH = 16  # samples that do not fill two vector registers of most processors
 LARGE_DENSE = 4_000_000  # multiply-adds from which a dense product is cut into slices, one for each thread
+NO_BYTES, NO_TABLE = np.empty(0, np.uint8), np.empty((0, 0), np.int32)  # for a product without pooling
+NO_TABLE.flags.writeable = False
 
 
 def plan(pattern):
@@ -132,17 +134,26 @@ class Convolution(_Tables):
         packed = self._packed(run.loops, weight, bias, self.outs, ins, ins * taps, taps)
         self._multiply(run, y, x, packed, self.table, self.outs, ins, self.in_sites, relu)
 
+    def product_and_pool(self, run, weight, bias, x, y, chosen, pooling, relu):
+        """The largest of W x + bias, or of its positive part, in each window of a table, and the numbers of their taps.
+
+        There must be a whole panel of samples.
+        """
+        ins, taps = self.ins, self.taps
+        packed = self._packed(run.loops, weight, bias, self.outs, ins, ins * taps, taps)
+        self._multiply(run, y, x, packed, self.table, self.outs, ins, self.in_sites, relu, chosen, pooling)
+
     def back(self, run, weight, dy, dx):
         """dx = Wᵀ dy."""
         packed = self._packed(run.loops, weight, None, self.ins, self.outs, self.taps, self.ins * self.taps)
         self._multiply(run, dx, dy, packed, self.back_table, self.ins, self.outs, self.sites, False)
 
-    def _multiply(self, run, y, x, packed, table, outs, ins, in_sites, relu):
+    def _multiply(self, run, y, x, packed, table, outs, ins, in_sites, relu, chosen=NO_BYTES, pooling=NO_TABLE):
         batch, size = x.shape[-1], x.itemsize
         apart = math.gcd(in_sites * batch * size, 4096)  # how far rows lie apart that share a set of the cache
         direct = batch * size % run.loops.PANEL == 0 and ins * apart <= 4 * 4096
         shape = (self.taps, self.groups, outs, ins, in_sites, batch, direct, relu)
-        arrays = (y.reshape(-1), flat(x), packed, table)
+        arrays = (y.reshape(-1), chosen.reshape(-1), flat(x), packed, table, pooling)
         run(self.macs * batch, "product", x.dtype, *arrays, *shape)
 
     def gradient(self, run, x, dy):
