@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from simulator.channels import ChannelGroups
 from simulator.engine import Engine, Kernel
 from simulator.errors import ShapeError
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
-from simulator.patterns import Pattern
+from simulator.patterns import Pattern, WindowPattern
+from simulator.windows import Window
 
 __all__ = ["AutoEngine"]
 
@@ -51,7 +54,7 @@ class AutoEngine:
 
     def fastest(self, pattern: Pattern, batch: int) -> Any:
         """The engine that multiplies matrices of this pattern with batches of this size."""
-        return max(self.engines, key=lambda engine: engine.speed(pattern, batch))  # type: ignore[attr-defined]
+        return self._by_speed(pattern, batch)[0]
 
     def apply(self, matrix: TiedMatrix, x: np.ndarray) -> np.ndarray:
         return self.fastest(matrix.pattern, x.shape[-1]).apply(matrix, x)
@@ -63,11 +66,27 @@ class AutoEngine:
         return self.fastest(matrix.pattern, x.shape[-1]).grad(matrix, x, dy)
 
     def kernel(self, nodes: tuple[Node, ...], batch: int) -> tuple[Kernel, int] | None:
-        """A kernel of the engine that is fastest for the first node; a node without a matrix takes the longest one."""
+        """A kernel of the engine that is fastest for the first node.
+
+        A node without a matrix goes to the fastest for a convolution of its size that has a kernel for it: in most
+        networks this one works for its neighbours, too, and two engines do not take each other's cores.
+        """
         pattern = nodes[0].pattern
-        asked = self.engines if pattern is None else (self.fastest(pattern, batch),)
-        offers = [engine.kernel(nodes, batch) for engine in asked if hasattr(engine, "kernel")]
-        return max((offer for offer in offers if offer), key=lambda offer: offer[1], default=None)
+        engines = self._by_speed(_convolution(nodes[0]), batch) if pattern is None else [self.fastest(pattern, batch)]
+        offers = (engine.kernel(nodes, batch) for engine in engines if hasattr(engine, "kernel"))
+        return next((offer for offer in offers if offer), None)
+
+    def _by_speed(self, pattern: Pattern, batch: int) -> list[Any]:
+        return sorted(self.engines, key=lambda engine: -engine.speed(pattern, batch))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.engines)!r})"
+
+
+def _convolution(node: Node) -> Pattern:
+    """3 taps along each axis, from all channels of a node's first input to as many."""
+    channels, *space = (*node.input_shapes[0], 1)[: max(2, len(node.input_shapes[0]))]
+    table = Window((3,) * len(space), padding=1).sites(tuple(space))
+    return WindowPattern(
+        ChannelGroups.full(channels, channels), channels, table, math.prod(space), (len(table[0]), 0, 1)
+    )

@@ -45,14 +45,28 @@ def test_the_fastest_multiplies():
     assert sorted(set(steady.calls)) == ["apply", "apply_transposed", "grad"] and not small.calls
 
 
-def test_kernels_come_from_the_fastest_or_are_the_longest():
+def test_kernels_come_from_the_fastest():
     slow, fast = Named("slow", lambda *_: 1, kernels=2), Named("fast", lambda *_: 2, kernels=1)
+    none = Named("none", lambda *_: 3)
     net = Network.sequential((1, 4, 4), [Conv(2, 3), ReLU()], rng=0)
     conv, relu = net.nodes["conv1"], net.nodes["relu1"]
     auto = AutoEngine([slow, fast])
-    assert auto.kernel((conv, relu), 4) == ("fast", 1)
-    assert auto.kernel((relu,), 4) == ("slow", 2)
+    assert auto.kernel((conv, relu), 4) == auto.kernel((relu,), 4) == ("fast", 1)
+    assert AutoEngine([slow, none]).kernel((conv, relu), 4) is None  # the fastest multiplies
+    assert AutoEngine([slow, none]).kernel((relu,), 4) == ("slow", 2)
     assert AutoEngine([SciPyEngine()]).kernel((relu,), 4) is None
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 6), (5, 6, 7), (5, 6, 7, 8)])
+def test_a_node_without_a_matrix_goes_where_a_convolution_of_its_size_would(shape):
+    channels, *space = shape
+    asked = []
+    engine = Named("only", lambda pattern, batch: asked.append((pattern, batch)) or 1, kernels=1)
+    (_, relu) = Network.sequential(shape, [ReLU()]).nodes.values()
+    assert AutoEngine([engine]).kernel((relu,), 3) == ("only", 1)
+    ((pattern, batch),) = asked
+    expected = Conv(channels, kernel=3, padding=1).pattern(shape if space else (channels, 1))
+    assert batch == 3 and all(map(np.array_equal, pattern.triplets(), expected.triplets()))
 
 
 def test_it_keeps_the_contract():
