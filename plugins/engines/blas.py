@@ -4,7 +4,8 @@ In this file
 
 - `BLASEngine`: the three products, and a kernel that predicts a layer and what follows it in one pass;
 - `_Factors`: a pattern seen as dense matrices and blocks of sites;
-- `_grids`: a table of sites as copies of whole grids of them, so that Python has little to say.
+- `_Slide`: all that a block reads as one strided copy of the padded input, where the layer tells its window;
+- `_grids`: any other table of sites as copies of whole grids of them, so that Python has little to say.
 """
 
 import bisect
@@ -12,7 +13,7 @@ import contextlib
 import math
 import threading
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -24,7 +25,8 @@ from simulator.threads import check_threads, in_slices, one_blas_thread
 
 _PANEL_BYTES = 2**21  # of the gathered inputs of a block of sites, where this leaves it columns enough
 _COLUMNS = 256  # of a block: for each product BLAS rearranges the whole weight, which wants to be worth it
-_CHUNK = 2**16  # numbers that stay in the cache of a core from one pass over them to the next
+_LONG = 2**16  # numbers that are worth a thread when they are copied at once
+_CHUNK = 2**19  # numbers that a thread goes over at a time: Python's threads wait for each other at each operation
 _BATCH_NORM = "simulator_plugins.layers.batch_norm.BatchNorm"  # plugins do not import each other
 _ALL = slice(None)
 
@@ -148,15 +150,19 @@ class BLASEngine(SciPyEngine):
             self._known[pattern] = _Factors.of(pattern)
         return self._known[pattern]
 
-    def _multiply(self, factors, weight, x, y, after=None, empty=np.empty):
-        """Y = W X; ``after(out, pick)`` changes each block of Y while it is in the cache.
+    def _multiply(self, factors, weight, x, y, scale=None, after=None, empty=np.empty):
+        """Y = W X, where W is scaled by a number for each output channel if `scale` is given.
 
-        ``pick`` takes from an array (out_channels, 1) the rows of the block; ``empty`` gives memory for the gathered.
+        ``after(value, pick, between, out)`` writes what follows from each block of W X while it is in the cache, with
+        room for what comes in between; ``pick`` takes from an array (out_channels, 1) the rows of the block, and
+        ``empty`` gives memory.
         """
         x = factors.by_site(x, factors.in_channels)
         y = factors.by_site(y, factors.out_channels)
         for part in factors.parts:
             W, source = part.matrices(weight), np.ascontiguousarray(x[part.inputs])
+            if scale is not None:
+                W = W * part.stacked(scale[:, None])
             self._multiply_part(factors, part, W, source, part.stacked(y), after, empty)
 
     def _multiply_part(self, factors, part, W, source, Y, after, empty):
@@ -164,13 +170,16 @@ class BLASEngine(SciPyEngine):
 
         def product(at, panel, columns=_ALL):
             out = Y[at][..., columns]
-            np.matmul(W[at], panel, out=out)
+            # What is not in one piece takes twice as long to go over: the last pass alone writes there.
+            first = out if after is None or out.flags.c_contiguous else empty(out.shape, out.dtype)
+            np.matmul(W[at], panel, out=first)
             if after is not None:
-                after(out, lambda array: part.stacked(array)[at])
+                after(first, lambda array: part.stacked(array)[at], first, out)
 
         todo = iter(blocks)  # each thread takes the next block when it is done with one
         # Many short copies in two threads would wait for each other: one thread gathers while others multiply.
-        gathering = threading.Lock() if len(blocks) > self._workers else contextlib.nullcontext()
+        short = len(blocks) > self._workers and blocks[0].slide is None
+        gathering = threading.Lock() if short else contextlib.nullcontext()
 
         def several(_):
             memory = factors.memory(blocks, source, empty)
@@ -180,13 +189,19 @@ class BLASEngine(SciPyEngine):
                 product((_ALL,), panel, block.columns(source))
 
         if len(blocks) != 1:
+            source = factors.padded(blocks, source, empty)
             in_slices(several, min(len(blocks), self._workers), self._workers)
             return
         # Few columns: the threads gather them together where copies are long, and each multiplies some of the rows.
         memory = factors.memory(blocks, source, empty)
-        long = not factors.direct and memory.size >= _CHUNK * len(blocks[0].grids)
-        gather = partial(factors.panel, blocks[0], source, memory)
-        in_slices(gather, len(source), self._workers if long else 1)
+
+        def gather(mine):
+            own = memory.reshape(len(source), -1)[mine].reshape(-1)
+            factors.panel(blocks[0], factors.padded(blocks, source[mine], empty), own)
+
+        if not factors.direct:
+            long = memory.size >= _LONG * blocks[0].copies
+            in_slices(gather, len(source), self._workers if long else 1)
         panel = (source if factors.direct else memory).reshape(*W.shape[::2], -1)
         if part.groups == 1:
             in_slices(lambda rows: product((_ALL, rows), panel), part.outs, self._workers)
@@ -205,7 +220,7 @@ class BLASEngine(SciPyEngine):
     def _multiply_part_transposed(self, factors, part, W, dY, dx):
         in_place = isinstance(part.inputs, slice)
         target = dx[part.inputs] if in_place else np.zeros((part.channels, *dx.shape[1:]), dx.dtype)
-        blocks = factors.blocks(part, dx.shape[-1], self._workers)
+        blocks = factors.blocks(part, dx.shape[-1], self._workers, slide=False)
 
         def share(mine):
             groups, cells, channels = part.share(mine)
@@ -236,7 +251,7 @@ class BLASEngine(SciPyEngine):
 
         def share(mine):
             groups, cells, channels = part.share(mine)
-            own, mine = source[channels], dW[groups, :, cells]
+            own, mine = factors.padded(blocks, source[channels]), dW[groups, :, cells]
             memory = factors.memory(blocks, own)
             for block in blocks:
                 panel = factors.panel(block, own, memory).reshape(*mine.shape[::2], -1)
@@ -258,6 +273,8 @@ class BLASEngine(SciPyEngine):
             fast, count = self._max_pool(first), 1
         else:
             factors = self._factors_of(first.pattern) if _is_plain_matrix(first) else None
+            if factors is not None and isinstance(getattr(first.layer, "window", None), Window):
+                factors.use(first.layer.window, first.input_shapes[0][1:])
             count = int(factors is not None or type(first.layer) is Add)
             norm = nodes[count] if len(nodes) > count and _is_batch_norm(nodes[count]) else None
             count += norm is not None
@@ -285,17 +302,26 @@ class BLASEngine(SciPyEngine):
             if norm is not None:
                 scale, shift = norm.layer.scale_and_offset(run.own_params(norm), run.own_buffers(norm))
                 offset = shift if offset is None else shift + scale * offset
+            weight = None if factors is None else run.matrix(nodes[0]).weight
+            scale_of_weight = None
+            if weight is not None and weight.size < y.size:  # less to multiply than the output
+                scale_of_weight, scale = scale, None
+            passes = [
+                (operation, array[:, None])
+                for operation, array in ((np.multiply, scale), (np.add, offset))
+                if array is not None
+            ]
 
-            def after(out, pick, value=None):
-                value = out if value is None else value
-                for operation, array in ((np.multiply, scale), (np.add, offset)):
-                    if array is not None:
-                        value = operation(value, pick(array[:, None]), out=out)
-                if relu:
-                    np.maximum(value, 0, out=out)
+            def after(value, pick, between, out):
+                todo = [(operation, pick(array)) for operation, array in passes]
+                if relu:  # NumPy is faster with many zeros than with one
+                    todo.append((np.maximum, np.zeros(value.shape[-1], value.dtype)))
+                for number, (operation, argument) in enumerate(todo, start=1):
+                    value = operation(value, argument, out=out if number == len(todo) else between)
 
             if factors is not None:
-                self._multiply(factors, run.matrix(nodes[0]).weight, xs[0], y, after, run.empty)
+                then = after if passes or relu else None
+                self._multiply(factors, weight, xs[0], y, scale_of_weight, then, run.empty)
                 return
             flat = [a.reshape(len(y), -1) for a in (y, *xs)]
 
@@ -303,33 +329,48 @@ class BLASEngine(SciPyEngine):
                 out, value, *more = (a[channels] for a in flat)
                 for other in more:
                     value = np.add(value, other, out=out)
-                after(out, lambda array: array[channels], value)
+                after(value, lambda array: array[channels], out, out)
 
-            in_slices(some, len(y), self._workers, _channels_at_a_time(y))
+            in_slices(some, len(y), self._workers, self._channels_at_a_time(y))
 
         return fast
+
+    def _channels_at_a_time(self, array):
+        return max(1, min(_CHUNK * len(array) // array.size, -(-len(array) // self._workers)))
 
     def _max_pool(self, node):
-        """The largest of the taps, tap by tap."""
+        """The largest of each window, axis by axis: first of its rows, then of what is left."""
         layer, (_, *space) = node.layer, node.input_shapes[0]
-        if node not in self._known:
-            kernel = tuple(space) if layer.kernel == "global" else layer.kernel
-            stride = kernel if layer.stride is None else layer.stride
-            window = Window(kernel, stride, layer.dilation, layer.padding, ceil=layer.ceil)
-            self._known[node] = [grid for grid in _grids(window.sites(space)) if grid.start >= 0]
+        kernel = tuple(space) if layer.kernel == "global" else layer.kernel
+        stride = kernel if layer.stride is None else layer.stride
+        tables = Window(kernel, stride, layer.dilation, layer.padding, ceil=layer.ceil).axis_sites(space)
 
         def fast(run, y, x):
-            x, out = (np.ascontiguousarray(a).reshape(len(a), -1, a.shape[-1]) for a in (x, y))
-
             def some(channels):
-                out[channels] = -np.inf
-                for grid in self._known[node]:
-                    largest = grid.at(out[channels], grid.first)
-                    np.maximum(largest, grid.of(x[channels]), out=largest)
+                largest = x[channels]
+                for axis, table in enumerate(tables, start=1):
+                    last = axis == len(tables)
+                    shape = (*largest.shape[:axis], len(table), *largest.shape[axis + 1 :])
+                    out = y[channels] if last else np.empty(shape, y.dtype)
+                    largest = _largest(largest, table, axis, out)
 
-            in_slices(some, len(y), self._workers, _channels_at_a_time(y))
+            in_slices(some, len(y), self._workers, self._channels_at_a_time(x))
 
         return fast
+
+
+def _largest(x, table, axis, out):
+    """The largest of each window along an axis, where a table (windows, taps) tells what it reads, -1 for nothing."""
+    before = (_ALL,) * axis
+    out[...] = -np.inf
+    for column in table.T:
+        (windows,) = np.nonzero(column >= 0)
+        if len(windows):
+            first, last = windows[0], windows[-1] + 1
+            step = 1 if last - first == 1 else int(column[first + 1] - column[first])
+            some = out[*before, first:last]
+            np.maximum(some, x[*before, column[first] : column[last - 1] + 1 : step], out=some)
+    return out
 
 
 def _is_plain_matrix(node):
@@ -340,10 +381,6 @@ def _is_plain_matrix(node):
 
 def _is_batch_norm(node):
     return f"{type(node.layer).__module__}.{type(node.layer).__qualname__}" == _BATCH_NORM
-
-
-def _channels_at_a_time(y):
-    return max(1, _CHUNK * len(y) // y.size)
 
 
 def _one_after_the_other(nodes, engine):
@@ -370,6 +407,47 @@ def _one_after_the_other(nodes, engine):
         return y, together, buffers
 
     return kernel
+
+
+@dataclass(frozen=True)
+class _Slide:
+    """A window that slides over a padded space: for each axis taps, their distance, and that of the windows."""
+
+    kernel: tuple
+    stride: tuple
+    dilation: tuple
+    space: tuple
+    padding: tuple  # (begin, end) for each axis
+    windows: tuple
+
+    @classmethod
+    def of(cls, window, space):
+        kernel, stride, dilation = window.sizes(space)
+        return cls(kernel, stride, dilation, tuple(space), window.padded_shape(space), window.output_space(space))
+
+    def padded(self, source, empty):
+        """(channels, sites, batch) as (channels, *padded space, batch), with zeros around."""
+        channels, _, batch = source.shape
+        source = source.reshape(channels, *self.space, batch)
+        if not any(map(any, self.padding)):
+            return source
+        padded = empty((channels, *(b + n + e for n, (b, e) in zip(self.space, self.padding, strict=True)), batch))
+        for axis, (n, (begin, _)) in enumerate(zip(self.space, self.padding, strict=True), start=1):
+            before = (_ALL,) * axis
+            padded[*before, :begin] = 0
+            padded[*before, begin + n :] = 0
+        padded[:, *(slice(b, b + n) for n, (b, _) in zip(self.space, self.padding, strict=True))] = source
+        return padded
+
+    def view(self, padded, first, last):
+        """What each tap reads in some rows of windows, (channels, *kernel, rows, *windows, batch), of which nothing is
+        copied."""
+        channel, *steps, number = padded.strides
+        between_taps = [step * d for step, d in zip(steps, self.dilation, strict=True)]
+        between_windows = [step * s for step, s in zip(steps, self.stride, strict=True)]
+        shape = (len(padded), *self.kernel, last - first, *self.windows[1:], padded.shape[-1])
+        strides = (channel, *between_taps, *between_windows, number)
+        return np.ndarray(shape, padded.dtype, padded, first * between_windows[0], strides)
 
 
 @dataclass(frozen=True)
@@ -440,12 +518,18 @@ def _changes(rows):
 
 @dataclass(frozen=True)
 class _Block:
-    """Neighbouring output sites: which inputs they read, as grids shifted by `base`."""
+    """Neighbouring output sites: which inputs they read, as grids shifted by `base`, or as rows of a slide."""
 
     first: int
     last: int
     base: int
     grids: list
+    slide: object = None
+
+    @property
+    def copies(self):
+        """How many it takes to gather what the block reads."""
+        return len(self.grids) if self.slide is None else 1
 
     def columns(self, operand):
         """Of a dense product, where `operand` has its batch as the last axis."""
@@ -514,6 +598,7 @@ class _Factors:
             inputs = inputs if in_order else channels.inputs[inputs]
             self.parts.append(_Part(n, outs, fan, self.taps, rows, inputs, ties))
         self._blocks = {}
+        self._slide = None
 
     @classmethod
     def of(cls, pattern):
@@ -521,6 +606,11 @@ class _Factors:
         if not isinstance(pattern, WindowPattern) or not pattern.nnz or not np.diff(pattern.channels.in_starts).all():
             return None  # no window, or channels that read nothing
         return cls(pattern) if pattern.tie_strides[1] == 0 or len(pattern.sites) == 1 else None
+
+    def use(self, window, space):
+        """Know the window that the table of sites comes from, if it does."""
+        if not self.direct and len(space) < 3 and window.mode == "constant" and window.sites(space) is self.sites:
+            self._slide = _Slide.of(window, space)
 
     @cached_property
     def repeats(self):
@@ -533,33 +623,50 @@ class _Factors:
         sites = math.prod(array.shape[:-1]) // channels
         return np.ascontiguousarray(array).reshape(channels, sites, array.shape[-1])
 
-    def blocks(self, part, batch, threads):
-        """The output sites in blocks; a single one where that leaves too few columns to each thread."""
+    def blocks(self, part, batch, threads, slide=True):
+        """The output sites in blocks; a single one where that leaves too few columns to each thread.
+
+        They are rows of windows, if these are not too long; unless `slide` they know their grids in any case.
+        """
         if not batch:
             return []
         longest = max(-(-_COLUMNS // batch), _PANEL_BYTES // (4 * part.channels * self.taps * batch), 1)
         if self.out_sites * batch < _COLUMNS * threads:
             longest = self.out_sites
-        if (longest, threads) not in self._blocks:
-            self._blocks[longest, threads] = self._cut(longest, threads)
-        return self._blocks[longest, threads]
+        row = 1 if self._slide is None else math.prod(self._slide.windows[1:])
+        slide = self._slide if slide and row <= longest else None
+        key = longest, threads, slide
+        if key not in self._blocks:
+            self._blocks[key] = self._cut(longest, threads, slide, 1 if slide is None else row)
+        return self._blocks[key]
 
-    def _cut(self, longest, threads):
-        count = -(-self.out_sites // longest)
+    def _cut(self, longest, threads, slide, row):
+        rows, longest = self.out_sites // row, longest // row
+        count = -(-rows // longest)
         if count > 1:
             count = -(-count // threads) * threads
-        size = -(-self.out_sites // count)
-        even = (n for n in range(size, size // 2, -1) if self.out_sites % (n * threads) == 0)
-        size = next(even, size) if count > 1 else size
+        size = -(-rows // count)
+        even = (n for n in range(size, size // 2, -1) if rows % (n * threads) == 0)
+        size = (next(even, size) if count > 1 else size) * row
         blocks, known = [], {}
         for first in range(0, self.out_sites, size):
-            sites = self.sites[first : first + size]
+            last = min(first + size, self.out_sites)
+            if slide is not None or self.direct:
+                blocks.append(_Block(first, last, 0, [], slide))
+                continue
+            sites = self.sites[first:last]
             base = int(np.min(sites, initial=self.in_sites, where=sites >= 0))
             sites = np.where(sites >= 0, sites - base, -1)
             if sites.tobytes() not in known:  # most blocks are a shifted one that came before
-                known[sites.tobytes()] = [] if self.direct else _grids(sites)
-            blocks.append(_Block(first, first + len(sites), base, known[sites.tobytes()]))
+                known[sites.tobytes()] = _grids(sites)
+            blocks.append(_Block(first, last, base, known[sites.tobytes()]))
         return blocks
+
+    def padded(self, blocks, source, empty=np.empty):
+        """An input (channels, sites, batch) as the blocks want it."""
+        if self.direct or not blocks or blocks[0].slide is None:
+            return source
+        return blocks[0].slide.padded(source, lambda shape: empty(shape, source.dtype))
 
     def memory(self, blocks, source, empty=np.empty):
         """Room for the panel of any of the blocks."""
@@ -568,16 +675,20 @@ class _Factors:
         sizes = (block.last - block.first for block in blocks)
         return empty(len(source) * self.taps * max(sizes, default=0) * source.shape[-1], source.dtype)
 
-    def panel(self, block, source, memory, mine=_ALL):
-        """What the taps of a block read, (channels, taps * sites, batch); of some channels if `mine` is given."""
+    def panel(self, block, source, memory):
+        """What the taps of a block read from the channels of a source, (channels, taps * sites, batch)."""
         if self.direct:
-            return source[mine] if self.out_sites == 1 else source[mine, block.first : block.last]
-        channels, _, batch = source.shape
-        size = block.last - block.first
-        cells = memory[: channels * self.taps * size * batch].reshape(channels, self.taps * size, batch)[mine]
+            return source if self.out_sites == 1 else source[:, block.first : block.last]
+        channels, size, batch = len(source), block.last - block.first, source.shape[-1]
+        cells = memory[: channels * self.taps * size * batch].reshape(channels, self.taps * size, batch)
+        if block.slide is not None:
+            row = math.prod(block.slide.windows[1:])
+            view = block.slide.view(source, block.first // row, block.last // row)
+            cells.reshape(view.shape)[...] = view
+            return cells
         for grid in block.grids:
             place = grid.at(cells, grid.tap * size + grid.first)
-            place[...] = 0 if grid.start < 0 else grid.of(source[mine], block.base)
+            place[...] = 0 if grid.start < 0 else grid.of(source, block.base)
         return cells
 
     def scatter(self, block, panel, target):
