@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from scipy.sparse._sparsetools import csr_matvecs
 
 from simulator.matrix import TiedMatrix
 from simulator.patterns import Pattern
@@ -93,11 +94,12 @@ class SciPyEngine:
         cuts = self._cuts(matrix, x, 1, matrix.shape[0])
         if len(cuts) < 3:
             return matrix @ x
-        y = np.empty((matrix.shape[0], x.shape[1]), x.dtype)
-        x = np.ascontiguousarray(x)
+        y, flat = np.zeros((matrix.shape[0], x.shape[1]), x.dtype), np.ravel(x)
 
         def work(rows: slice, _: int) -> None:
-            y[rows] = matrix.csr_rows(rows) @ x
+            # What csr_rows(rows) @ x does, but for a copy of the result.
+            block = matrix.csr_rows(rows)
+            csr_matvecs(*block.shape, x.shape[1], block.indptr, block.indices, block.data, flat, y[rows].reshape(-1))
 
         self._on_threads(work, cuts)
         return y
@@ -145,6 +147,8 @@ class SciPyEngine:
         if self._cores == 1 or x.ndim != 2 or len(x) != matrix.shape[axis] or x.dtype != matrix.dtype:
             return []
         count = min(2 * self._cores, 1 + matrix.nnz * x.shape[1] // _BLOCK_PRODUCTS, most)
+        if self._cores < count < 2 * self._cores:  # the last ones would have all threads but a few wait
+            count = self._cores
         if count < 2:
             return []
         indptr = matrix.pattern.csr[0]

@@ -13,7 +13,7 @@ from simulator.cli.common import CatalogOptions
 from simulator.cli.draw import draw
 from simulator.cli.extension import CommandGroup
 from simulator.cli.look import describe, equivalence, plugins
-from simulator.cli.processor import choose_blas_kernels
+from simulator.cli.processor import prepare_blas
 from simulator.cli.train import train
 from simulator.cli.use import evaluate, predict
 from simulator.errors import SimulatorError
@@ -45,7 +45,7 @@ def main(args: Sequence[str] | None = None) -> None:
     Exit status: 0; 1 for a failed check, or if nobody reads the output; 2 for bad input, with one line that names the
     cure; 130 after Ctrl-C.
     """
-    choose_blas_kernels(os.environ)
+    prepare_blas(os.environ)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Greek letters still gets its table

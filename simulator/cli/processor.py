@@ -6,31 +6,34 @@ import platform
 from collections.abc import MutableMapping
 from pathlib import Path
 
-__all__ = ["choose_blas_kernels"]
+__all__ = ["prepare_blas"]
 
 _AVX512 = {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}  # all that OpenBLAS's SkylakeX kernels use
 
 
-def choose_blas_kernels(environment: MutableMapping[str, str], cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
-    """Ask OpenBLAS for its AVX-512 kernels where the processor has such instructions.
+def prepare_blas(environment: MutableMapping[str, str], cpuinfo: Path = Path("/proc/cpuinfo")) -> None:
+    """Ask OpenBLAS for threads that soon stop waiting, and for AVX-512 kernels where the processor has them.
 
-    OpenBLAS goes by the model of a processor, takes many that it does not know for a Haswell, and then computes half as
-    fast as it could. It looks at ``OPENBLAS_CORETYPE`` once, when it is loaded.
+    OpenBLAS's threads wait for more work by spinning, 2²⁶ ticks of the clock or longer, and keep others from the cores
+    meanwhile; 2²⁰ ticks are less than a millisecond. OpenBLAS goes by the model of a processor, takes many that it does
+    not know for a Haswell, and then computes half as fast as it could. It looks at ``OPENBLAS_THREAD_TIMEOUT`` and
+    ``OPENBLAS_CORETYPE`` once, when it is loaded.
 
     Parameters
     ----------
     environment : mutable mapping
         `os.environ`. What is set there already stays.
     cpuinfo : Path
-        Where Linux describes the processor; on other systems nothing is chosen.
+        Where Linux describes the processor; on other systems no kernels are chosen.
 
     Examples
     --------
     >>> environment = {"OPENBLAS_CORETYPE": "Zen"}
-    >>> choose_blas_kernels(environment)
+    >>> prepare_blas(environment)
     >>> environment
-    {'OPENBLAS_CORETYPE': 'Zen'}
+    {'OPENBLAS_CORETYPE': 'Zen', 'OPENBLAS_THREAD_TIMEOUT': '20'}
     """
+    environment.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
     if "OPENBLAS_CORETYPE" in environment or platform.machine() not in ("x86_64", "AMD64"):
         return
     try:
