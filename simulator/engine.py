@@ -37,9 +37,10 @@ class Engine(Protocol):
         kernel(run, *xs) -> (y, pullback, buffers)
         pullback(dy, input_needed) -> (gradients of xs, {full name of a param: its gradient})
 
-    `run` is a `simulator.execution.Run`: all params, buffers and an allocator whose memory is used again. Arrays are
-    (channels, *space, batch), and none that was given may be changed. Where no input's gradient is needed, those
-    gradients may be None.
+    What a node reads besides the one before it has been computed already; `xs` are the inputs of the first node and
+    then these. `run` is a `simulator.execution.Run`: all params, buffers and an allocator whose memory is used again.
+    Arrays are (channels, *space, batch), and none that was given may be changed. Where no input's gradient is needed,
+    those gradients may be None.
 
     An engine may also say how fast it is: ``speed(pattern, batch)`` is a rough number of multiply-adds per second. It
     is not measured there and then, so that a choice between engines is always the same. One that compiles may have

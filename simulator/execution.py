@@ -99,8 +99,10 @@ class Step:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The nodes that it reads."""
-        return self.nodes[0].inputs
+        """The nodes that it reads: those of its first node, then what the others read besides the one before them."""
+        pairs = zip(self.nodes, self.nodes[1:], strict=False)
+        others = tuple(source for before, node in pairs for source in node.inputs if source != before.name)
+        return self.nodes[0].inputs + others
 
 
 class Plan(tuple[Step, ...]):
@@ -156,8 +158,9 @@ def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batc
         chain = [node]
         while chain[-1].name not in keep and chain[-1].name in only_reader:
             follower = only_reader[chain[-1].name]
-            if len(follower.inputs) > 1:
-                break
+            others = (source for source in follower.inputs if source != chain[-1].name)
+            if any(nodes[source].inputs and source not in done for source in others):
+                break  # not computed yet
             chain.append(follower)
         offered = None
         if offer is not None:

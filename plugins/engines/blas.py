@@ -154,7 +154,7 @@ class BLASEngine(SciPyEngine):
         """Y = W X, where W is scaled by a number for each output channel if `scale` is given.
 
         ``after(value, pick, between, out)`` writes what follows from each block of W X while it is in the cache, with
-        room for what comes in between; ``pick`` takes from an array (out_channels, 1) the rows of the block, and
+        room for what comes in between; ``pick`` takes the block from an array (out_channels, 1 or as Y), and
         ``empty`` gives memory.
         """
         x = factors.by_site(x, factors.in_channels)
@@ -174,7 +174,10 @@ class BLASEngine(SciPyEngine):
             first = out if after is None or out.flags.c_contiguous else empty(out.shape, out.dtype)
             np.matmul(W[at], panel, out=first)
             if after is not None:
-                after(first, lambda array: part.stacked(array)[at], first, out)
+                after(first, lambda array: picked(part.stacked(array)[at], columns), first, out)
+
+        def picked(rows, columns):
+            return rows if rows.shape[-1] == 1 else rows[..., columns]
 
         todo = iter(blocks)  # each thread takes the next block when it is done with one
         # Many short copies in two threads would wait for each other: one thread gathers while others multiply.
@@ -263,9 +266,10 @@ class BLASEngine(SciPyEngine):
     # ------------------------------------------------------------------ kernels
 
     def kernel(self, nodes, batch):
-        """For prediction: a matrix or a sum with the batch normalisation and the ReLU after it, or a maximum pooling.
+        """For prediction: a matrix or a sum with what follows it, or a maximum pooling.
 
-        All that follows a product is done to each block of it while it is in the cache. Where gradients are wanted, the
+        That is batch normalisation, then the sum with another input as at the end of a residual block, then ReLU. All
+        that follows a product is done to each block of it while it is in the cache. Where gradients are wanted, the
         nodes are computed one after the other.
         """
         first = nodes[0]
@@ -278,6 +282,8 @@ class BLASEngine(SciPyEngine):
             count = int(factors is not None or type(first.layer) is Add)
             norm = nodes[count] if len(nodes) > count and _is_batch_norm(nodes[count]) else None
             count += norm is not None
+            if factors is not None and len(nodes) > count and type(nodes[count].layer) is Add:
+                count += len(nodes[count].inputs) == 2
             relu = len(nodes) > count and type(nodes[count].layer) is ReLU
             count += relu
             fast = self._affine(nodes[:count], factors, norm, relu)
@@ -295,7 +301,8 @@ class BLASEngine(SciPyEngine):
         return kernel, count
 
     def _affine(self, nodes, factors, norm, relu):
-        """A matrix, or the sum of the inputs; then a scale and an offset for each channel; then a ReLU."""
+        """A matrix, or the sum of the inputs; then a scale and an offset for each channel; then, after a matrix, the
+        sum with the second input; then a ReLU."""
 
         def fast(run, y, *xs):
             scale, offset = None, None if factors is None else run.own_params(nodes[0]).get("bias")
@@ -311,6 +318,8 @@ class BLASEngine(SciPyEngine):
                 for operation, array in ((np.multiply, scale), (np.add, offset))
                 if array is not None
             ]
+            if factors is not None:
+                passes += [(np.add, other.reshape(len(y), -1)) for other in xs[1:]]
 
             def after(value, pick, between, out):
                 todo = [(operation, pick(array)) for operation, array in passes]
@@ -386,23 +395,28 @@ def _is_batch_norm(node):
 def _one_after_the_other(nodes, engine):
     """A kernel of several nodes for training, made of those of each."""
     steps = alone({node.name: node for node in nodes}, engine)
+    before = [None, *(step.name for step in steps[:-1])]
 
     def kernel(run, *xs):
-        pullbacks, buffers = [], {}
-        for step in steps:
-            y, pullback, new = step.kernel(run, *xs)
+        own, others = xs[: len(nodes[0].inputs)], iter(xs[len(nodes[0].inputs) :])
+        pullbacks, buffers, y = [], {}, None
+        for step, previous in zip(steps, before, strict=True):
+            if previous is not None:
+                own = [y if source == previous else next(others) for source in step.inputs]
+            y, pullback, new = step.kernel(run, *own)
             pullbacks.append(pullback)
             buffers.update(new)
-            xs = (y,)
 
         def together(dy, input_needed):
-            found = {}
+            found, besides = {}, []
             for i in reversed(range(len(nodes))):
                 dxs, grads = pullbacks[i](dy, input_needed or any(node.param_shapes for node in nodes[:i]))
                 for name, grad in grads.items():
                     found[name] = found[name] + grad if name in found else grad
-                dy = dxs[0]
-            return dxs, found
+                if before[i] is not None:
+                    place = steps[i].inputs.index(before[i])
+                    dy, besides = dxs[place], [*dxs[:place], *dxs[place + 1 :], *besides]
+            return (*dxs, *besides), found
 
         return y, together, buffers
 

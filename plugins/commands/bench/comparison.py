@@ -18,6 +18,7 @@ SIDES = {"simulator": Simulator, "pytorch": PyTorch, "csr": csr, "im2col": Im2co
 TOLERANCE = {"float32": 1e-4, "float64": 1e-9}  # of the largest number of an array
 COARSE = 0.2  # for gradients in float32, where all sides agree in float64
 _PAUSE = 0.05  # seconds
+_LONG = 1.0  # seconds that a run takes at least if it needs no other to warm up for it
 _TURN = 0.1  # seconds that a side has at least before it is the next one's turn
 _SECONDS = 3.0  # for a case, where no number of rounds is given
 _FEWEST, _MOST = 3, 50  # rounds, likewise
@@ -150,7 +151,8 @@ def timed(sides, repeat=None, seconds=_SECONDS, on_round=None):
     ----------
     sides : dict of sides by name
         They take turns: in each round every side runs once, or as often as fits into 0.1 seconds, after a short pause
-        (the threads of the side before it go on spinning for a while) and a run that does not count.
+        (the threads of the side before it go on spinning for a while) and, where runs are short, one that does not
+        count.
     repeat : int, optional
         Rounds. Default: as many as take about `seconds`, from 3 to 50.
     seconds : float, default 3
@@ -172,7 +174,7 @@ def timed(sides, repeat=None, seconds=_SECONDS, on_round=None):
         for name, side in sides.items():
             time.sleep(_PAUSE)
             with getattr(side, "turn", contextlib.nullcontext)():
-                if runs[name] > 1:
+                if once[name] < _LONG:
                     side.run()
                 taken[name] += [_seconds(side) for _ in range(runs[name])]
         if on_round is not None:

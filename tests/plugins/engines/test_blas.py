@@ -240,8 +240,77 @@ def test_layers_are_predicted_together():
     assert [tuple(node.name for node in step.nodes) for step in steps if len(step.nodes) > 1] == [
         ("conv", "norm", "relu"),
         ("left", "left-norm"),
-        ("sum", "sum-norm", "sum-relu"),
+        ("right", "sum"),
+        ("sum-norm", "sum-relu"),
     ]
+
+
+SLIDES = [
+    ((4, 9, 7), Conv(5, 3, padding=1)),
+    ((2, 13, 12), Conv(3, 7, stride=2, padding=3)),
+    ((2, 8, 9), Conv(2, 3, dilation=(2, 1), padding=((0, 2), (1, 0)))),
+    ((2, 8, 9), Conv(2, (2, 3), stride=(3, 2))),
+    ((2, 30), Conv(3, 4, padding=2)),
+    ((6, 5, 5), Conv(6, 3, groups=3, padding=1)),
+    ((4, 6, 6), Conv(5, 3, table=((0, 2), (2, 0), (1, 2, 3), (3,), (1,)))),
+    ((4, 7, 7), Conv(6, 1, stride=2)),
+]
+STAYS = [
+    ((2, 4, 5, 6), Conv(3, 2)),
+    ((2, 6, 6), Conv(3, 3, flip=True)),
+    ((2, 5, 5), Conv(2, 3, padding=2, padding_mode="reflect")),
+    ((4, 6, 5), Conv(6, 1)),
+    ((2, 5, 5), Conv(2, 3, padding=1, pad_value=1.5)),
+]
+
+
+@pytest.mark.parametrize(("shape", "layer"), SLIDES + STAYS, ids=repr)
+@pytest.mark.parametrize("batch", [1, 5])
+def test_a_window_is_gathered_by_one_copy_where_it_slides(sizes, shape, layer, batch):
+    net = Network.sequential(shape, [layer, ReLU()], rng=0, dtype=np.float64, engine=BLASEngine(2))
+    x = np.random.default_rng(0).standard_normal((batch, *shape))
+    expected = net.with_engine(SciPyEngine()).run(x)
+    np.testing.assert_allclose(net.predict(x), expected["relu1"], rtol=1e-11, atol=1e-11)
+    assert (net.engine._factors_of(net.nodes["conv1"].pattern)._slide is not None) == ((shape, layer) in SLIDES)
+    trace = Workspace(net).run(net, x, backward=True)
+    dy = np.cos(expected["relu1"])
+    found, wanted = trace.backward(dy).params, expected.backward(dy).params
+    for name, array in wanted.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-10, atol=1e-10)
+
+
+def residual(engine):
+    """Blocks whose sum reads what came before, its own input, and a node that is computed later."""
+    net = Network.input((4, 6, 6), dtype=np.float64, engine=engine)
+    net = net.chain([("a", Conv(4, 3, padding=1)), ("a-norm", BatchNorm())], rng=0)
+    net = net.add(Add(), "a-norm", "input", name="a-sum").add(ReLU(), name="a-relu")
+    net = net.add(Conv(4, 1), "a-relu", name="b", rng=1).add(Add(), "a-relu", "b", name="b-sum")
+    net = net.add(Conv(6, 3, padding=1), "b-sum", name="c", rng=2)
+    net = net.add(Conv(6, 1), "b-sum", name="d", rng=3).add(BatchNorm(), name="d-norm", rng=4)
+    net = net.add(Add(), "c", "d-norm", name="d-sum").add(ReLU(), name="d-relu")
+    rng = np.random.default_rng(7)
+    return net.with_buffers({k: rng.random(v.shape) + 0.5 for k, v in net.buffers.items()})
+
+
+@pytest.mark.parametrize("batch", [0, 1, 5])
+def test_the_sum_of_a_residual_block_is_part_of_its_last_convolution(sizes, batch):
+    net, plain = residual(BLASEngine(2)), residual(SciPyEngine())
+    steps = fused(net.nodes, net.engine, net.outputs, 2)
+    assert [tuple(node.name for node in step.nodes) for step in steps] == [
+        ("a", "a-norm", "a-sum", "a-relu"),
+        ("b", "b-sum"),
+        ("c",),
+        ("d", "d-norm", "d-sum", "d-relu"),
+    ]
+    assert [step.inputs for step in steps] == [("input", "input"), ("a-relu", "a-relu"), ("b-sum",), ("b-sum", "c")]
+    x = np.random.default_rng(0).standard_normal((batch, 4, 6, 6))
+    np.testing.assert_allclose(net.predict(x), plain.predict(x), rtol=1e-11, atol=1e-11)
+    if batch:
+        dy = np.random.default_rng(1).standard_normal((batch, 6, 6, 6))
+        one, other = (Workspace(n).run(n, x, training=True, rng=0, backward=True).backward(dy) for n in (net, plain))
+        for name, array in other.params.items():
+            np.testing.assert_allclose(one.params[name], array, rtol=1e-9, atol=1e-9, err_msg=name)
+        np.testing.assert_allclose(one.inputs["input"], other.inputs["input"], rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("batch", [0, 1, 5])
