@@ -105,6 +105,14 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
     for others in results[1:]:
         for first, other in zip(results[0], others, strict=True):
             np.testing.assert_array_equal(first, other)
+    network = Network.sequential((3, 7, 6), [Conv(7, kernel=3, padding=1), ReLU(), MaxPool(2)], rng=0, dtype="float32")
+    x = np.random.default_rng(0).standard_normal((40, 3, 7, 6))
+    traces = [Workspace(n).run(n, x, backward=True) for n in map(network.with_engine, map(NumbaEngine, (1, 2, 5)))]
+    gradients = [trace.backward(np.cos(trace["maxpool1"])) for trace in traces]
+    for trace, gradient in zip(traces, gradients, strict=True):
+        np.testing.assert_array_equal(trace["maxpool1"], traces[0]["maxpool1"])
+        for name, array in gradient.params.items():
+            np.testing.assert_array_equal(array, gradients[0].params[name])
 
 
 def test_rows_that_share_a_cache_set_are_multiplied_as_well(engine, agree):
@@ -112,6 +120,12 @@ def test_rows_that_share_a_cache_set_are_multiplied_as_well(engine, agree):
         matrix, x, dy = products(Conv(3, kernel=3, padding=1).pattern((channels, 4, 8)), batch, "float64")
         agree(engine.apply(matrix, x), matrix @ x)
         agree(engine.apply_transposed(matrix, dy), matrix.rmatvec(dy))
+        agree(engine.grad(matrix, x, dy), matrix.grad(x, dy))
+
+
+def test_few_weights_are_learned_from_many_sites(engine, agree):
+    for batch in (64, 65):
+        matrix, x, dy = products(Conv(6, kernel=3, padding=1).pattern((1, 12, 12)), batch, "float64")
         agree(engine.grad(matrix, x, dy), matrix.grad(x, dy))
 
 
@@ -150,6 +164,9 @@ CHAINS = {
     "conv relu pool": [Conv(6, kernel=3, padding=1), ReLU(), MaxPool(2)],
     "conv pool relu": [Conv(5, kernel=3, bias=False), MaxPool(3, stride=2, padding=1), ReLU()],
     "conv pool": [Conv(4, kernel=2), MaxPool(2, ceil=True)],
+    "conv of groups and pool": [Conv(6, kernel=3, padding=1, groups=2), ReLU(), MaxPool((2, 3), stride=3)],
+    "conv and padded pool": [Conv(1, kernel=3), MaxPool(2, padding=1), ReLU()],
+    "table and pool": [Conv(3, kernel=2, table=((0,), (0, 1), (1,))), MaxPool(2)],
     "relu alone": [ReLU(), MaxPool(3, stride=1, dilation=2), Conv(3, kernel=1)],
     "dense": [Flatten(), Dense(7), ReLU(), Dense(3, bias=False), ReLU(), Dense(2)],
     "per unit": [Conv(3, kernel=2, bias="unit"), ReLU()],
