@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from simulator.patterns import Pattern, WindowPattern
 from simulator.windows import Window
 
 __all__ = ["AutoEngine"]
+
+_MOST = 32  # channels, and sites along an axis, of a convolution that stands for the neighbours of a node
 
 
 class AutoEngine:
@@ -68,11 +71,16 @@ class AutoEngine:
     def kernel(self, nodes: tuple[Node, ...], batch: int) -> tuple[Kernel, int] | None:
         """A kernel of the engine that is fastest for the first node.
 
-        A node without a matrix goes to the fastest for a convolution of its size that has a kernel for it: in most
-        networks this one works for its neighbours, too, and two engines do not take each other's cores.
+        A node without a matrix goes to the fastest for a convolution of about its size that has a kernel for it: in
+        most networks this one works for its neighbours, too, and two engines do not take each other's cores.
         """
         pattern = nodes[0].pattern
-        engines = self._by_speed(_convolution(nodes[0]), batch) if pattern is None else [self.fastest(pattern, batch)]
+        if pattern is None:
+            channels, *space = nodes[0].input_shapes[0]
+            alike = _convolution(min(channels, _MOST), tuple(min(n, _MOST) for n in space[:2]) or (1,))
+            engines = self._by_speed(alike, batch)
+        else:
+            engines = [self.fastest(pattern, batch)]
         offers = (engine.kernel(nodes, batch) for engine in engines if hasattr(engine, "kernel"))
         return next((offer for offer in offers if offer), None)
 
@@ -83,10 +91,10 @@ class AutoEngine:
         return f"{type(self).__name__}({list(self.engines)!r})"
 
 
-def _convolution(node: Node) -> Pattern:
-    """3 taps along each axis, from all channels of a node's first input to as many."""
-    channels, *space = (*node.input_shapes[0], 1)[: max(2, len(node.input_shapes[0]))]
-    table = Window((3,) * len(space), padding=1).sites(tuple(space))
-    return WindowPattern(
-        ChannelGroups.full(channels, channels), channels, table, math.prod(space), (len(table[0]), 0, 1)
-    )
+@functools.lru_cache(maxsize=128)  # the engines know what they found out for as long as there is the pattern
+def _convolution(channels: int, space: tuple[int, ...]) -> Pattern:
+    """3 taps along each axis, from all channels to as many."""
+    window = Window((3,) * len(space), padding=1)
+    table = window.sites(space)
+    groups, strides = ChannelGroups.full(channels, channels), (len(table[0]), 0, 1)
+    return WindowPattern(groups, channels, table, math.prod(space), strides, (window, space))

@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from scipy.sparse._sparsetools import csr_matvecs
 
 from simulator.matrix import TiedMatrix
 from simulator.patterns import Pattern
 from simulator.threads import check_threads, in_slices, one_blas_thread
+
+try:  # what SciPy's own products call; only this one takes memory for the result
+    from scipy.sparse._sparsetools import csr_matvecs
+except ImportError:
+    csr_matvecs = None
 
 __all__ = ["Engine", "Kernel", "Pullback", "SciPyEngine"]
 
@@ -75,9 +79,9 @@ class SciPyEngine:
 
     Notes
     -----
-    SciPy multiplies on one core. Here the rows are cut into blocks of about equally many nonzeros, two per thread:
-    W x is the blocks' products one below the other, Wᵀ dy and the gradient of the weight are the sums of theirs. Small
-    products stay on one core. One number of threads always gives the same bits.
+    SciPy multiplies on one core. Here the rows are cut into blocks of about equally many nonzeros, one or two per
+    thread: W x is the blocks' products one below the other, Wᵀ dy and the gradient of the weight are the sums of
+    theirs. Small products stay on one core. One number of threads always gives the same bits.
 
     Examples
     --------
@@ -98,9 +102,12 @@ class SciPyEngine:
         y, flat = np.zeros((matrix.shape[0], x.shape[1]), x.dtype), np.ravel(x)
 
         def work(rows: slice, _: int) -> None:
-            # What csr_rows(rows) @ x does, but for a copy of the result.
             block = matrix.csr_rows(rows)
-            csr_matvecs(*block.shape, x.shape[1], block.indptr, block.indices, block.data, flat, y[rows].reshape(-1))
+            if csr_matvecs is None:
+                y[rows] = block @ x
+            else:  # the same without a copy
+                arrays = block.indptr, block.indices, block.data, flat, y[rows].reshape(-1)
+                csr_matvecs(*block.shape, x.shape[1], *arrays)
 
         self._on_threads(work, cuts)
         return y

@@ -694,7 +694,7 @@ class Network:
 
     def with_buffers(self, buffers: Mapping[str, Any]) -> Network:
         """The network with other buffers; see `with_params`."""
-        if buffers == {}:
+        if isinstance(buffers, Mapping) and not buffers:
             return self
         shapes = {name: array.shape for name, array in self._buffers.items()}
         return self._replace(buffers={**self._buffers, **_fitting(buffers, shapes, self.dtype, "with_buffers")})

@@ -22,6 +22,7 @@ from scipy import sparse
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
 from simulator.memory import check_memory
+from simulator.windows import Window
 
 __all__ = ["ExplicitPattern", "IdentityPattern", "Pattern", "TransposedPattern", "WindowPattern"]
 
@@ -343,6 +344,13 @@ class WindowPattern(Pattern):
         Sites of the input.
     tie_strides : (int, int, int)
         Strides of the tie over (channel pair, output site, tap).
+    origin : (Window, space), optional
+        Where the table comes from, if it is ``window.sites(space)``: an engine may have use for the regular form.
+
+    Raises
+    ------
+    ShapeError
+        If a table has other numbers than it may, or is not that of its origin.
 
     Notes
     -----
@@ -363,6 +371,7 @@ class WindowPattern(Pattern):
     sites: np.ndarray
     in_sites: int
     tie_strides: tuple[int, int, int]
+    origin: tuple[Window, tuple[int, ...]] | None = None
 
     def __post_init__(self) -> None:
         sites, inputs = np.asarray(self.sites), self.channels.inputs
@@ -385,6 +394,14 @@ class WindowPattern(Pattern):
         sites = np.array(sites, order="C") if sites.flags.writeable else np.ascontiguousarray(sites)
         sites.flags.writeable = False
         object.__setattr__(self, "sites", sites)
+        if self.origin is not None:
+            window, space = self.origin
+            table = window.sites(space)
+            if sites is not table and not np.array_equal(sites, table):
+                raise ShapeError(
+                    f"WindowPattern origin: expected the window and space of this table, got {window!r} on {space}, "
+                    f"which gives {table.shape[0]} sites of {table.shape[1]} taps; leave the origin out"
+                )
         out_sites, taps = sites.shape
         counts = (self.channels.pairs, out_sites, taps)
         empty = 0 in counts

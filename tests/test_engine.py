@@ -201,6 +201,15 @@ def test_vectors_and_other_layouts_are_taken_and_left_as_they_are(many_blocks, a
     np.testing.assert_array_equal(operands(tied, 5)[0], x)
 
 
+def test_a_scipy_without_the_inner_product_does_as_well(many_blocks, monkeypatch):
+    matrix = TiedMatrix(Conv(3, 3).pattern((2, 9, 8)), np.random.default_rng(0).standard_normal(54))
+    x = np.random.default_rng(1).standard_normal((144, 5))
+    one = SciPyEngine(2).apply(matrix, x)
+    monkeypatch.setattr(engine_module, "csr_matvecs", None)
+    np.testing.assert_array_equal(SciPyEngine(2).apply(matrix, x), one)
+    np.testing.assert_array_equal(matrix @ x, one)
+
+
 def test_new_weights_refill_the_values_only(many_blocks):
     tied, engine = convolution(), SciPyEngine(2)
     x, dy = operands(tied)

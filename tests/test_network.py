@@ -789,6 +789,10 @@ def test_params_and_buffers_fit_by_name_and_shape():
         centred.with_buffers({"center1.maen": np.zeros(2)})
     with pytest.raises(ShapeError, match=r"network\.with_buffers: expected center1\.mean of shape \(2,\), got \(3,\)"):
         centred.with_buffers({"center1.mean": np.zeros(3)})
+    for wrong in (np.zeros(3), [], None):
+        with pytest.raises(ShapeError, match=r"network\.with_buffers: expected a dict of arrays by name"):
+            centred.with_buffers(wrong)
+    assert centred.with_buffers({}) is centred
 
 
 def test_a_layer_without_weights_is_named_and_the_others_keep_theirs():

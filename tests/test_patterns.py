@@ -328,6 +328,15 @@ def test_tables_that_would_read_beyond_the_input_are_refused(sites, channels, st
         WindowPattern(channels or ChannelGroups.full(1, 1), 1, np.array(sites), 4, strides)
 
 
+def test_an_origin_is_that_of_the_table():
+    window, channels = Window(2, padding=1), ChannelGroups.full(1, 1)
+    table = window.sites((4,))
+    pattern = WindowPattern(channels, 1, table.copy(), 4, (2, 0, 1), (window, (4,)))
+    assert pattern.origin == (window, (4,))
+    with pytest.raises(ShapeError, match=r"WindowPattern origin: expected the window and space of this table, got Win"):
+        WindowPattern(channels, 1, table[:, ::-1], 4, (2, 0, 1), (window, (4,)))
+
+
 def test_the_table_of_sites_is_a_copy_of_its_own():
     sites = np.array([[0, 1]])
     pattern = WindowPattern(ChannelGroups.full(1, 1), 1, sites, 4, (2, 0, 1))

@@ -68,7 +68,7 @@ class BLASEngine(SciPyEngine):
     def __init__(self, threads=None):
         self._workers = check_threads(threads, "engine blas")
         super().__init__(threads)
-        self._known = WeakKeyDictionary()  # what was found out about patterns and nodes
+        self._known = WeakKeyDictionary()  # what was found out about patterns
 
     def __reduce__(self):
         return type(self), (self.threads,)
@@ -277,8 +277,6 @@ class BLASEngine(SciPyEngine):
             fast, count = self._max_pool(first), 1
         else:
             factors = self._factors_of(first.pattern) if _is_plain_matrix(first) else None
-            if factors is not None and isinstance(getattr(first.layer, "window", None), Window):
-                factors.use(first.layer.window, first.input_shapes[0][1:])
             count = int(factors is not None or type(first.layer) is Add)
             norm = nodes[count] if len(nodes) > count and _is_batch_norm(nodes[count]) else None
             count += norm is not None
@@ -612,7 +610,9 @@ class _Factors:
             inputs = inputs if in_order else channels.inputs[inputs]
             self.parts.append(_Part(n, outs, fan, self.taps, rows, inputs, ties))
         self._blocks = {}
-        self._slide = None
+        window, space = pattern.origin or (None, ())
+        slides = window is not None and window.mode == "constant" and len(space) < 3 and not self.direct
+        self._slide = _Slide.of(window, space) if slides else None
 
     @classmethod
     def of(cls, pattern):
@@ -620,11 +620,6 @@ class _Factors:
         if not isinstance(pattern, WindowPattern) or not pattern.nnz or not np.diff(pattern.channels.in_starts).all():
             return None  # no window, or channels that read nothing
         return cls(pattern) if pattern.tie_strides[1] == 0 or len(pattern.sites) == 1 else None
-
-    def use(self, window, space):
-        """Know the window that the table of sites comes from, if it does."""
-        if not self.direct and len(space) < 3 and window.mode == "constant" and window.sites(space) is self.sites:
-            self._slide = _Slide.of(window, space)
 
     @cached_property
     def repeats(self):

@@ -79,7 +79,8 @@ class DepthwiseConv(MatrixLayer):
         channels, *space = input_shape
         sites = self.window.sites(space)  # (out_sites, taps)
         groups = ChannelGroups.full(channels * self.multiplier, channels, groups=channels)
-        return WindowPattern(groups, channels, sites, math.prod(space), (sites.shape[1], 0, 1))
+        strides, origin = (sites.shape[1], 0, 1), (self.window, tuple(space))
+        return WindowPattern(groups, channels, sites, math.prod(space), strides, origin)
 
 
 @direct.register(DepthwiseConv)

@@ -133,8 +133,8 @@ class Conv(MatrixLayer):
         sites = self.window.sites(space)
         if self.flip:
             sites = sites[:, ::-1]
-        taps = sites.shape[1]
-        return WindowPattern(self.channel_groups(channels), channels, sites, math.prod(space), (taps, 0, 1))
+        strides, origin = (sites.shape[1], 0, 1), None if self.flip else (self.window, tuple(space))
+        return WindowPattern(self.channel_groups(channels), channels, sites, math.prod(space), strides, origin)
 
 
 @dataclass(frozen=True)

@@ -167,14 +167,15 @@ def timed(sides, repeat=None, seconds=_SECONDS, on_round=None):
     once = {name: _seconds(side) for name, side in sides.items()}
     once = {name: taken if taken > _TURN else _seconds(sides[name]) for name, taken in once.items()}
     runs = {name: max(1, int(_TURN / taken)) for name, taken in once.items()}
-    cost = sum(runs[name] * once[name] for name in sides)
+    warm = {name: int(once[name] < _LONG) for name in sides}  # runs that do not count
+    cost = sum((warm[name] + runs[name]) * once[name] for name in sides)
     rounds = repeat or min(_MOST, max(_FEWEST, int(seconds / cost)))
     taken = {name: [] for name in sides}
     for number in range(rounds):
         for name, side in sides.items():
             time.sleep(_PAUSE)
             with getattr(side, "turn", contextlib.nullcontext)():
-                if once[name] < _LONG:
+                for _ in range(warm[name]):
                     side.run()
                 taken[name] += [_seconds(side) for _ in range(runs[name])]
         if on_round is not None:

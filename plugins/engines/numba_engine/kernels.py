@@ -134,7 +134,9 @@ def _matrix(loops, nodes, plan, pools):
     bias_name = f"{node.owner}.bias" if bias_shape else None
     trained = "weight" in node.param_shapes
     weight_shape = node.param_shapes.get("weight")
-    joint = pool is not None and pool.disjoint and isinstance(plan, Convolution)
+    joint = pool is not None and isinstance(plan, Convolution) and pool.disjoint
+    # The pattern may belong to another shape; and one thread after the other would wait for a window as large as a map.
+    joint = joint and _channels(node.pattern) == node.shape[0] and plan.groups * pool.sites >= 4 * loops.threads
 
     def kernel(run, x):
         weight = run.params[weight_name] if trained else np.asarray(node.fixed_weight, run.dtype)
@@ -142,7 +144,7 @@ def _matrix(loops, nodes, plan, pools):
         chosen, batch = None, x.shape[-1]
         if joint and batch * x.itemsize >= loops.loops.PANEL:
             y, chosen = pool.empty(run, batch)
-            plan.product_and_pool(loops, weight, bias, x, y, chosen, pool.table, relu)
+            plan.product(loops, weight, bias, x, y, relu, chosen, pool.table)
         else:
             y = run.empty((*node.shape, batch), x.dtype)
             plan.product(loops, weight, bias, x, y, relu)

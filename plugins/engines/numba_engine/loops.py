@@ -733,6 +733,7 @@ def weight_gradient(part, parts, kind, dw, dy, x, table, groups, outs, ins, in_s
             low, high = max(first_k, channel * taps), min(last_k, stop * taps)
             source = address_of(x) + (group * ins + channel) * in_sites * batch * size
             sums[:] = 0
+            x_rows[: channels * length // size] = 0  # other numbers of channels had their copies there
             for first in range(0, sites, stretch):
                 count = min(stretch, sites - first)
                 row = address_of(dy) + (group * outs * sites + first) * batch * size
@@ -891,8 +892,8 @@ def pool_threaded(parts, kind, y, chosen, x, table, channels, in_sites, batch):
 def unpool(part, parts, kind, dx, sums, dy, y, chosen, table, taps, channels, out_sites, batch):
     """dx of `pool`, by the transposed table: each input collects from the windows that chose it.
 
-    Where y, the output of `pool` and a ReLU, is not empty, only windows with y > 0 are collected from. Unless `sums` is
-    empty it gets the sum of dx over each channel, taken in single precision for one site and in double beyond it.
+    Where y, the output of `pool` and a ReLU, is not empty, only windows with y > 0 are collected from. `sums` gets the
+    sum of dx over each channel, taken in single precision for one site and in double beyond it.
     """
     size = size_of(kind)
     lanes = PANEL // size
@@ -925,8 +926,7 @@ def unpool(part, parts, kind, dx, sums, dy, y, chosen, table, taps, channels, ou
                 dx[to + sample] = collected
                 sum_of_rest += collected
             sum_of_channel += total(sum_of_site) + sum_of_rest
-        if sums.size:
-            sums[channel] = sum_of_channel
+        sums[channel] = sum_of_channel
 
 
 @njit(**_all)

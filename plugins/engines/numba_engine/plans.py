@@ -128,16 +128,11 @@ class Convolution(_Tables):
         filled *= (0.65 if self.taps == 1 else 1) * (0.75 if batch < SMALL_BATCH else 1)
         return 42e9 * filled * (batch + 2) / (batch + 4) * columns / (columns + 80)  # 80: the weights are put in order
 
-    def product(self, run, weight, bias, x, y, relu):
-        """y = W x + bias, and its positive part if `relu`."""
-        ins, taps = self.ins, self.taps
-        packed = self._packed(run.loops, weight, bias, self.outs, ins, ins * taps, taps)
-        self._multiply(run, y, x, packed, self.table, self.outs, ins, self.in_sites, relu)
+    def product(self, run, weight, bias, x, y, relu, chosen=NO_BYTES, pooling=NO_TABLE):
+        """y = W x + bias, and its positive part if `relu`.
 
-    def product_and_pool(self, run, weight, bias, x, y, chosen, pooling, relu):
-        """The largest of W x + bias, or of its positive part, in each window of a table, and the numbers of their taps.
-
-        There must be a whole panel of samples.
+        With a table of `pooling`, and a whole panel of samples, the largest of these in each window and the numbers of
+        their taps.
         """
         ins, taps = self.ins, self.taps
         packed = self._packed(run.loops, weight, bias, self.outs, ins, ins * taps, taps)

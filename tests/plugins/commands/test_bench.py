@@ -346,7 +346,7 @@ class TestComparison:
         assert taken == {"a": [0.008] * 24, "b": [0.008] * 24}
         assert rounds == [(1, 2), (2, 2)]
 
-    @pytest.mark.parametrize(("once", "rounds"), [(0.1, 15), (5.0, 3), (0.02, 15 * 5), (0.0005, 15 * 200)])
+    @pytest.mark.parametrize(("once", "rounds"), [(0.1, 7), (5.0, 3), (0.02, 12 * 5), (0.0005, 14 * 200)])
     def test_rounds_fill_the_time(self, monkeypatch, once, rounds):
         monkeypatch.setattr(comparison, "_TURN", 0.1)
         monkeypatch.setattr(comparison, "_seconds", lambda side: once)

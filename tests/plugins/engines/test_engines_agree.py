@@ -79,6 +79,8 @@ def test_a_training_step(name, shape, options, engine):
         [Dense((2, 4, 4)), ReLU()],
         [Dense((2, 4, 4), bias=False), CATALOG.make("batch-norm"), ReLU()],
         [Dense((2, 4, 4), bias="unit"), ReLU(), MaxPool(2)],
+        [Sparse(Conv(8, 3, padding=1).pattern((2, 4, 4)), (2, 8, 8)), ReLU(), MaxPool(2)],
+        [Sparse(Conv(8, 3, padding=1).pattern((2, 4, 4)), (32, 2, 2)), MaxPool(2)],
     ],
     ids=str,
 )
@@ -86,12 +88,13 @@ def test_channels_that_are_none_of_the_pattern(layers, engine, agree):
     size = layers[0].connections.shape[1] if isinstance(layers[0], Sparse) else 36
     network, rng = Network.sequential((size,), layers, rng=0, dtype="float64"), np.random.default_rng(0)
     network = network.with_params({key: rng.normal(size=shape) for key, shape in network.param_shapes.items()})
-    x = rng.standard_normal((5, size))
     fast = network.with_engine(CATALOG.engine(engine))
-    agree(fast.predict(x), network.predict(x))
-    expected = step(network, x)
-    for key, array in step(fast, x).items():
-        agree(array, expected[key])
+    for batch in (5, 40):
+        x = rng.standard_normal((batch, size))
+        agree(fast.predict(x), network.predict(x))
+        expected = step(network, x)
+        for key, array in step(fast, x).items():
+            agree(array, expected[key])
 
 
 @pytest.mark.parametrize("engine", [*ENGINES, "auto"])

@@ -40,6 +40,7 @@ LAYERS = {
     "one dimension": (Conv(2, kernel=3, padding=1), (5, 11)),
     "three dimensions": (Conv(4, kernel=2, flip=True), (2, 3, 4, 3)),
     "groups": (Conv(6, kernel=2, groups=2), (4, 4, 4)),
+    "wide groups": (Conv(8, kernel=3, padding=1, groups=2), (32, 6, 6)),
     "table": (Conv(3, kernel=2, table=((0, 2), (1,), (2, 1, 0))), (3, 4, 4)),
     "sparse table": (Conv(9, kernel=1, table=tuple(((o * 7) % 20, o) for o in range(9))), (20, 2)),
     "repeated channel": (Conv(1, kernel=1, table=((0, 0),)), (1, 4)),
@@ -98,13 +99,18 @@ def test_products_are_those_of_scipy(engine, agree, name, dtype):
 
 def test_any_number_of_threads_gives_the_same_bits(monkeypatch):
     monkeypatch.setattr(numba_engine.Loops.__init__, "__defaults__", (0,))
-    matrix, x, dy = products(Conv(9, kernel=3, padding=1).pattern((5, 7, 6)), 40, "float32")
-    results = [
-        (e.apply(matrix, x), e.apply_transposed(matrix, dy), e.grad(matrix, x, dy)) for e in map(NumbaEngine, (1, 2, 5))
-    ]
-    for others in results[1:]:
-        for first, other in zip(results[0], others, strict=True):
-            np.testing.assert_array_equal(first, other)
+    for layer, shape, batch in (
+        (Conv(9, kernel=3, padding=1), (5, 7, 6), 40),
+        (Conv(8, kernel=3, padding=1, groups=2), (32, 6, 6), 64),
+    ):
+        matrix, x, dy = products(layer.pattern(shape), batch, "float32")
+        results = [
+            (e.apply(matrix, x), e.apply_transposed(matrix, dy), e.grad(matrix, x, dy))
+            for e in map(NumbaEngine, (1, 2, 5))
+        ]
+        for others in results[1:]:
+            for first, other in zip(results[0], others, strict=True):
+                np.testing.assert_array_equal(first, other)
     network = Network.sequential((3, 7, 6), [Conv(7, kernel=3, padding=1), ReLU(), MaxPool(2)], rng=0, dtype="float32")
     x = np.random.default_rng(0).standard_normal((40, 3, 7, 6))
     traces = [Workspace(n).run(n, x, backward=True) for n in map(network.with_engine, map(NumbaEngine, (1, 2, 5)))]
@@ -127,6 +133,15 @@ def test_few_weights_are_learned_from_many_sites(engine, agree):
     for batch in (64, 65):
         matrix, x, dy = products(Conv(6, kernel=3, padding=1).pattern((1, 12, 12)), batch, "float64")
         agree(engine.grad(matrix, x, dy), matrix.grad(x, dy))
+
+
+def test_groups_whose_channels_come_in_uneven_portions(engine, agree):
+    for channels, batch in ((32, 64), (80, 64), (24, 100)):
+        pattern = Conv(4, kernel=3, padding=1, groups=2).pattern((channels, 6, 6))
+        for dtype in TOLERANCE:
+            matrix, x, dy = products(pattern, batch, dtype)
+            expected = products(pattern, batch, "float64")[0].grad(x, dy)
+            agree(engine.grad(matrix, x, dy), expected, 3 * TOLERANCE[dtype])
 
 
 def test_input_may_be_read_only_or_a_strided_view(engine, agree):
