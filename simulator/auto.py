@@ -1,25 +1,21 @@
-"""The engine "auto": for each product and each kernel the fastest of several engines."""
+"""The engine "auto": for each product and each network the fastest of several engines."""
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from simulator.channels import ChannelGroups
-from simulator.engine import Engine, Kernel
+from simulator.engine import Engine
 from simulator.errors import ShapeError
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
-from simulator.patterns import Pattern, WindowPattern
-from simulator.windows import Window
+from simulator.patterns import Pattern
 
 __all__ = ["AutoEngine"]
 
-_MOST = 32  # channels, and sites along an axis, of a convolution that stands for the neighbours of a node
+_SLOWER = 4  # times as slow as the fastest engine is one that does not know a pattern
 
 
 class AutoEngine:
@@ -57,7 +53,7 @@ class AutoEngine:
 
     def fastest(self, pattern: Pattern, batch: int) -> Any:
         """The engine that multiplies matrices of this pattern with batches of this size."""
-        return self._by_speed(pattern, batch)[0]
+        return max(self.engines, key=lambda engine: engine.speed(pattern, batch))  # type: ignore[attr-defined]
 
     def apply(self, matrix: TiedMatrix, x: np.ndarray) -> np.ndarray:
         return self.fastest(matrix.pattern, x.shape[-1]).apply(matrix, x)
@@ -68,33 +64,19 @@ class AutoEngine:
     def grad(self, matrix: TiedMatrix, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
         return self.fastest(matrix.pattern, x.shape[-1]).grad(matrix, x, dy)
 
-    def kernel(self, nodes: tuple[Node, ...], batch: int) -> tuple[Kernel, int] | None:
-        """A kernel of the engine that is fastest for the first node.
+    def for_network(self, nodes: Iterable[Node], batch: int) -> Any:
+        """The engine whose kernels a network is to have: the one that takes the least time for all its matrices.
 
-        A node without a matrix goes to the fastest for a convolution of about its size that has a kernel for it: in
-        most networks this one works for its neighbours, too, and two engines do not take each other's cores.
+        There is one for the whole network because the threads of two would take each other's cores.
         """
-        pattern = nodes[0].pattern
-        if pattern is None:
-            channels, *space = nodes[0].input_shapes[0]
-            alike = _convolution(min(channels, _MOST), tuple(min(n, _MOST) for n in space[:2]) or (1,))
-            engines = self._by_speed(alike, batch)
-        else:
-            engines = [self.fastest(pattern, batch)]
-        offers = (engine.kernel(nodes, batch) for engine in engines if hasattr(engine, "kernel"))
-        return next((offer for offer in offers if offer), None)
+        patterns = [node.pattern for node in nodes if node.pattern is not None]
 
-    def _by_speed(self, pattern: Pattern, batch: int) -> list[Any]:
-        return sorted(self.engines, key=lambda engine: -engine.speed(pattern, batch))
+        def seconds(engine: Any) -> float:
+            speeds = [engine.speed(p, batch) or self.fastest(p, batch).speed(p, batch) / _SLOWER for p in patterns]
+            work = [p.links * batch for p in patterns]
+            return sum(w / s if s else 0.0 for w, s in zip(work, speeds, strict=True))
+
+        return min(self.engines, key=seconds)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.engines)!r})"
-
-
-@functools.lru_cache(maxsize=128)  # the engines know what they found out for as long as there is the pattern
-def _convolution(channels: int, space: tuple[int, ...]) -> Pattern:
-    """3 taps along each axis, from all channels to as many."""
-    window = Window((3,) * len(space), padding=1)
-    table = window.sites(space)
-    groups, strides = ChannelGroups.full(channels, channels), (len(table[0]), 0, 1)
-    return WindowPattern(groups, channels, table, math.prod(space), strides, (window, space))

@@ -46,6 +46,9 @@ class Engine(Protocol):
     Arrays are (channels, *space, batch), and none that was given may be changed. Where no input's gradient is needed,
     those gradients may be None.
 
+    An engine that chooses among others may have ``for_network(nodes, batch)`` in place of a kernel: it gives the one
+    whose kernels a network is to have.
+
     An engine may also say how fast it is: ``speed(pattern, batch)`` is a rough number of multiply-adds per second. It
     is not measured there and then, so that a choice between engines is always the same. One that compiles may have
     ``warm_up(dtype, announce)``, which makes it ready and calls ``announce()`` first if this takes a while; the command

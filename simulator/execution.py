@@ -151,7 +151,8 @@ def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batc
     only_reader = {source: node for node in nodes.values() for source in node.inputs if count[source] == 1}
     steps: list[Step] = []
     done: set[str] = set()
-    offer = getattr(engine, "kernel", None)
+    chosen = engine.for_network(nodes.values(), batch) if hasattr(engine, "for_network") else engine
+    offer = getattr(chosen, "kernel", None)
     for node in nodes.values():
         if not node.inputs or node.name in done:
             continue
@@ -164,7 +165,7 @@ def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batc
             chain.append(follower)
         offered = None
         if offer is not None:
-            with blamed(f"engine {engine!r}", "kernel to give a kernel and the number of its nodes, or None"):
+            with blamed(f"engine {chosen!r}", "kernel to give a kernel and the number of its nodes, or None"):
                 offered = offer(tuple(chain), batch)
         kernel, length = (_plain(node, engine), 1) if offered is None else offered
         step = Step(tuple(chain[:length]), kernel)

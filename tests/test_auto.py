@@ -7,19 +7,17 @@ import pytest
 
 from simulator import Catalog, Conv, Dense, Network, ReLU, SciPyEngine, ShapeError, SimulatorError
 from simulator.auto import AutoEngine
+from simulator.execution import fused
 from simulator.testing import check_engine
 
 
 class Named(SciPyEngine):
-    def __init__(self, name, speed, kernels=0):
+    def __init__(self, name, speed):
         super().__init__()
-        self.name, self.said, self.kernels, self.calls = name, speed, kernels, []
+        self.name, self.said, self.calls = name, speed, []
 
     def speed(self, pattern, batch):
         return self.said(pattern, batch)
-
-    def kernel(self, nodes, batch):
-        return ((self.name, self.kernels)) if self.kernels else None
 
     def apply(self, matrix, x):
         self.calls.append("apply")
@@ -45,28 +43,35 @@ def test_the_fastest_multiplies():
     assert sorted(set(steady.calls)) == ["apply", "apply_transposed", "grad"] and not small.calls
 
 
-def test_kernels_come_from_the_fastest():
-    slow, fast = Named("slow", lambda *_: 1, kernels=2), Named("fast", lambda *_: 2, kernels=1)
-    none = Named("none", lambda *_: 3)
-    net = Network.sequential((1, 4, 4), [Conv(2, 3), ReLU()], rng=0)
-    conv, relu = net.nodes["conv1"], net.nodes["relu1"]
-    auto = AutoEngine([slow, fast])
-    assert auto.kernel((conv, relu), 4) == auto.kernel((relu,), 4) == ("fast", 1)
-    assert AutoEngine([slow, none]).kernel((conv, relu), 4) is None  # the fastest multiplies
-    assert AutoEngine([slow, none]).kernel((relu,), 4) == ("slow", 2)
-    assert AutoEngine([SciPyEngine()]).kernel((relu,), 4) is None
+def test_a_network_has_the_kernels_of_the_engine_that_is_fastest_for_all_of_it():
+    net = Network.sequential((1, 4, 4), [Conv(2, 3), ReLU(), Dense(3)], rng=0)
+    conv, dense = (net.nodes[name].pattern for name in ("conv1", "dense1"))
+    assert conv.links == 72 and dense.links == 24
+    even = Named("even", lambda *_: 4.0)
+    for speed_of_conv, speed_of_dense, first in (
+        (6.0, 3.0, True),
+        (5.0, 1.0, False),
+        (8.0, 0.0, False),
+        (0.0, 9.0, False),
+    ):
+        speeds = {conv: speed_of_conv, dense: speed_of_dense}
+        uneven = Named("uneven", lambda pattern, batch, speeds=speeds: speeds[pattern])
+        assert AutoEngine([even, uneven]).for_network(net.nodes.values(), 4) is (uneven if first else even)
+    assert AutoEngine([even, SciPyEngine()]).for_network(Network.sequential((3,), [ReLU()]).nodes.values(), 4) is even
+    assert AutoEngine([even]).for_network(net.nodes.values(), 0) is even
 
 
-@pytest.mark.parametrize("shape", [(5,), (5, 6), (5, 6, 7), (5, 6, 7, 8), (2, 2, 2, 2, 2), (1, 40000, 40000)])
-def test_a_node_without_a_matrix_goes_where_a_convolution_of_its_size_would(shape):
-    channels, *space = (min(n, 32) for n in shape[:3])
-    asked = []
-    engine = Named("only", lambda pattern, batch: asked.append((pattern, batch)) or 1, kernels=1)
-    (_, relu) = Network.sequential(shape, [ReLU()]).nodes.values()
-    assert AutoEngine([engine]).kernel((relu,), 3) == ("only", 1)
-    ((pattern, batch),) = asked
-    expected = Conv(channels, kernel=3, padding=1).pattern((channels, *(space or [1])))
-    assert batch == 3 and all(map(np.array_equal, pattern.triplets(), expected.triplets()))
+def test_the_plan_of_a_network_takes_kernels_of_one_engine_alone():
+    class Kernels(Named):
+        def kernel(self, nodes, batch):
+            return self.name, 1
+
+    few = Kernels("few", lambda pattern, batch: 10.0 if batch < 8 else 1.0)
+    many = Kernels("many", lambda pattern, batch: 5.0)
+    net = Network.sequential((1, 4, 4), [Conv(2, 3), ReLU(), Dense(3)], rng=0)
+    for batch, name in ((4, "few"), (8, "many")):
+        steps = fused(net.nodes, AutoEngine([few, many]), net.outputs, batch)
+        assert [step.kernel for step in steps] == [name] * 3
 
 
 def test_it_keeps_the_contract():
