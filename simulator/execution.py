@@ -97,7 +97,7 @@ class Step:
         """The node whose output it gives."""
         return self.nodes[-1].name
 
-    @property
+    @cached_property
     def inputs(self) -> tuple[str, ...]:
         """The nodes that it reads: those of its first node, then what the others read besides the one before them."""
         pairs = zip(self.nodes, self.nodes[1:], strict=False)

@@ -864,6 +864,8 @@ class Network:
 
     def _interventions(self, batch: int, clamp: Given | None, ablate: Any, patch: Given | None) -> Interventions:
         """What `run` was asked to do with units; those to patch are looked up in their other input."""
+        if clamp is patch is None and isinstance(ablate, tuple) and not ablate:
+            return Interventions()
         if isinstance(patch, Mapping):
             patch = {address: self._found(address, source) for address, source in patch.items()}
         return Interventions.of(self._nodes, batch, self.dtype, clamp=clamp, ablate=ablate, patch=patch)

@@ -178,8 +178,10 @@ class Dense:
         def rows(part):
             np.matmul(a[part], b, out=out[part])
 
-        large = out.size * a.shape[1] >= LARGE_DENSE
-        in_slices(rows, len(out), run.threads if large else 1)
+        if out.size * a.shape[1] < LARGE_DENSE:
+            np.matmul(a, b, out=out)
+        else:
+            in_slices(rows, len(out), run.threads)
 
     def product(self, run, weight, bias, x, y, relu):
         """y = W x + bias, and its positive part if `relu`."""
