@@ -12,9 +12,9 @@ import bisect
 import contextlib
 import math
 import threading
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -68,7 +68,7 @@ class BLASEngine(SciPyEngine):
     def __init__(self, threads=None):
         self._workers = check_threads(threads, "engine blas")
         super().__init__(threads)
-        self._known = WeakKeyDictionary()  # what was found out about patterns
+        self._known = weakref.WeakKeyDictionary()  # what was found out about patterns
 
     def __reduce__(self):
         return type(self), (self.threads,)
@@ -81,7 +81,7 @@ class BLASEngine(SciPyEngine):
             return super().apply(matrix, x)
         y = np.empty((matrix.shape[0], x.shape[1]), x.dtype)
         with one_blas_thread():
-            self._multiply(factors, matrix.weight, x, y)
+            self._multiply(factors, factors.matrices(matrix.weight), x, y)
         return y
 
     def apply_transposed(self, matrix, dy):
@@ -150,8 +150,8 @@ class BLASEngine(SciPyEngine):
             self._known[pattern] = _Factors.of(pattern)
         return self._known[pattern]
 
-    def _multiply(self, factors, weight, x, y, scale=None, after=None, empty=np.empty):
-        """Y = W X, where W is scaled by a number for each output channel if `scale` is given.
+    def _multiply(self, factors, matrices, x, y, after=None, empty=np.empty):
+        """Y = W X, where W is given as the matrices of its parts.
 
         ``after(value, pick, between, out)`` writes what follows from each block of W X while it is in the cache, with
         room for what comes in between; ``pick`` takes the block from an array (out_channels, 1 or as Y), and
@@ -159,10 +159,8 @@ class BLASEngine(SciPyEngine):
         """
         x = factors.by_site(x, factors.in_channels)
         y = factors.by_site(y, factors.out_channels)
-        for part in factors.parts:
-            W, source = part.matrices(weight), np.ascontiguousarray(x[part.inputs])
-            if scale is not None:
-                W = W * part.stacked(scale[:, None])
+        for part, W in zip(factors.parts, matrices, strict=True):
+            source = np.ascontiguousarray(x[part.inputs])
             self._multiply_part(factors, part, W, source, part.stacked(y), after, empty)
 
     def _multiply_part(self, factors, part, W, source, Y, after, empty):
@@ -302,22 +300,35 @@ class BLASEngine(SciPyEngine):
         """A matrix, or the sum of the inputs; then a scale and an offset for each channel; then, after a matrix, the
         sum with the second input; then a ReLU."""
 
-        def fast(run, y, *xs):
-            scale, offset = None, None if factors is None else run.own_params(nodes[0]).get("bias")
+        remembered = []  # references to the weights of the last run, and what follows from them
+
+        def prepared(run, size):
+            """Scaled matrices, if there are any, and the passes over an output of some size."""
+            own = run.own_params(nodes[0]) if factors is not None else {}
+            of_norm = (run.own_params(norm), run.own_buffers(norm)) if norm is not None else ()
+            given = [array for arrays in (own, *of_norm) for array in arrays.values()]
+            if remembered and all(known() is array for known, array in zip(remembered[0][0], given, strict=True)):
+                return remembered[0][1]
+            scale, offset, scaled = None, own.get("bias"), None
             if norm is not None:
-                scale, shift = norm.layer.scale_and_offset(run.own_params(norm), run.own_buffers(norm))
+                scale, shift = norm.layer.scale_and_offset(*of_norm)
                 offset = shift if offset is None else shift + scale * offset
-            weight = None if factors is None else run.matrix(nodes[0]).weight
-            scale_of_weight = None
-            if weight is not None and weight.size < y.size:  # less to multiply than the output
-                scale_of_weight, scale = scale, None
+                if factors is not None and run.matrix(nodes[0]).weight.size < size:  # less to multiply than the output
+                    scaled, scale = factors.matrices(run.matrix(nodes[0]).weight, scale), None
             passes = [
                 (operation, array[:, None])
                 for operation, array in ((np.multiply, scale), (np.add, offset))
                 if array is not None
             ]
+            if norm is not None:
+                remembered[:] = [([weakref.ref(array) for array in given], (scaled, passes))]
+            return scaled, passes
+
+        def fast(run, y, *xs):
+            matrices, passes = prepared(run, y.size)
             if factors is not None:
-                passes += [(np.add, other.reshape(len(y), -1)) for other in xs[1:]]
+                matrices = matrices or factors.matrices(run.matrix(nodes[0]).weight)
+                passes = [*passes, *((np.add, other.reshape(len(y), -1)) for other in xs[1:])]
 
             def after(value, pick, between, out):
                 todo = [(operation, pick(array)) for operation, array in passes]
@@ -328,7 +339,7 @@ class BLASEngine(SciPyEngine):
 
             if factors is not None:
                 then = after if passes or relu else None
-                self._multiply(factors, weight, xs[0], y, scale_of_weight, then, run.empty)
+                self._multiply(factors, matrices, xs[0], y, then, run.empty)
                 return
             flat = [a.reshape(len(y), -1) for a in (y, *xs)]
 
@@ -620,6 +631,13 @@ class _Factors:
         if not isinstance(pattern, WindowPattern) or not pattern.nnz or not np.diff(pattern.channels.in_starts).all():
             return None  # no window, or channels that read nothing
         return cls(pattern) if pattern.tie_strides[1] == 0 or len(pattern.sites) == 1 else None
+
+    def matrices(self, weight, scale=None):
+        """The stack of each part; times a number for each output channel, if `scale` is given."""
+        stacks = [part.matrices(weight) for part in self.parts]
+        if scale is None:
+            return stacks
+        return [W * part.stacked(scale[:, None]) for part, W in zip(self.parts, stacks, strict=True)]
 
     @cached_property
     def repeats(self):

@@ -337,6 +337,17 @@ def test_predictions_are_those_of_the_layers(sizes, threads, batch):
         np.testing.assert_array_equal(array, saved[name])
 
 
+def test_a_workspace_predicts_with_the_weights_of_each_run():
+    net, x = network(BLASEngine(2)), np.random.default_rng(0).standard_normal((2, 3, 10, 10))
+    workspace = Workspace(net)
+    for change in ({}, {"conv.weight": 2.0}, {"norm.bias": -1.0}, {"sum-norm.weight": 0.5}, {}):
+        other = net.with_params({name: factor * net.params[name] for name, factor in change.items()})
+        other = other.with_buffers({"norm.running_mean": net.buffers["norm.running_mean"] + len(change)})
+        expected = other.with_engine(SciPyEngine()).predict(x)
+        for _ in range(2):
+            np.testing.assert_allclose(workspace.run(other, x)["out"], expected, rtol=1e-11, atol=1e-11)
+
+
 def test_predictions_stay_float32():
     net = network(BLASEngine(), np.float32)
     x = np.random.default_rng(0).standard_normal((2, 3, 10, 10))
