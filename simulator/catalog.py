@@ -206,7 +206,7 @@ class Catalog:
         Parameters
         ----------
         name : str, default "auto"
-            "auto" chooses, for each pattern and batch, the fastest of those that are installed and state their speed.
+            "auto" chooses, for each network and batch, the fastest of those that are installed and state their speed.
         threads : int, optional
             How many cores it uses. Default: all; an engine that takes no such argument does as it likes.
 

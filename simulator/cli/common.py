@@ -166,7 +166,7 @@ engine_options = options(
         "--engine",
         default="auto",
         show_default=True,
-        help="Who multiplies the matrices; auto takes the fastest for each.",
+        help="Who multiplies the matrices; auto takes the fastest for the network.",
     ),
     click.option("--threads", type=click.IntRange(1), help="How many cores to use.  [default: all]"),
 )
