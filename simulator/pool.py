@@ -43,7 +43,7 @@ class Pool:
 
     def empty(self, shape: int | Sequence[int], dtype: Any) -> np.ndarray:
         """An array of undefined content, C-contiguous and aligned to cache lines."""
-        dtype = dtype if isinstance(dtype, np.dtype) else np.dtype(dtype)
+        dtype = np.dtype(dtype)
         need = dtype.itemsize * (shape if isinstance(shape, int) else math.prod(shape))
         with self._lock:
             for block in self._blocks.get(need, ()):

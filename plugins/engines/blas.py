@@ -18,7 +18,7 @@ from functools import cached_property
 
 import numpy as np
 
-from simulator import Add, MaxPool, ReLU, SciPyEngine, Window, WindowPattern, hookimpl
+from simulator import Add, MaxPool, ReLU, SciPyEngine, WindowPattern, hookimpl
 from simulator.execution import alone
 from simulator.patterns import TransposedPattern
 from simulator.threads import check_threads, in_slices, one_blas_thread
@@ -358,10 +358,8 @@ class BLASEngine(SciPyEngine):
 
     def _max_pool(self, node):
         """The largest of each window, axis by axis: first of its rows, then of what is left."""
-        layer, (_, *space) = node.layer, node.input_shapes[0]
-        kernel = tuple(space) if layer.kernel == "global" else layer.kernel
-        stride = kernel if layer.stride is None else layer.stride
-        tables = Window(kernel, stride, layer.dilation, layer.padding, ceil=layer.ceil).axis_sites(space)
+        space = node.input_shapes[0][1:]
+        tables = node.layer.window_on(space).axis_sites(space)
 
         def fast(run, y, x):
             def some(channels):

@@ -220,13 +220,37 @@ class MaxPool(FunctionLayer):
     ceil: bool = False
     dilation: Sizes = 1
 
+    def window_on(self, space: Sequence[int]) -> Window:
+        """The window that slides over an input of some sites per axis; a kernel of "global" covers them all.
+
+        Parameters
+        ----------
+        space : sequence of int
+            Sites of the input per axis.
+
+        Returns
+        -------
+        Window
+
+        Raises
+        ------
+        ShapeError
+            If "global" has other options beside it, or the kernel is another word.
+
+        Examples
+        --------
+        >>> MaxPool(2).window_on((4, 6)).output_space((4, 6))
+        (2, 3)
+        """
+        return _pool_window(self, space, "max-pool")
+
     def output_shape(self, *input_shapes: Shape) -> Shape:
         return _pool_shape(self, input_shapes[0], "max-pool")
 
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         (x,) = xs
         space = x.shape[1:-1]
-        window = _pool_window(self, space, "max-pool")
+        window = self.window_on(space)
         padded_x = self._padded(x)
         views = [padded_x[:, *tap] for tap in window.tap_slices(space)]
         y = views[0].copy()
@@ -246,13 +270,13 @@ class MaxPool(FunctionLayer):
 
     def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
         channels, *space = input_shapes[0]
-        sites = _pool_window(self, space, "max-pool").sites(space)
+        sites = self.window_on(space).sites(space)
         groups = ChannelGroups.full(channels, channels, channels)
         return [WindowPattern(groups, channels, sites, math.prod(space), (0, 0, 0))]
 
     def _padded(self, x: np.ndarray) -> np.ndarray:
         """The input with minus infinity around it, as far as windows reach."""
-        border = _pool_window(self, x.shape[1:-1], "max-pool").padded_shape(x.shape[1:-1])
+        border = self.window_on(x.shape[1:-1]).padded_shape(x.shape[1:-1])
         return np.pad(x, ((0, 0), *border, (0, 0)), constant_values=-np.inf) if any(map(any, border)) else x
 
     @staticmethod
@@ -274,7 +298,7 @@ class MaxPool(FunctionLayer):
 
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         (x,) = xs
-        window = _pool_window(self, x.shape[1:], "max-pool")
+        window = self.window_on(x.shape[1:])
         sites = window.sites(x.shape[1:])
         padded = self._padded(x[..., None])
         views = [padded[:, *tap] for tap in window.tap_slices(x.shape[1:])]

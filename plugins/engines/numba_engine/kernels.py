@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from simulator_plugins.engines.numba_engine.plans import Convolution, flat, transposed
 
-from simulator import Add, Flatten, MatrixLayer, MaxPool, ReLU, Reshape, Window, WindowPattern
+from simulator import Add, Flatten, MatrixLayer, MaxPool, ReLU, Reshape, WindowPattern
 from simulator.patterns import TransposedPattern
 
 BATCH_NORM = "simulator_plugins.layers.batch_norm.BatchNorm"  # the layer whose semantics are built in here
@@ -58,13 +58,8 @@ class _Pool:
     """The tables of a max-pooling node."""
 
     def __init__(self, node):
-        layer, (self.channels, *space) = node.layer, node.input_shapes[0]
-        if layer.kernel == "global":
-            window = Window(tuple(space))
-        else:
-            stride = layer.kernel if layer.stride is None else layer.stride
-            window = Window(layer.kernel, stride, layer.dilation, layer.padding, ceil=layer.ceil)
-        self.table = np.ascontiguousarray(window.sites(space), np.int32)
+        self.channels, *space = node.input_shapes[0]
+        self.table = np.ascontiguousarray(node.layer.window_on(space).sites(space), np.int32)
         self.table.flags.writeable = False
         self.sites, self.taps = self.table.shape
         self.in_sites = int(np.prod(space))
