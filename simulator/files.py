@@ -103,9 +103,24 @@ def save(
             "optimizer": _plain({k: v for k, v in state.items() if not isinstance(v, np.ndarray)}),
             "rng": _plain(epoch.rng_state),
         }
-    metadata = {"simulator": json.dumps(content)}
+    text = json.dumps(content)
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_atomically(path, lambda temporary: save_file(whole, temporary, metadata))
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(whole, temporary, {"simulator": text})
+        except SafetensorError as error:  # of the disk
+            raise OSError(str(error).rsplit("I/O error: ", 1)[-1]) from None
+        try:
+            with safe_open(temporary, framework="np"):
+                pass
+        except SafetensorError as error:
+            raise FileError(
+                f"save: expected a description that fits into the header of a safetensors file, got {len(text):,} "
+                f"bytes ({error}); keep less in info"
+            ) from None
+
+    write_atomically(path, write)
 
 
 def _described(node: Any, catalog: Catalog, arrays: dict[str, np.ndarray]) -> dict[str, Any]:

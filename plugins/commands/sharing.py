@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from simulator.cli.common import (
@@ -17,6 +15,7 @@ from simulator.cli.common import (
     table,
     the_catalog,
 )
+from simulator.cli.keeping import check_place, save_options
 from simulator.cli.sample import chosen_data, data_option
 
 
@@ -30,11 +29,11 @@ from simulator.cli.sample import chosen_data, data_option
 @click.option("--layers", multiple=True, metavar="PATTERN", help="Only these layers, such as 'conv*'; may be repeated.")
 @data_option("Whose samples to compare on.")
 @click.option("--samples", type=click.IntRange(1), default=100, show_default=True, help="How many of them.")
-@click.option("--save", "path", type=click.Path(path_type=Path), help="Write the new network here.")
+@save_options("Write the new network here.")
 @build_options
 @json_option
 @CatalogOptions.decorate
-def command(net, untie, densify, like, layers, data, samples, path, as_json, **build):
+def command(net, untie, densify, like, layers, data, samples, save_path, overwrite, as_json, **build):
     """Loosen or tighten the sharing of weights.
 
     NET is the name of an architecture or a saved network. Untied and dense networks compute the same function with more
@@ -47,15 +46,14 @@ def command(net, untie, densify, like, layers, data, samples, path, as_json, **b
     from simulator import lab
     from simulator.files import save
     from simulator.lab.sharing import matrices
-    from simulator.writing import check_writable
 
     if untie + densify + (like is not None) != 1:
         raise click.UsageError("expected one of --untie, --densify and --retie LIKE; give one")
     how = "untie" if untie else "densify" if densify else "retie"
     if layers and like is not None:
         raise click.UsageError("--layers: expected --untie or --densify with it, got --retie, which LIKE decides")
-    if path is not None:
-        check_writable(path)
+    if save_path is not None:
+        check_place(save_path, overwrite)
     catalog = the_catalog()
     theirs = is_file(catalog, net) and like is not None  # then what is built is LIKE
     saved = network_from(catalog, net, **({} if theirs else build))
@@ -70,8 +68,8 @@ def command(net, untie, densify, like, layers, data, samples, path, as_json, **b
         off, within = lab.off_pattern(loose, tied), lab.tie_variance(loose, tied)
         dataset, source = chosen_data(catalog, saved, data)
         difference = _difference(before, after, dataset.take(slice(samples)).inputs)
-    if path is not None:
-        save(path, after, catalog=catalog, info={**saved.info, "sharing": how})
+    if save_path is not None:
+        save(save_path, after, catalog=catalog, info={**saved.info, "sharing": how})
     names = [node.name for node in matrices(before)]
     rows = {name: _counts(before.nodes[name], after.nodes[name]) for name in names}
     counted = min(samples, len(dataset))
@@ -90,7 +88,7 @@ def command(net, untie, densify, like, layers, data, samples, path, as_json, **b
                 "tie_variance": within.total,
                 "samples": counted,
                 "difference": difference,
-                "saved": None if path is None else str(path),
+                "saved": None if save_path is None else str(save_path),
             }
         )
         return
@@ -102,10 +100,10 @@ def command(net, untie, densify, like, layers, data, samples, path, as_json, **b
     made.add_row("total", *sums, _share(off.total), _share(within.total))
     print_table(f"{_DONE[how]}{net}{f' as {like}' if like else ''}: {after!r}", made)
     click.echo(f"On {counted} samples of {source} the outputs differ by {difference:.1e} of the largest one.")
-    if path is None:
+    if save_path is None:
         click.echo("Nothing was saved; --save FILE keeps the new network.")
     else:
-        click.echo(f"Saved to {path}. Go on training it: simulator train {path}")
+        click.echo(f"Saved to {save_path}. Go on training it: simulator train {save_path}")
 
 
 _COLUMNS = ("params", "params_after", "nonzeros", "nonzeros_after")

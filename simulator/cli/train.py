@@ -21,6 +21,7 @@ from simulator.cli.common import (
     the_catalog,
     was_given,
 )
+from simulator.cli.keeping import Keeper, check_place, save_options
 from simulator.cli.look import print_proofs
 from simulator.cli.remembered import history_of, settings_of
 from simulator.cli.run import epochs_of, prepared
@@ -92,13 +93,14 @@ _LATER: dict[str, Any] = {"warm_up": 0.0, "clip": None, "loss": None, "mirror": 
 @build_options
 @engine_options
 @dtype_option("float32")
-@click.option("--save", "save_path", type=click.Path(path_type=Path), help="Write a checkpoint here after every epoch.")
+@save_options("Write a checkpoint here after every epoch.")
 @click.option("--resume", "resume_path", type=click.Path(path_type=Path), help="Go on with an interrupted run.")
 @click.option("--proof/--no-proof", default=True, help="Prove at the end that every layer equals its matrix.")
 @json_option
 @CatalogOptions.decorate
 def train(
     save_path: Path | None,
+    overwrite: bool,
     resume_path: Path | None,
     engine: str,
     threads: int | None,
@@ -112,9 +114,9 @@ def train(
     handwritten digits, in well under a minute.
     """
     from simulator.equivalence import equivalence
+    from simulator.errors import FileError
     from simulator.files import load, save
     from simulator.training import evaluate
-    from simulator.writing import check_writable
 
     catalog = the_catalog()
     resumed = None
@@ -123,7 +125,7 @@ def train(
         settings = _resumed_settings(resumed, resume_path)
         save_path = save_path or resume_path
     if save_path is not None:
-        check_writable(save_path)
+        check_place(save_path, overwrite, resume_path)
     run = prepared(catalog, settings, engine_from(catalog, engine, threads, settings["dtype"]), resumed)
     if not as_json:
         name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]
@@ -132,35 +134,37 @@ def train(
     history: list[dict[str, Any]] = history_of(run.start)
     last: Epoch | None = run.start.epoch
 
-    def checkpoint() -> None:
-        if save_path is not None and last is not None:
-            info = {
-                "settings": settings,
-                "history": history,
-                "classes": list(run.data.classes),
-                "architecture": run.architecture,
-                "output": run.output,
-            }
-            save(save_path, last.network, catalog=catalog, info=info, epoch=last)
+    def write(path: Path, epoch: Epoch) -> None:
+        info = {
+            "settings": settings,
+            "history": history,
+            "classes": list(run.data.classes),
+            "architecture": run.architecture,
+            "output": run.output,
+        }
+        save(path, epoch.network, catalog=catalog, info=info, epoch=epoch)
 
+    keeper = Keeper(save_path, write)
     try:
-        if save_path != resume_path:
-            checkpoint()
+        if save_path is not None and last is not None and save_path != resume_path:
+            write(save_path, last)  # while nothing can be lost yet
         with contextlib.closing(epochs_of(catalog, settings, run)) as epochs:
             for epoch in epochs:
                 last, history = epoch, [*history, _entry(epoch)]
-                checkpoint()
+                keeper.keep(epoch)
     except KeyboardInterrupt:
-        checkpoint()  # the interrupt may have come while it was being written
         if save_path is None:
             cure = "nothing was saved; use --save PATH to keep every finished epoch"
         elif last is None:
             cure = "no epoch was finished, so nothing was saved"
         else:
-            cure = f"epoch {last.number} is in {save_path}; go on with: simulator train --resume {save_path}"
+            keeper.keep(last)  # the interrupt may have come while it was being written
+            kept = keeper.finish(last)
+            cure = f"epoch {last.number} is in {kept}; go on with: simulator train --resume {kept}"
         click.echo(f"\nInterrupted: {cure}", err=True)
         click.get_current_context().exit(130)
     assert last is not None
+    kept = keeper.finish(last)
     network = last.network
     weights = {name: run.weights.get(name, 1.0) for name in run.tested}
     tested = evaluate(network.subnetwork(run.output), run.held_out, losses=run.tested, loss_weights=weights)
@@ -179,7 +183,7 @@ def train(
             "test_accuracy": tested.get("accuracy"),
             "seconds": seconds,
             "peak_memory": last.peak_memory,
-            "saved": None if save_path is None else str(save_path),
+            "saved": None if kept is None else str(kept),
         }
         if proof:
             result["equivalence"] = {"ok": ok, "layers": [p.as_dict() for p in proofs]}
@@ -195,12 +199,14 @@ def train(
         click.echo()
         if proof:
             print_proofs(proofs, "the trained network in float64")
-        if save_path is not None:
-            click.echo(f"Saved to {save_path}. Look at it: simulator evaluate {save_path}")
+        if kept is not None:
+            click.echo(f"Saved to {kept}. Look at it: simulator evaluate {kept}")
         else:
             click.echo(
                 f"Next: simulator describe {settings['net']}, or train with --save net.safetensors to keep the weights."
             )
+    if kept != save_path:
+        raise FileError(f"{keeper.problem}; the trained network is safe in {kept}: move it from there")
     if not ok:
         click.get_current_context().exit(1)
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -145,7 +148,7 @@ def test_every_setting_arrives(run, files):
     small = ("--data", files / "good.npz", "--epochs", "1", "-o", "width=0.3", "--no-proof")
 
     def weights(*args):
-        assert run("train", *small, "--save", "net", *args).status == 0
+        assert run("train", *small, "--save", "net", "--overwrite", *args).status == 0
         return load("net").network.params["dense3.weight"]
 
     plain = weights()
@@ -259,13 +262,14 @@ def test_samples_without_space_are_not_moved(run, files, dense):
 def test_adam_has_a_learning_rate_of_its_own(run, files):
     small = ("--data", files / "good.npz", "--epochs", "1", "-o", "width=0.3", "--no-proof", "--save", "net")
     for optimizer, lr in (("adam", 0.001), ("nesterov", 0.05)):
-        assert run("train", *small, "--optimizer", optimizer).status == 0
+        assert run("train", *small, "--optimizer", optimizer, "--overwrite").status == 0
         assert load("net").info["settings"]["lr"] == lr
         assert load("net").info["settings"]["weight_decay"] is None
 
 
 def test_the_loss_that_was_trained_is_the_one_that_is_evaluated(run, files):
-    small = ("--data", files / "good.npz", "--epochs", "1", "-o", "width=0.3", "--no-proof", "--save", "net", "--json")
+    small = ("--data", files / "good.npz", "--epochs", "1", "-o", "width=0.3", "--no-proof", "--json", "--save", "net",
+             "--overwrite")  # fmt: skip
     trained = json.loads(run("train", *small, "--loss", "squared-error").out)
     assert json.loads(run("evaluate", "net", "--json").out)["loss"] == pytest.approx(trained["test_loss"], rel=1e-5)
 
@@ -393,7 +397,7 @@ def tasks(folder):
 
 
 def test_a_net_that_gives_back_its_input(run, tasks):
-    args = ("train", *tasks, "mirrorer", "--data", "xo", "--no-proof", "--save", "net", "--json")
+    args = ("train", *tasks, "mirrorer", "--data", "xo", "--no-proof", "--save", "net", "--overwrite", "--json")
     first, last = (json.loads(run(*args, "--epochs", n).out) for n in (1, 4))
     assert last["test_loss"] < first["test_loss"]
     assert last["test_accuracy"] is last["train_accuracy"] is None
@@ -522,6 +526,88 @@ def test_ctrl_c_in_earnest(shell, files, run):
     assert "Traceback" not in err
     assert load("net").epoch.number == number >= 1
     assert run("evaluate", "net").status == 0
+
+
+def test_a_file_that_exists_is_replaced_only_when_told(run, folder):
+    assert run("train", *SMALL, "--epochs", "1", "--no-proof", "--save", "net").status == 0
+    before = Path("net").read_bytes()
+    again = ("train", *SMALL, "--epochs", "1", "--seed", "1", "--no-proof", "--save", "net")
+    assert run(*again).complaint == (
+        "save: expected the name of a new file, got net, which exists; choose another, or replace it with --overwrite"
+    )
+    assert run("train", "net", "--data", "xo", "--epochs", "1", "--save", "net").status == 2
+    assert Path("net").read_bytes() == before
+    Path("link").symlink_to("net")
+    assert run("train", "--resume", "net", "--save", "link", "--no-proof").status == 0  # the same run
+    assert run("train", "--resume", "link", "--no-proof").status == 0
+    Path("other").write_bytes(before)
+    assert run("train", "--resume", "net", "--save", "other", "--no-proof").status == 2
+    assert run(*again, "--overwrite").status == 0
+    assert Path("net").read_bytes() != before
+    assert sorted(p.name for p in folder.iterdir()) == ["link", "net", "other"]
+
+
+def failing_save(monkeypatch, fails):
+    """Let `save` find the disk full when `fails(path, epoch)`."""
+    import simulator.files
+    from simulator import FileError
+
+    def full(path, network, epoch, **others):
+        if fails(Path(path), epoch.number):
+            raise FileError(f"save: expected to write {path}, got No space left; free space or choose another place")
+        save(path, network, epoch=epoch, **others)
+
+    monkeypatch.setattr(simulator.files, "save", full)
+
+
+def test_training_goes_on_while_the_disk_is_full(run, monkeypatch):
+    failing_save(monkeypatch, lambda path, epoch: epoch in (2, 3))
+    result = run("train", *SMALL, "--epochs", "4", "--save", "net", "--no-proof")
+    assert result.status == 0
+    (warning,) = (line for line in result.err.splitlines() if line.startswith("Warning: "))
+    assert warning == (
+        "Warning: epoch 2 is not saved: save: expected to write net, got No space left; free space or choose another "
+        "place. Training goes on, and tries again after every epoch"
+    )
+    assert load("net").epoch.number == 4
+
+
+def test_a_trained_network_is_safe_though_its_place_is_full(run, monkeypatch, tmp_path):
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    failing_save(monkeypatch, lambda path, epoch: path == Path("net") and epoch > 1)
+    result = run("train", *SMALL, "--epochs", "2", "--save", "net", "--no-proof", "--json")
+    assert result.status == 2
+    last = result.err.splitlines()[-1]
+    kept = re.fullmatch(
+        "Error: save: expected to write net, got No space left; .*; the trained network is safe in (.*): move it from "
+        "there",
+        last,
+    )[1]
+    assert json.loads(result.out)["saved"] == kept
+    assert (load("net").epoch.number, load(kept).epoch.number) == (1, 2)
+    assert run("evaluate", kept).status == 0
+
+
+def test_no_place_at_all(run, monkeypatch):
+    failing_save(monkeypatch, lambda path, epoch: epoch > 1)
+    result = run("train", *SMALL, "--epochs", "2", "--save", "net", "--no-proof")
+    assert (result.status, load("net").epoch.number) == (2, 1)
+    assert result.err.splitlines()[-1].endswith("place (the folder for temporary files is full, too)")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits of a process")
+def test_a_disk_that_is_full_in_earnest(tmp_path):
+    code = (
+        "import resource, signal; from simulator.cli import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); main()"
+    )
+    args = ("train", *SMALL, "--epochs", "1", "--no-proof", "--save", "net")
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: save: expected to write net, got File too large")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_resuming_a_finished_run(run, trained):
@@ -716,13 +802,16 @@ def test_the_folder_vanishes(run, folder, monkeypatch):
     import simulator.files
 
     def vanishing(path, *args, **others):
-        path.parent.rmdir()
+        shutil.rmtree("there", ignore_errors=True)
         save(path, *args, **others)
 
-    (folder / "there").mkdir()
+    for name in ("there", "tmp"):
+        (folder / name).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder / "tmp"))
     monkeypatch.setattr(simulator.files, "save", vanishing)
-    result = run("train", *SMALL, "--epochs", "1", "--save", "there/net")
-    assert "save: expected an existing folder, got " in result.complaint
+    result = run("train", *SMALL, "--epochs", "1", "--no-proof", "--save", "there/net")
+    assert result.status == 2
+    assert re.search("Error: .*expected an existing folder, got .*; the trained network is safe in ", result.err)
 
 
 def test_one_class_is_enough(run, folder):
