@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from simulator.arrays import real_array
 from simulator.errors import ShapeError
 from simulator.network import Network
 from simulator.windows import check_size
@@ -82,7 +83,7 @@ def average(
             f"{', '.join(map(str, sorted(shapes))) or 'of none'}; build them alike"
         )
     check_size(batch_size, "average batch_size")
-    samples = np.asarray(x)
+    samples = real_array("average", x)
     if samples.ndim == 0:
         raise ShapeError(f"average: expected samples (batch, channels, *space), got {x!r}; give an array")
     means = np.zeros((len(samples), *shapes.pop()))
@@ -100,7 +101,7 @@ def _views(views: Callable[[np.ndarray], np.ndarray] | None, samples: np.ndarray
     """What the networks see of the samples, (views, batch, ...)."""
     if views is None:
         return samples[None]
-    seen = np.asarray(views(samples))
+    seen = real_array("average views", views(samples))
     if seen.ndim < 2 or len(seen) == 0 or seen.shape[1] != len(samples):
         raise ShapeError(
             f"average views: expected (views, {len(samples)}, ...) for {len(samples)} samples, got {seen.shape}; put "

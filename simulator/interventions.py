@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import real_array
 from simulator.errors import ShapeError
 from simulator.nodes import Node
 from simulator.units import Units
@@ -180,12 +181,7 @@ def _addressed(nodes: Mapping[str, Node], addresses: Any) -> Iterator[tuple[str,
 def _fitting(who: str, units: Units, value: Any, batch: int, dtype: np.dtype) -> np.ndarray:
     """A value with the batch as its last axis, after its shape and numbers have been checked."""
     selected = tuple(n for n, i in zip(units.shape, units.index, strict=True) if i is None)
-    try:
-        array = np.asarray(value)
-    except ValueError:  # a ragged list
-        array = np.array(None)
-    if array.dtype.kind not in "fiub":
-        raise ShapeError(f"{who}: expected real numbers, got {value!r}; give a number, or one for each unit")
+    array = real_array(who, value)
     if array.shape not in ((), selected, (1, *selected), (batch, *selected)):
         raise ShapeError(
             f"{who}: expected a number or an array {f'{selected} or ' if selected else ''}{(batch, *selected)}, got "

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from simulator.arrays import real_array
 from simulator.errors import ShapeError
 
 __all__ = ["CrossEntropy", "Loss", "SquaredError", "accuracy", "check_labels", "check_targets"]
@@ -49,7 +50,7 @@ def check_labels(who: str, logits: np.ndarray, target: Any) -> np.ndarray:
     >>> check_labels("hinge", np.zeros((2, 10)), [3, 9])
     array([3, 9])
     """
-    target = np.asarray(target)
+    target = real_array(f"{who} labels", target)
     if logits.ndim != 2 or target.shape != logits.shape[:1] or target.dtype.kind not in "iu":
         raise ShapeError(
             f"{who}: expected logits (batch, classes) and as many integer labels, got {logits.shape} and "
@@ -91,7 +92,7 @@ def check_targets(who: str, prediction: np.ndarray, target: Any) -> np.ndarray:
     array([[1., 0., 0.],
            [0., 0., 1.]])
     """
-    target = np.asarray(target)
+    target = real_array(who, target)
     if target.ndim == 1 and target.dtype.kind in "iu" and prediction.ndim == 2:
         target = np.eye(prediction.shape[1], dtype=prediction.dtype)[check_labels(who, prediction, target)]
     if target.shape != prediction.shape:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from simulator.arrays import real_array
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
 from simulator.memory import check_memory
@@ -62,9 +63,7 @@ class TiedMatrix:
     weight: np.ndarray
 
     def __post_init__(self) -> None:
-        weight = np.asarray(self.weight)
-        if weight.dtype.kind not in "fiub":
-            raise ShapeError(f"TiedMatrix: expected real weights, got {weight.dtype}; use their real or imaginary part")
+        weight = real_array("TiedMatrix weight", self.weight)
         weight = weight.copy() if weight.flags.writeable else weight.view()
         if weight.dtype == np.float16:  # scipy.sparse has no such matrices
             weight = weight.astype(np.float32)
@@ -222,7 +221,7 @@ class TiedMatrix:
         self.pattern.check_csr("TiedMatrix.tocsr", max_bytes, self.dtype)
 
     def _operand(self, x: Any, n: int, who: str) -> np.ndarray:
-        x = np.asarray(x)
+        x = real_array(f"TiedMatrix {who}", x)
         if x.ndim not in (1, 2) or x.shape[0] != n:
             raise ShapeError(
                 f"TiedMatrix {who}: expected ({n},) or ({n}, batch), got {x.shape}; the matrix is "

@@ -20,6 +20,7 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
+from simulator.arrays import real_array
 from simulator.engine import Engine, SciPyEngine
 from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, nearest
 from simulator.execution import Empty, Plan, Run, alone, execute, fused
@@ -667,7 +668,8 @@ class Network:
         Parameters
         ----------
         params : mapping of str to array_like
-            New arrays by name; those left out stay as they are. The arrays of a PyTorch ``state_dict`` fit unchanged.
+            New arrays by name; those left out stay as they are. Weights have PyTorch's layout, so the arrays of a
+            ``state_dict`` fit as they are once each is given under its name here; running means go to `with_buffers`.
         copy : bool, default True
             Copy the arrays. Without it they themselves become read-only.
 
@@ -683,7 +685,7 @@ class Network:
             If a shape differs, or weights are still missing.
         """
         shapes = self._param_shapes
-        new = {**self._params, **_fitting(params, shapes, self.dtype, "with_params", copy)}
+        new = {**self._params, **_fitting(params, shapes, self.dtype, "with_params", [*self._buffers], copy)}
         missing = sorted(set(shapes) - set(new))
         if missing:
             raise ShapeError(
@@ -697,7 +699,9 @@ class Network:
         if isinstance(buffers, Mapping) and not buffers:
             return self
         shapes = {name: array.shape for name, array in self._buffers.items()}
-        return self._replace(buffers={**self._buffers, **_fitting(buffers, shapes, self.dtype, "with_buffers")})
+        return self._replace(
+            buffers={**self._buffers, **_fitting(buffers, shapes, self.dtype, "with_buffers", [*self._param_shapes])}
+        )
 
     def with_engine(self, engine: Engine) -> Network:
         """The network with another engine."""
@@ -932,17 +936,12 @@ class Network:
     def _inward(self, name: str, x: Any, empty: Empty) -> np.ndarray:
         """The one place where (batch, channels, *space) becomes (channels, *space, batch)."""
         shape = self._nodes[name].shape
-        try:
-            array = np.asarray(x)
-        except ValueError:
-            raise ShapeError(f"{name}: expected samples of one shape, got a ragged list; give equal ones") from None
+        array = real_array(name, x)
         if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
             raise ShapeError(
                 f"{name}: expected (batch, {', '.join(map(str, shape))}), got {array.shape}; one sample needs a batch "
                 "axis, x[None]"
             )
-        if array.dtype.kind not in "fiub":
-            raise ShapeError(f"{name}: expected real numbers, got {array.dtype}; convert them first")
         inner = empty((*shape, len(array)), self.dtype)
         inner[...] = array.transpose(*range(1, array.ndim), 0)
         inner.flags.writeable = False
@@ -1034,7 +1033,12 @@ def _frozen(array: Any) -> np.ndarray:
 
 
 def _fitting(
-    given: Mapping[str, Any], shapes: Mapping[str, Shape], dtype: np.dtype, who: str, copy: bool = True
+    given: Mapping[str, Any],
+    shapes: Mapping[str, Shape],
+    dtype: np.dtype,
+    who: str,
+    others: list[str],
+    copy: bool = True,
 ) -> dict[str, np.ndarray]:
     """Arrays cast to `dtype` and frozen, after names and shapes have been checked."""
     if not isinstance(given, Mapping):
@@ -1044,10 +1048,11 @@ def _fitting(
     fitting = {}
     for name, value in given.items():
         if name not in shapes:
-            raise UnknownNameError(f"network.{who}: expected a known name, got {name!r}; {nearest(name, shapes)}")
-        array = np.asarray(value)
-        if array.dtype.kind not in "fiub":
-            raise ShapeError(f"network.{who}: expected real numbers for {name}, got {array.dtype}; convert them first")
+            cure = nearest(str(name), shapes)
+            if name in others:
+                cure = f"give it to network.{'with_buffers' if who == 'with_params' else 'with_params'}"
+            raise UnknownNameError(f"network.{who}: expected a known name, got {name!r}; {cure}")
+        array = real_array(f"network.{who} {name}", value)
         if array.shape != tuple(shapes[name]):
             raise ShapeError(
                 f"network.{who}: expected {name} of shape {tuple(shapes[name])}, got {array.shape}; give one that fits"

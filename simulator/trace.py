@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import real_array
 from simulator.engine import Pullback
 from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
 from simulator.execution import Empty, Plan
@@ -123,7 +124,7 @@ class Trace:
         pending: dict[str, np.ndarray] = {}
         for name, gradient in output_gradients.items():
             shape = self[name].shape
-            array = np.asarray(gradient, self[name].dtype)
+            array = real_array(f"backward {name}", gradient).astype(self[name].dtype, copy=False)
             if array.shape != shape:
                 raise ShapeError(
                     f"backward {name}: expected a gradient of shape {shape}, got {array.shape}; give one value per "

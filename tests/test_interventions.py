@@ -286,9 +286,9 @@ def test_plans_are_made_once_for_each_place():
         ({"probe": "left["}, ShapeError, r"unit: expected an address, got 'left\['"),
         ({"clamp": ["left[1]"]}, ShapeError, r"^clamp: expected a dict by address, got list; write .*: 0.0}$"),
         ({"patch": "left[1]"}, ShapeError, r"^patch: expected a dict by address, got str; write .*: x}$"),
-        ({"clamp": {"left[1]": "zero"}}, ShapeError, r"^clamp left\[1\]: expected real numbers, got 'zero'; give a"),
-        ({"clamp": {"left[1]": [[1], 2]}}, ShapeError, r"^clamp left\[1\]: expected real numbers, got \[\[1\], 2\]"),
-        ({"clamp": {"left[1]": None}}, ShapeError, r"^clamp left\[1\]: expected real numbers, got None"),
+        ({"clamp": {"left[1]": "zero"}}, ShapeError, r"^clamp left\[1\]: expected .* numbers, got values of type str"),
+        ({"clamp": {"left[1]": [[1], 2]}}, ShapeError, r"^clamp left\[1\]: expected .* got a ragged list; give"),
+        ({"clamp": {"left[1]": None}}, ShapeError, r"^clamp left\[1\]: expected .* numbers, got values of type object"),
         (
             {"clamp": {"left[1]": np.zeros((3, 6, 6))}},
             ShapeError,

@@ -742,7 +742,7 @@ def test_samples_have_the_shape_of_the_input(shape):
 
 @pytest.mark.parametrize("dtype", [complex, object, str, "datetime64[s]"])
 def test_samples_are_real_numbers(dtype):
-    with pytest.raises(ShapeError, match=r"input: expected real numbers, got .*; convert them first"):
+    with pytest.raises(ShapeError, match=r"input: expected an array of real numbers, got .*; convert them first"):
         small().predict(np.zeros((1, 2, 4, 4)).astype(dtype))
 
 
@@ -778,6 +778,8 @@ def test_params_and_buffers_fit_by_name_and_shape():
     net = small()
     with pytest.raises(UnknownNameError, match=r"network\.with_params: expected a known name, got 'conv1\.wieght'"):
         net.with_params({"conv1.wieght": 0})
+    with pytest.raises(UnknownNameError, match=r"network\.with_params: expected a known name, got 3"):
+        net.with_params({3: 0})
     with pytest.raises(ShapeError, match=r"network\.with_params: expected dense1\.bias of shape \(4,\), got \(1, 4\)"):
         net.with_params({"dense1.bias": np.zeros((1, 4))})
     bare = Network.sequential((3,), [Dense(2), Dense(2)])
@@ -787,6 +789,9 @@ def test_params_and_buffers_fit_by_name_and_shape():
     centred = Network.input((2,)).add(Center(), rng=0)
     with pytest.raises(UnknownNameError, match=r"network\.with_buffers: expected a known name, got 'center1\.maen'"):
         centred.with_buffers({"center1.maen": np.zeros(2)})
+    with pytest.raises(UnknownNameError, match=r"with_params: .*'center1\.mean'; give it to network\.with_buffers$"):
+        centred.with_params({"center1.mean": np.zeros(2)})
+    assert not centred.with_buffers({"center1.mean": np.zeros(2)}).buffers["center1.mean"].any()
     with pytest.raises(ShapeError, match=r"network\.with_buffers: expected center1\.mean of shape \(2,\), got \(3,\)"):
         centred.with_buffers({"center1.mean": np.zeros(3)})
     for wrong in (np.zeros(3), [], None):
@@ -843,11 +848,17 @@ def test_a_pad_value_needs_a_window_pattern():
         ),
         (
             lambda: Network.sequential((2,), [ReLU()]).predict([[1, 2], [3]]),
-            "input: expected samples of one shape, got",
+            "input: expected an array of real numbers, got a ragged list; give rows of equal length",
         ),
         (lambda: small().with_params([1]), "network.with_params: expected a dict of arrays by name, got list"),
-        (lambda: small().with_params({"dense1.bias": ["a"]}), "expected real numbers for dense1.bias, got <U1"),
-        (lambda: small().with_params({"dense1.bias": [1j]}), "expected real numbers for dense1.bias, got complex128"),
+        (
+            lambda: small().with_params({"dense1.bias": ["a"]}),
+            "dense1.bias: expected .* real numbers, got values of type str",
+        ),
+        (
+            lambda: small().with_params({"dense1.bias": [1j]}),
+            "dense1.bias: expected .* real numbers, got values of type complex128",
+        ),
     ],
 )
 def test_values_of_the_wrong_kind(build, message):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import real_array
 from simulator.data import Dataset
 from simulator.errors import ShapeError, SimulatorError
 from simulator.network import Network, Rng, as_rng
@@ -121,12 +122,7 @@ def strongest(
     part = network.subnetwork(units.node)
     given = data.inputs if isinstance(data, Dataset) else data
     name = part.input_name
-    try:
-        inputs = np.asarray(given.get(name, ()) if isinstance(given, Mapping) else given)
-    except ValueError:
-        raise ShapeError(
-            f"strongest {units}: expected samples of one shape, got a ragged list; give equal ones"
-        ) from None
+    inputs = real_array(f"strongest {units}", given.get(name, ()) if isinstance(given, Mapping) else given)
     if not inputs.ndim or not inputs.size:
         raise ShapeError(f"strongest {units}: expected some samples, got none; give at least one")
     workspace = Workspace(part)
@@ -252,10 +248,7 @@ def preferred_input(
     generator = as_rng(rng)
     starts = [x0] if x0 is not None else (generator.standard_normal(shape) for _ in range(_STARTS))
     for start in starts:
-        try:
-            x = np.asarray(start, part.dtype)
-        except (TypeError, ValueError):
-            raise ShapeError(f"{who}, x0: expected numbers {shape}, got {start!r}; take a sample") from None
+        x = real_array(f"{who}, x0", start).astype(part.dtype, copy=False)
         long = float(np.linalg.norm(x))
         if x.shape != shape or not 0 < long < np.inf:
             raise ShapeError(

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import real_array
 from simulator.errors import ShapeError
 from simulator.network import Network, Trace
 
@@ -97,7 +98,4 @@ def read_sample(x: Any, inputs: Iterable[str], who: str) -> dict[str, np.ndarray
     {'input': array([1, 2])}
     """
     given = x if isinstance(x, Mapping) else dict.fromkeys(inputs, x)
-    try:
-        return {name: np.asarray(given[name]) for name in inputs if name in given}
-    except ValueError:
-        raise ShapeError(f"{who}: expected one sample as an array, got a ragged list; give equal rows") from None
+    return {name: real_array(who, given[name]) for name in inputs if name in given}

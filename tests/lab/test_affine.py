@@ -179,7 +179,7 @@ def test_several_inputs_have_a_matrix_each(agree):
         ShapeError, match=r"affine: expected one sample of shape \(3,\) for 'a', got \(4,\); give one like"
     ):
         found({**x, "a": np.ones(4)})
-    with pytest.raises(ShapeError, match="affine: expected one sample as an array, got a ragged list; give equal rows"):
+    with pytest.raises(ShapeError, match="affine: expected an array of real numbers, got a ragged list; give rows"):
         found({**x, "a": [[1], [1, 2]]})
 
 

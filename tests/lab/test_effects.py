@@ -96,7 +96,7 @@ def test_misfits(net):
     with pytest.raises(ShapeError, match=r"expected \(batch, 1, 8, 8\), got \(1, 1, 1, 8, 8\)"):
         effect(net, x[None], ablate="input")
     for arguments in ({"x": [[1], [1, 2]]}, {"x": x, "patch": {"input": [[1], [1, 2]]}}):
-        with pytest.raises(ShapeError, match="^effect: expected one sample as an array, got a ragged list; give equal"):
+        with pytest.raises(ShapeError, match="^effect: expected an array of real numbers, got a ragged list;"):
             effect(net, **arguments)
     with pytest.raises(UnknownNameError, match="expected a node, got 'inputs'"):
         effect(net, x, ablate="inputs")

@@ -376,7 +376,7 @@ def test_the_number_of_edges_in_a_refusal_is_that_of_the_graph(net):
             ShapeError,
             r"unit_graph: expected one sample of shape \(2, 4, 5\)",
         ),
-        ({"x": [[0.0], [0.0, 1.0]]}, ShapeError, "unit_graph: expected one sample as an array, got a ragged list"),
+        ({"x": [[0.0], [0.0, 1.0]]}, ShapeError, "unit_graph: expected an array of real numbers, got a ragged list"),
     ],
 )
 def test_what_cannot_be_drawn_as_a_graph(net, options, error, message):

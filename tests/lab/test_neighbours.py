@@ -199,9 +199,9 @@ def test_one_unit_of_a_large_layer_is_taken_apart_without_its_matrix():
         ("a[0]", None, ShapeError, "expected a single unit, got a.0., which is 16"),
         ("z[0]", None, UnknownNameError, "expected a node, got 'z'"),
         ("a[0, 0, 0]", np.ones((1, 2, 4, 4)), ShapeError, "incoming a.*: expected one sample of shape .* x.0."),
-        ("a[0, 0, 0]", [[1], [2, 3]], ShapeError, "incoming a.*: expected one sample as an array, got a ragged list"),
+        ("a[0, 0, 0]", [[1], [2, 3]], ShapeError, "incoming a.*: expected an array of real numbers, got a ragged list"),
         ("a[0, 0, 0]", {}, SimulatorError, "expected the inputs input, got none"),
-        ("a[0, 0, 0]", [["a"]], ShapeError, "expected one sample of shape"),
+        ("a[0, 0, 0]", [["a"]], ShapeError, "expected an array of real numbers, got values of type str"),
     ],
 )
 def test_what_has_no_incoming(unit, x, error, message):

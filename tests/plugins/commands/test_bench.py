@@ -355,11 +355,11 @@ class TestComparison:
 
     def test_gradients_that_differ_in_float32_are_compared_in_float64(self, monkeypatch):
         case = case_of(alone(Dense(3), (4,), "float32"), BACKWARD)
-        monkeypatch.setitem(comparison.TOLERANCE, "float32", 1e-12)
+        monkeypatch.setitem(comparison.TOLERANCE, "float32", -1)  # on some processors all sides agree to the last bit
         told = compared(case, repeat=1)
         assert told["failed"] == []
         assert told["tolerance"] == comparison.COARSE
-        assert 0 < told["sides"]["simulator"]["max_difference"] < 1e-5
+        assert told["sides"]["simulator"]["max_difference"] < 1e-5
         assert told["sides"]["simulator"]["max_difference_float64"] < 1e-12
 
     def test_threads_are_given_back(self, torch):
