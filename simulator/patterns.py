@@ -27,6 +27,7 @@ from simulator.windows import Window
 __all__ = ["ExplicitPattern", "IdentityPattern", "Pattern", "TransposedPattern", "WindowPattern"]
 
 LARGEST_CSR = 4 * 2**30  # bytes of a CSR matrix that is built without being asked twice
+_BLOCK = 2**20  # numbers of a table that are sorted at once
 
 Structure = tuple[np.ndarray, np.ndarray, np.ndarray]  # indptr, indices, ties in CSR row order
 
@@ -36,11 +37,32 @@ class Pattern(ABC):
 
     A subclass gives `shape`, `nnz`, `n_ties`, `build_csr`, `row` and `column`. Patterns are frozen, compare by
     identity, and may be shared by any number of networks.
+
+    `nnz` counts connections, which is what is stored. Where several connections join the same two units (circular,
+    reflect and replicate padding let two taps read one input) there are fewer `nonzero_cells`.
     """
 
     shape: tuple[int, int]
     nnz: int
     n_ties: int
+
+    @cached_property
+    def used_ties(self) -> int:
+        """How many of the ties have a connection: taps that only ever fall on padding have none."""
+        return _distinct(self.csr[2][None])
+
+    @cached_property
+    def nonzero_cells(self) -> int:
+        """How many cells of the matrix have a connection; at most `nnz`."""
+        indptr, indices, _ = self.csr
+        cells = sparse.csr_array((np.ones(len(indices), bool), indices.copy(), indptr.copy()), shape=self.shape)
+        cells.sum_duplicates()
+        return int(cells.nnz)
+
+    @property
+    def density(self) -> float:
+        """Share of the cells that have a connection, from 0 to 1."""
+        return self.nonzero_cells / max(1, self.shape[0] * self.shape[1])
 
     @property
     def links(self) -> int:
@@ -154,8 +176,19 @@ class Pattern(ABC):
 
     def __repr__(self) -> str:
         n_out, n_in = self.shape
-        weights = "1 weight" if self.n_ties == 1 else f"{self.n_ties} weights"
-        return f"{type(self).__name__} {n_out} x {n_in}: {self.nnz} nonzeros share {weights}"
+        if self.nonzero_cells == self.nnz:
+            found = _counted(self.nnz, "nonzero")
+        else:
+            found = f"{_counted(self.nnz, 'connection')} in {_counted(self.nonzero_cells, 'cell')}"
+        unused = f"{self.used_ties} of " if self.used_ties < self.n_ties else ""
+        weights = f"{unused}{_counted(self.n_ties, 'weight')}"
+        # A weight is used twice if and only if there are more connections than weights in use.
+        words = f"{found} share {weights}" if self.nnz > self.used_ties else f"{found}, {weights}, none shared"
+        return f"{type(self).__name__} {n_out} x {n_in}: {words}"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _index_dtype(largest: int) -> Any:
@@ -176,6 +209,14 @@ class TransposedPattern(Pattern):
 
     def __post_init__(self) -> None:
         vars(self).update(shape=self.base.shape[::-1], nnz=self.base.nnz, n_ties=self.base.n_ties)
+
+    @property
+    def used_ties(self) -> int:
+        return self.base.used_ties
+
+    @property
+    def nonzero_cells(self) -> int:
+        return self.base.nonzero_cells
 
     @property
     def links(self) -> int:
@@ -303,6 +344,7 @@ class IdentityPattern(Pattern):
 
     def __init__(self, n: int) -> None:
         self.shape, self.nnz, self.n_ties = (n, n), n, 1
+        vars(self).update(used_ties=min(n, 1), nonzero_cells=n)
 
     @property
     def nbytes(self) -> int:
@@ -415,6 +457,33 @@ class WindowPattern(Pattern):
     def links(self) -> int:
         return self.channels.pairs * self.sites.size
 
+    @cached_property
+    def used_ties(self) -> int:
+        pair_stride, *strides = self.tie_strides
+        used: np.ndarray = self.sites >= 0
+        for axis in (0, 1):
+            if strides[axis] == 0:  # all along this axis is one tie
+                used = np.any(used, axis=axis, keepdims=True)
+        site, tap = np.nonzero(used)
+        ties, pairs = site * strides[0] + tap * strides[1], self.channels.pairs
+        if pair_stride == 0 or not len(ties):
+            return _distinct(ties[None]) * min(pairs, 1)
+        # Each becomes a run of ties, one for each pair: what it adds to the run before it, which may reach into it.
+        steps, rest = np.divmod(ties, pair_stride)
+        order = np.lexsort((steps, rest))
+        new = np.where(np.diff(rest[order]), pairs, np.minimum(np.diff(steps[order]), pairs))
+        return pairs + int(new.sum())
+
+    @cached_property
+    def nonzero_cells(self) -> int:
+        step = max(1, _BLOCK // max(1, self.sites.shape[1]))
+        seen = sum(_distinct(self.sites[start : start + step]) for start in range(0, len(self.sites), step))
+        starts, channels = self.channels, 0
+        for group, outs in enumerate(np.diff(starts.out_starts)):
+            inputs = starts.inputs[starts.in_starts[group] : starts.in_starts[group + 1]]
+            channels += int(outs) * len(np.unique(inputs))
+        return channels * seen
+
     @property
     def nbytes(self) -> int:
         return self.sites.nbytes + self.channels.nbytes
@@ -495,6 +564,13 @@ class WindowPattern(Pattern):
         order = np.lexsort((t, pair, rows))
         order = order[site[order] >= 0]
         return rows[order], cols[order]
+
+
+def _distinct(table: np.ndarray) -> int:
+    """How many different numbers from 0 on each row of a table has, all rows together."""
+    ordered = np.sort(table, axis=1)
+    new = ordered[:, :1] >= 0, (ordered[:, 1:] >= 0) & (ordered[:, 1:] != ordered[:, :-1])
+    return sum(int(np.count_nonzero(part)) for part in new)
 
 
 def _solutions(total: int, counts: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:

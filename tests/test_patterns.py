@@ -10,7 +10,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
-from simulator import ChannelGroups, Conv, ConvTranspose, Dense, ExplicitPattern, ShapeError, Window, WindowPattern
+from simulator import (
+    ChannelGroups,
+    Conv,
+    ConvTranspose,
+    Dense,
+    ExplicitPattern,
+    LocallyConnected,
+    ShapeError,
+    TiedMatrix,
+    Window,
+    WindowPattern,
+)
 
 
 def enumerate_window_pattern(channel_inputs, sites, in_sites, tie_strides):
@@ -43,9 +54,8 @@ def window_patterns(draw):
         channels = ChannelGroups.table(inputs)
     in_sites, out_sites, taps = draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
     sites = draw(hnp.arrays(np.int64, (out_sites, taps), elements=st.integers(-1, in_sites - 1)))
-    strides = draw(
-        st.sampled_from([(taps, 0, 1), (taps * out_sites, 1, out_sites), (1, 0, 0), (0, 1, 0), (0, 0, 0), (0, 0, 1)])
-    )
+    regular = [(taps, 0, 1), (taps * out_sites, 1, out_sites), (1, 0, 0), (0, 1, 0), (0, 0, 0), (0, 0, 1)]
+    strides = draw(st.sampled_from(regular) | st.tuples(*[st.integers(0, 4)] * 3))  # the others overlap
     pattern = WindowPattern(channels, in_channels, sites, in_sites, strides)
     return pattern, enumerate_window_pattern(inputs, sites.tolist(), in_sites, strides)
 
@@ -54,6 +64,9 @@ def check_pattern(pattern, rows, cols, ties):
     """All views of a pattern tell the same connections, in the same order."""
     rows, cols, ties = (np.asarray(a, np.int64) for a in (rows, cols, ties))
     assert pattern.nnz == len(rows)
+    assert pattern.used_ties == len(np.unique(ties))
+    assert pattern.nonzero_cells == len(np.unique(rows * pattern.shape[1] + cols))
+    assert 0 <= pattern.density <= 1
     for tie in range(pattern.n_ties):
         for actual, expected in zip(pattern.sharing(tie), (rows[ties == tie], cols[ties == tie]), strict=True):
             np.testing.assert_array_equal(actual, expected)
@@ -231,8 +244,34 @@ def test_reprs_count():
     assert repr(Conv(6, 5, padding=2).pattern((1, 28, 28))) == (
         "WindowPattern 4704 x 784: 107736 nonzeros share 150 weights"
     )
-    assert repr(ExplicitPattern([0], [1], shape=(2, 3))) == "ExplicitPattern 2 x 3: 1 nonzeros share 1 weight"
-    assert repr(ExplicitPattern([0], [1], shape=(2, 3)).T) == "TransposedPattern 3 x 2: 1 nonzeros share 1 weight"
+    assert repr(ExplicitPattern([0], [1], shape=(2, 3))) == "ExplicitPattern 2 x 3: 1 nonzero, 1 weight, none shared"
+    assert (
+        repr(ExplicitPattern([0], [1], shape=(2, 3)).T) == "TransposedPattern 3 x 2: 1 nonzero, 1 weight, none shared"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        (Dense(10).pattern((84,)), "840 nonzeros, 840 weights, none shared"),
+        (LocallyConnected(2, 3).pattern((1, 4, 4)), "72 nonzeros, 72 weights, none shared"),
+        # Taps that fall on padding have a weight of their own that nothing uses.
+        (LocallyConnected(1, 3, padding=1).pattern((1, 4, 4)), "100 nonzeros, 100 of 144 weights, none shared"),
+        (Conv(1, 3, padding=1).pattern((1, 1)), "1 nonzero, 1 of 3 weights, none shared"),
+        (Conv(1, 3, padding=1).pattern((1, 1, 3)), "7 nonzeros share 3 of 9 weights"),
+        (Conv(2, 2, table=[[0], [0, 1]]).pattern((2, 2)), "6 nonzeros, 6 weights, none shared"),
+        (ExplicitPattern([0, 1], [0, 0], [0, 0], shape=(2, 1), n_ties=2), "2 nonzeros share 1 of 2 weights"),
+        (ExplicitPattern([], [], shape=(2, 1), n_ties=2), "0 nonzeros, 0 of 2 weights, none shared"),
+        # Two taps read one input: a matrix of four cells has no six nonzeros.
+        (Conv(1, 2, table=[[0, 0]]).pattern((1, 2)), "4 connections in 2 cells, 4 weights, none shared"),
+        (Conv(1, 3, padding=1, padding_mode="circular").pattern((1, 2)), "6 connections in 4 cells share 3 weights"),
+        (Conv(1, 1, table=[[0, 0]]).pattern((1, 1)), "2 connections in 1 cell, 2 weights, none shared"),
+        (ExplicitPattern([0, 0], [0, 0], shape=(1, 1)), "2 connections in 1 cell, 2 weights, none shared"),
+    ],
+)  # fmt: skip
+def test_reprs_say_what_is_shared_and_only_that(pattern, words):
+    assert repr(pattern).partition(": ")[2] == repr(pattern.T).partition(": ")[2] == words
+    assert repr(TiedMatrix(pattern, np.ones(pattern.n_ties))).partition(": ")[2] == words
 
 
 @given(st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=4), min_size=1, max_size=6))

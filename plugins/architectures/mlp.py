@@ -40,7 +40,7 @@ def mlp(make, input_shape=(1, 8, 8), classes=10, rng=None, hidden=(64,), width=1
     >>> net
     Network 5 layers, 84060 params: (1, 28, 28) -> (10,)
     >>> net.node("dense1").matrix
-    TiedMatrix 100 x 784: 78400 nonzeros share 78400 weights
+    TiedMatrix 100 x 784: 78400 nonzeros, 78400 weights, none shared
     """
     if not isinstance(hidden, Sequence):
         raise ShapeError(f"mlp hidden: expected the units of each hidden layer, got {hidden!r}; write hidden=(64,)")

@@ -52,7 +52,7 @@ def rbm(make, input_shape=(1, 8, 8), rng=None, hidden=64, kernel=None):
     --------
     >>> from simulator import Catalog
     >>> Catalog().build("rbm").node("hidden").matrix
-    TiedMatrix 64 x 64: 4096 nonzeros share 4096 weights
+    TiedMatrix 64 x 64: 4096 nonzeros, 4096 weights, none shared
     >>> Catalog().build("rbm", hidden=16, kernel=3).node("hidden").matrix
     TiedMatrix 576 x 64: 5184 nonzeros share 144 weights
     """

@@ -39,7 +39,7 @@ class Upsample(MatrixLayer):
     --------
     >>> layer = Upsample(2, mode="bilinear")
     >>> layer.pattern((1, 3))
-    WindowPattern 6 x 3: 10 nonzeros share 12 weights
+    WindowPattern 6 x 3: 10 nonzeros, 10 of 12 weights, none shared
     >>> layer.fixed_weight((1, 3))[1]
     array([0.75, 0.25])
     """

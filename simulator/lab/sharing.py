@@ -65,7 +65,7 @@ def untie(network: Network, layers: Layers = None) -> Network:
     >>> net.node("conv1").matrix
     TiedMatrix 144 x 64: 1296 nonzeros share 36 weights
     >>> untie(net).node("conv1").matrix
-    TiedMatrix 144 x 64: 1296 nonzeros share 1296 weights
+    TiedMatrix 144 x 64: 1296 nonzeros, 1296 weights, none shared
     >>> untie(net, "conv*")
     Network 3 layers, 2890 params: (1, 8, 8) -> (10,)
     """

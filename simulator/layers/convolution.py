@@ -160,7 +160,7 @@ class LocallyConnected(MatrixLayer):
     Examples
     --------
     >>> LocallyConnected(2, kernel=3).pattern((1, 4, 4))
-    WindowPattern 8 x 16: 72 nonzeros share 72 weights
+    WindowPattern 8 x 16: 72 nonzeros, 72 weights, none shared
     """
 
     out_channels: int

@@ -36,7 +36,7 @@ class Dense(MatrixLayer):
     Examples
     --------
     >>> Dense(10).pattern((84,))
-    WindowPattern 10 x 84: 840 nonzeros share 840 weights
+    WindowPattern 10 x 84: 840 nonzeros, 840 weights, none shared
     >>> Dense((6, 4, 4), bias="unit").param_shapes((1, 8, 8))
     {'weight': (96, 64), 'bias': (6, 4, 4)}
     """

@@ -42,7 +42,7 @@ def test_every_cell_is_a_weight_of_its_own():
     net = Network.sequential((3, 2), [Dense(4, bias=False)], rng=0)
     W = net.node("dense1").matrix
     np.testing.assert_array_equal(W.tocsr().toarray(), net.params["dense1.weight"])
-    assert repr(W) == "TiedMatrix 4 x 6: 24 nonzeros share 24 weights"
+    assert repr(W) == "TiedMatrix 4 x 6: 24 nonzeros, 24 weights, none shared"
 
 
 def test_published_counts():
