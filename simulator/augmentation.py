@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.windows import check_size, check_sizes
 
 __all__ = ["Chain", "RandomCrop", "RandomMirror", "RandomShift", "centre_crop", "ten_crops"]
@@ -134,7 +134,8 @@ class RandomMirror:
         ndim = _space_axes("random-mirror", inputs)
         if self.axis not in (*range(2, ndim + 2), *range(-ndim, 0)):
             raise ShapeError(
-                f"random-mirror axis: expected an axis of space from {-ndim} to -1, got {self.axis!r}; -1 swaps left "
+                f"random-mirror axis: expected an axis of space from {-ndim} to -1, got {brief(self.axis)}; -1 "
+                "swaps left "
                 "and right"
             )
         if not 0 <= self.share <= 1:
@@ -175,7 +176,8 @@ class Chain:
     def __post_init__(self) -> None:
         if not isinstance(self.steps, Sequence) or not all(callable(step) for step in self.steps):
             raise ShapeError(
-                f"chain: expected a list of steps of augmentation, got {self.steps!r}; write Chain([RandomCrop(24), "
+                f"chain: expected a list of steps of augmentation, got {brief(self.steps)}; write "
+                "Chain([RandomCrop(24), "
                 "RandomMirror()])"
             )
 

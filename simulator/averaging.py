@@ -13,7 +13,7 @@ import numpy as np
 from scipy import special
 
 from simulator.arrays import real_array
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.network import Network
 from simulator.windows import check_size
 
@@ -85,7 +85,7 @@ def average(
     check_size(batch_size, "average batch_size")
     samples = real_array("average", x)
     if samples.ndim == 0:
-        raise ShapeError(f"average: expected samples (batch, channels, *space), got {x!r}; give an array")
+        raise ShapeError(f"average: expected samples (batch, channels, *space), got {brief(x)}; give an array")
     means = np.zeros((len(samples), *shapes.pop()))
     for start in range(0, len(samples), batch_size):
         batch = slice(start, start + batch_size)

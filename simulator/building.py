@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 
 __all__ = ["check_image", "narrowed"]
 
@@ -67,6 +67,6 @@ def narrowed(who: str, width: Any) -> Callable[[int], int]:
     (8, 1)
     """
     if not isinstance(width, Real) or isinstance(width, bool) or not 0 < width < math.inf:  # type: ignore[operator]
-        raise ShapeError(f"{who} width: expected a positive factor, got {width!r}; 1 is the published size")
+        raise ShapeError(f"{who} width: expected a positive factor, got {brief(width)}; 1 is the published size")
     factor = float(width)
     return lambda units: max(1, round(units * factor))

@@ -15,7 +15,16 @@ from simulator import hookspecs
 from simulator.auto import AutoEngine
 from simulator.data import Dataset
 from simulator.engine import Engine
-from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError, blamed, nearest
+from simulator.errors import (
+    FileError,
+    PluginError,
+    ShapeError,
+    SimulatorError,
+    UnknownNameError,
+    blamed,
+    brief,
+    nearest,
+)
 from simulator.loading import load_plugins
 from simulator.losses import Loss
 from simulator.network import Network, Rng, as_rng
@@ -79,7 +88,8 @@ class Catalog:
             entries = loaded.shelves[kind].entries if kind in loaded.shelves else {}
             if name not in entries or entries[name].plugin.name != plugin:
                 raise UnknownNameError(
-                    f"prefer: expected KIND.NAME of something that plugin {plugin!r} offers, got {wish!r}; see "
+                    f"prefer: expected KIND.NAME of something that plugin {brief(plugin)} offers, got "
+                    f"{brief(wish)}; see "
                     "'simulator plugins' for what there is"
                 )
 
@@ -98,7 +108,7 @@ class Catalog:
     def create(self, kind: str, name: str, *args: Any, **options: Any) -> Any:
         """Create something from any shelf: ``create("optimizers", "sgd", lr=0.1)``; errors as in `make`."""
         if kind not in hookspecs.SHELVES:
-            raise UnknownNameError(f"catalog: expected a shelf, got {kind!r}; {nearest(kind, hookspecs.SHELVES)}")
+            raise UnknownNameError(f"catalog: expected a shelf, got {brief(kind)}; {nearest(kind, hookspecs.SHELVES)}")
         entry = getattr(self, kind).entry(name)
         with blamed(f"plugin {entry.plugin.name}, {name}", "it to be made from these arguments"):
             return self._call(entry, *args, **options)
@@ -165,17 +175,17 @@ class Catalog:
         for option in options:
             if option not in declared:
                 raise UnknownNameError(
-                    f"{name}: expected one of its options, got {option!r}; {nearest(option, declared)}"
+                    f"{name}: expected one of its options, got {brief(option)}; {nearest(option, declared)}"
                 )
         if input_shape is None:
             input_shape = self.default_shape(name)
             if input_shape is None:
                 raise ShapeError(f"{name}: expected an input shape, got none; give one, for example --input 1x28x28")
         if classes is not None and (not isinstance(classes, int) or classes < 1):
-            raise ShapeError(f"{name}: expected at least one class, got {classes!r}; give a positive number")
+            raise ShapeError(f"{name}: expected at least one class, got {brief(classes)}; give a positive number")
         if not isinstance(input_shape, Sequence):
             raise ShapeError(
-                f"{name}: expected an input shape such as (1, 28, 28), got {input_shape!r}; give all sizes"
+                f"{name}: expected an input shape such as (1, 28, 28), got {brief(input_shape)}; give all sizes"
             )
         generator = None if rng is None else as_rng(rng)
         try:
@@ -191,7 +201,7 @@ class Catalog:
             told = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
             raise PluginError(
                 f"plugin {entry.plugin.name}, architecture {name}: expected to build with {told}, got "
-                f"{type(error).__name__}: {error}; correct the options, or mend the plugin"
+                f"{brief(error)}; correct the options, or mend the plugin"
             ) from error
         if not isinstance(network, Network):
             raise PluginError(
@@ -273,7 +283,7 @@ class Catalog:
         if main not in network.nodes:
             raise PluginError(
                 f"plugin {entry.plugin.name}, architecture {name}: expected the first of its losses to be for an "
-                f"output of the network, got {main!r}; name one of {', '.join(network.outputs)}"
+                f"output of the network, got {brief(main)}; name one of {', '.join(network.outputs)}"
             )
         losses, weights = {}, {}
         for output, wanted in declared.items():

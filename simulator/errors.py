@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError", "blamed", "nearest"]
+__all__ = ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError", "blamed", "brief", "nearest"]
 
 
 class SimulatorError(Exception):
@@ -58,8 +60,7 @@ def blamed(who: str, expected: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise PluginError(
-            f"{who}: expected {expected}, got {type(error).__name__}: {error}; mend it, 'simulator check-plugin' tells "
-            "more"
+            f"{who}: expected {expected}, got {brief(error)}; mend it, 'simulator check-plugin' tells more"
         ) from error
 
 
@@ -89,3 +90,105 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
     return "choose one of: " + ", ".join(names) if names else "there are none"
+
+
+def brief(value: Any, most: int = 80) -> str:
+    """A value as a message shows it: on one line, small values as Python writes them, large ones by kind and size.
+
+    Every message that shows what somebody gave shows it through this function: an array, a text of a megabyte or a
+    number of 5,000 digits would bury the sentence that says what to do.
+
+    Parameters
+    ----------
+    value : object
+        Anything at all. Of an error its kind and its text are shown.
+    most : int, default 80
+        About how many characters to spend.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> brief("conv1"), brief((1, 28, 28)), brief(0.5)
+    ("'conv1'", '(1, 28, 28)', '0.5')
+    >>> brief(np.zeros((3, 4))), brief(10**5000), brief([0] * 1000)
+    ('an array (3, 4) of float64', 'an integer of about 5,001 digits', 'a list of 1,000 (0, ...)')
+    >>> brief("x" * 1000, 20)
+    "'xxxxxxxxxxxxxxxxxxxx...'"
+    >>> brief(ZeroDivisionError("division by zero"))
+    'ZeroDivisionError: division by zero'
+    """
+    if isinstance(value, BaseException):
+        kind, text = type(value).__name__, " ".join(_attempt(str, value).split())
+        if not isinstance(value, SimulatorError):  # ours are short
+            text = _cut(text, 2 * most)
+        return f"{kind}: {text}" if text else kind
+    if isinstance(value, type):
+        return f"the class {_cut(value.__name__, most)}"
+    if isinstance(value, (str, bytes)):
+        text = repr(value[:most])
+        return text if len(value) <= most and len(text) <= 2 * most else f"{text[: most + 1]}...{text[-1]}"
+    if isinstance(value, os.PathLike):
+        return brief(os.fspath(value), most)
+    if isinstance(value, int) and value.bit_length() > 4 * most:  # Python itself refuses to write very long ones
+        return f"an integer of about {int(value.bit_length() * 0.30103) + 1:,} digits"
+    if isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        return _collection(value, most)
+    if type(value).__name__ == "ndarray":
+        return _array(value)
+    if isinstance(getattr(value, "__name__", None), str):
+        return f"the {type(value).__name__} {_cut(value.__name__, most)}"
+    text = _attempt(repr, value)
+    if text and text.isprintable() and not any(part in text for part in (" at 0x", "array(", "[[")):
+        return _cut(text, most)
+    if isinstance(getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
+        return _array(value)
+    return _with_article(type(value).__name__)
+
+
+def _collection(value: Any, most: int) -> str:
+    """A collection with all of its entries if they are few and short, else their number and the first of them."""
+    kind = _with_article(type(value).__name__)
+    if most < 10:  # deep inside of another one
+        return kind
+    entries: list[str] = []
+    for key in value:
+        if len(entries) == 12:
+            break
+        entries.append(
+            brief(key, most // 2) + (f": {brief(value[key], most // 2)}" if isinstance(value, Mapping) else "")
+        )
+    if type(value) in _BRACKETS and len(value) == len(entries):
+        opened, closed = _BRACKETS[type(value)]
+        one = "," if isinstance(value, tuple) and len(entries) == 1 else ""
+        text = f"{opened}{', '.join(entries)}{one}{closed}"
+        if len(text) <= most and "[[" not in text and (entries or not isinstance(value, set)):
+            return text
+    return f"{kind} of {len(value):,}" + (f" ({entries[0]}, ...)" if entries else "")
+
+
+_BRACKETS: dict[type, tuple[str, str]] = {list: ("[", "]"), tuple: ("(", ")"), set: ("{", "}"), dict: ("{", "}")}
+
+
+def _array(value: Any) -> str:
+    kind = "an array" if type(value).__name__ == "ndarray" else _with_article(type(value).__name__)
+    return f"{kind} {tuple(value.shape)} of {value.dtype}"
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[:1] in 'AEIOUaeiou' else 'a'} {_cut(noun, 80)}"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def _attempt(write: Any, value: Any) -> str:
+    """The text of somebody else's object, or none: a message must not fail on what it shows."""
+    try:
+        return str(write(value))
+    except Exception:
+        return ""

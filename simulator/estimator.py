@@ -15,7 +15,7 @@ from scipy import special
 
 from simulator.catalog import Catalog
 from simulator.data import Dataset
-from simulator.errors import ShapeError, SimulatorError
+from simulator.errors import ShapeError, SimulatorError, brief
 from simulator.network import Network
 from simulator.schedules import CosineDecay, check_number
 from simulator.training import train
@@ -279,7 +279,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
     def _catalog(self) -> Catalog:
         if not isinstance(self.plugins, (list, tuple)) or not all(isinstance(p, (str, Path)) for p in self.plugins):
             raise ShapeError(
-                f"SimulatorClassifier plugins: expected names of modules or paths of files, got {self.plugins!r}; "
+                f"SimulatorClassifier plugins: expected names of modules or paths of files, got {brief(self.plugins)}; "
                 "write plugins=('my_plugin.py',)"
             )
         return Catalog(*self.plugins)
@@ -296,7 +296,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         if not isinstance(options, Mapping) or any(name in _OURS for name in options):
             raise ShapeError(
                 f"SimulatorClassifier options: expected a dict of options of {self.architecture} itself, got "
-                f"{options!r}; leave out {', '.join(_OURS)}"
+                f"{brief(options)}; leave out {', '.join(_OURS)}"
             )
         given = {**options, "classes": len(classes), "dtype": dtype, "engine": self.engine}
         shape, own = self._shape(catalog), catalog.default_shape(self.architecture)
@@ -321,7 +321,8 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
             shape, who = self.input_shape, "SimulatorClassifier input_shape"
             if not isinstance(shape, Sequence) or math.prod(check_size(size, who) for size in shape) != n:
                 raise ShapeError(
-                    f"{who}: expected a shape of {n} units, one per feature, got {shape!r}; give one that they fill"
+                    f"{who}: expected a shape of {n} units, one per feature, got {brief(shape)}; give one that "
+                    "they fill"
                 )
             return tuple(shape)
         own = catalog.default_shape(self.architecture)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from simulator.engine import Engine, Kernel, Pullback
-from simulator.errors import PluginError, SimulatorError, blamed
+from simulator.errors import PluginError, SimulatorError, blamed, brief
 from simulator.interventions import Interventions
 from simulator.layers.base import FunctionLayer
 from simulator.matrix import TiedMatrix
@@ -284,13 +284,15 @@ def _by_layer(node: Node) -> Kernel:
             raise
         except Exception as error:
             raise PluginError(
-                f"{node.name}: expected {layer!r} to give (y, pullback, buffers) and leave its arguments alone, got "
-                f"{type(error).__name__}: {error}; {cure}"
+                f"{node.name}: expected {brief(layer)} to give (y, pullback, buffers) and leave its arguments "
+                "alone, got "
+                f"{brief(error)}; {cure}"
             ) from error
         shape = (*node.shape, xs[0].shape[-1])
         if not isinstance(y, np.ndarray) or y.shape != shape:
             raise PluginError(
-                f"{node.name}: expected {layer!r} to give an array {shape}, got {getattr(y, 'shape', y)!r}; {cure}"
+                f"{node.name}: expected {brief(layer)} to give an array {shape}, got "
+                f"{brief(getattr(y, 'shape', y))}; {cure}"
             )
         expected, who = [x.shape for x in xs], f"backward {node.name}"
 
@@ -302,10 +304,10 @@ def _by_layer(node: Node) -> Kernel:
             except (SimulatorError, MemoryError):
                 raise
             except Exception as error:
-                got, cause = f"{type(error).__name__}: {error}", error
+                got, cause = brief(error), error
             if got != expected:
                 raise PluginError(
-                    f"{who}: expected {layer!r} to give gradients of shapes {expected}, got {got}; {cure}"
+                    f"{who}: expected {brief(layer)} to give gradients of shapes {expected}, got {got}; {cure}"
                 ) from cause
             return dxs, {f"{node.owner}.{key}": grad for key, grad in grads.items()}
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from simulator.errors import PluginError, blamed
+from simulator.errors import PluginError, blamed, brief
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -218,7 +218,7 @@ def checked_conditions(experiment: Experiment, quick: bool = False) -> list[Row]
         conditions = experiment.conditions(quick)
     if not isinstance(conditions, list) or not conditions or not all(isinstance(c, dict) for c in conditions):
         raise PluginError(
-            f"{who}: expected conditions that are a list of dicts, got {conditions!r}; return such a list"
+            f"{who}: expected conditions that are a list of dicts, got {brief(conditions)}; return such a list"
         )
     known: list[Row] = []
     for condition in conditions:
@@ -231,7 +231,8 @@ def checked_conditions(experiment: Experiment, quick: bool = False) -> list[Row]
             finite = not isinstance(value, float) or math.isfinite(value)
             if not (_is_name(name) and type(value) in _PLAIN and finite):
                 raise PluginError(
-                    f"{who}: expected conditions of plain values by name, got {name!r}: {value!r}; write str, int, "
+                    f"{who}: expected conditions of plain values by name, got {brief(name)}: {brief(value)}; "
+                    "write str, int, "
                     f"float, bool or None under a name that is none of {', '.join(_OWN)}"
                 )
         if condition in known:
@@ -244,7 +245,9 @@ def checked_rows(experiment: Experiment, condition: Mapping[str, Any], rows: Any
     """What a run gave, or a `PluginError` that says what is wrong with it."""
     who = f"experiment {type(experiment).__name__}"
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
-        raise PluginError(f"{who}: expected a run to give a list of dicts, got {rows!r}; return [{{name: number}}]")
+        raise PluginError(
+            f"{who}: expected a run to give a list of dicts, got {brief(rows)}; return [{{name: number}}]"
+        )
     for row in rows:
         if row.keys() != rows[0].keys() or not set(experiment.by) <= row.keys():
             raise PluginError(
@@ -254,13 +257,13 @@ def checked_rows(experiment: Experiment, condition: Mapping[str, Any], rows: Any
         for name, value in row.items():
             if not _is_name(name) or name in condition or not isinstance(value, _PLAIN):
                 raise PluginError(
-                    f"{who}: expected a run to measure plain values by name, got {name!r}: {value!r}; write "
+                    f"{who}: expected a run to measure plain values by name, got {brief(name)}: {brief(value)}; write "
                     "float(...) or int(...), under a name that neither the condition nor another column has"
                 )
     where = [tuple(row[name] for name in experiment.by) for row in rows]
     if len(set(where)) < len(where):
         raise PluginError(
-            f"{who}: expected the rows of a run to differ in by = {experiment.by!r}, got {where}; name in by what "
+            f"{who}: expected the rows of a run to differ in by = {brief(experiment.by)}, got {where}; name in by what "
             "tells them apart"
         )
     return rows
@@ -272,7 +275,7 @@ def checked_findings(experiment: Experiment, table: Sequence[Row]) -> list[Findi
     with blamed(who, "findings"):
         findings = experiment.findings(table)
     if not isinstance(findings, list) or not all(isinstance(finding, Finding) for finding in findings):
-        raise PluginError(f"{who}: expected a list of Finding, got {findings!r}; return such a list")
+        raise PluginError(f"{who}: expected a list of Finding, got {brief(findings)}; return such a list")
     return findings
 
 

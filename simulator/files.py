@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from simulator.catalog import Catalog
-from simulator.errors import FileError, SimulatorError
+from simulator.errors import FileError, SimulatorError, brief
 from simulator.layers import Layer
 from simulator.network import Input, Network
 from simulator.patterns import ExplicitPattern, Pattern
@@ -130,7 +130,8 @@ def _described(node: Any, catalog: Catalog, arrays: dict[str, np.ndarray]) -> di
     entry = catalog.layers.named(type(node.layer))
     if entry is None:
         raise FileError(
-            f"save: expected layers of the catalog, got {type(node.layer).__name__} in {node.name!r}; register it in a "
+            f"save: expected layers of the catalog, got {type(node.layer).__name__} in {brief(node.name)}; "
+            "register it in a "
             "plugin and give its catalog to save()"
         )
     config: dict[str, Any] = {}
@@ -227,7 +228,7 @@ def load(path: str | Path, *, catalog: Catalog | None = None) -> Saved:
         MemoryError,
     ) as error:
         raise FileError(
-            f"load {path}: expected a consistent description, got {type(error).__name__}: {error}; the file is damaged"
+            f"load {path}: expected a consistent description, got {brief(error)}; the file is damaged"
         ) from None
 
 
@@ -246,15 +247,17 @@ def _rebuilt(content: dict[str, Any], arrays: dict[str, np.ndarray], catalog: Ca
             raise ValueError("the first node is no input")
         if node["layer"] not in catalog.layers:
             raise FileError(
-                f"expected layer {node['layer']!r} of plugin {node['plugin']!r} for {node['name']!r}, got a catalog "
+                f"expected layer {brief(node['layer'])} of plugin {brief(node['plugin'])} for "
+                f"{brief(node['name'])}, got a catalog "
                 "without it; install that plugin or load it with -p"
             )
         offered = catalog.layers.entry(node["layer"]).plugin.name
         if offered != node["plugin"]:
             wish = f"layers.{node['layer']}={node['plugin']}"
             raise FileError(
-                f"expected layer {node['layer']!r} of plugin {node['plugin']!r} for {node['name']!r}, got that of "
-                f"{offered!r}, another function; load that plugin with -p and choose it with --prefer {wish}"
+                f"expected layer {brief(node['layer'])} of plugin {brief(node['plugin'])} for "
+                f"{brief(node['name'])}, got that of "
+                f"{brief(offered)}, another function; load that plugin with -p and choose it with --prefer {wish}"
             )
         layer = _layer(catalog.layers[node["layer"]], node["config"], arrays)
         network = network.add(layer, *node["inputs"], name=node["name"], share=node["share"])
@@ -295,7 +298,7 @@ def _layer(kind: type[Layer], config: Mapping[str, Any], arrays: Mapping[str, np
             values[name] = ExplicitPattern(*triplets, shape=_checked(value["shape"]), n_ties=_checked(value["n_ties"]))
             continue
         if isinstance(fields[name].default, float) and not isinstance(value, (int, float)):
-            raise ValueError(f"{name}={value!r} is no number")
+            raise ValueError(f"{name}={brief(value)} is no number")
         values[name] = _checked(value)
     return kind(**values)
 

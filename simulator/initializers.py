@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import UnknownNameError, nearest
+from simulator.errors import UnknownNameError, brief, nearest
 
 __all__ = ["INITIALIZERS", "initial"]
 
@@ -54,7 +54,7 @@ def initial(
     """
     if name not in INITIALIZERS:
         raise UnknownNameError(
-            f"init: expected one of {', '.join(INITIALIZERS)}, got {name!r}; {nearest(str(name), INITIALIZERS)}"
+            f"init: expected one of {', '.join(INITIALIZERS)}, got {brief(name)}; {nearest(str(name), INITIALIZERS)}"
         )
     values: np.ndarray = np.zeros(shape, dtype)
     flat = values.reshape(-1)

@@ -24,7 +24,7 @@ import numpy as np
 import pluggy
 
 from simulator import builtin, hookspecs
-from simulator.errors import PluginError, SimulatorError, nearest
+from simulator.errors import PluginError, SimulatorError, brief, nearest
 from simulator.experiments import Experiment
 from simulator.layers import FunctionLayer, Layer, MatrixLayer
 from simulator.shelves import Entry, Plugin, Shelf
@@ -161,7 +161,7 @@ def _offered(module: Any, plugin: Plugin) -> list[tuple[str, Entry]]:
         )
     for hook in hooks:
         if hook not in known:
-            raise PluginError(f"{who}: expected only known hooks, got {hook!r}; {nearest(hook, known)}")
+            raise PluginError(f"{who}: expected only known hooks, got {brief(hook)}; {nearest(hook, known)}")
     return [offer for hook in hooks for offer in _registered(getattr(manager.hook, hook), plugin)]
 
 
@@ -179,15 +179,17 @@ def _registered(hook: pluggy.HookCaller, plugin: Plugin) -> list[tuple[str, Entr
             )
         if not re.fullmatch(r"[a-z0-9]+([-_][a-z0-9]+)*", name):
             raise PluginError(
-                f"{who}: expected a name of small letters, digits and hyphens, got {name!r}; for example 'my-layer'"
+                f"{who}: expected a name of small letters, digits and hyphens, got {brief(name)}; for example "
+                "'my-layer'"
             )
         if name in offered:
-            raise PluginError(f"{who}: expected each name once, got {name!r} again; choose another name")
+            raise PluginError(f"{who}: expected each name once, got {brief(name)} again; choose another name")
         for detail in details:
             if detail not in _DETAILS.get(kind, ()):
                 raise PluginError(
-                    f"{who}: expected register({name!r}, ...) with nothing but {_DETAILS.get(kind, ())} beside it, got "
-                    f"{detail!r}; {nearest(detail, _DETAILS.get(kind, ()))}"
+                    f"{who}: expected register({brief(name)}, ...) with nothing but {_DETAILS.get(kind, ())} "
+                    "beside it, got "
+                    f"{brief(detail)}; {nearest(detail, _DETAILS.get(kind, ()))}"
                 )
         if "examples" in details:
             examples = details["examples"]
@@ -208,7 +210,7 @@ def _registered(hook: pluggy.HookCaller, plugin: Plugin) -> list[tuple[str, Entr
         raise
     except (Exception, SystemExit) as error:
         raise PluginError(
-            f"{who}: expected it to register what it offers, got {type(error).__name__}: {error}; mend the hook"
+            f"{who}: expected it to register what it offers, got {brief(error)}; mend the hook"
         ) from error
     return [(kind, entry) for entry in offered.values()]
 
@@ -217,17 +219,17 @@ def _fault(kind: str, obj: Any, details: Mapping[str, Any]) -> str | None:
     """What can be seen to be wrong with an offer without using it, and the cure."""
     if kind == "layers":
         if not (isinstance(obj, type) and issubclass(obj, (MatrixLayer, FunctionLayer))):
-            return f"expected a subclass of MatrixLayer or FunctionLayer, got {obj!r}; derive from one of them"
+            return f"expected a subclass of MatrixLayer or FunctionLayer, got {brief(obj)}; derive from one of them"
         if fault := _class_fault("layer", obj):
             return fault
         if not (obj.inputs is None or _is_size(obj.inputs)):
-            return f"expected a number of inputs, or None for two or more, got {obj.inputs!r}; write inputs = 2"
+            return f"expected a number of inputs, or None for two or more, got {brief(obj.inputs)}; write inputs = 2"
     elif kind == "experiments":
         return _experiment_fault(obj, details)
     elif kind in _METHODS:
         missing = ", ".join(m for m in _METHODS[kind] if not callable(getattr(obj, m, None)))
         if not isinstance(obj, type) or missing:
-            return f"expected a class with {', '.join(_METHODS[kind])}, got {obj!r}; write {missing or 'a class'}"
+            return f"expected a class with {', '.join(_METHODS[kind])}, got {brief(obj)}; write {missing or 'a class'}"
         if kind == "optimizers" and "lr" not in inspect.signature(obj).parameters:
             return f"expected an optimizer that takes lr, got {inspect.signature(obj)}; name its learning rate lr"
         if kind != "losses":
@@ -238,7 +240,7 @@ def _fault(kind: str, obj: Any, details: Mapping[str, Any]) -> str | None:
         if not {"path", "name", "shape"}.issuperset(_required(obj)):
             return f"expected a function of path, name or shape, got {inspect.signature(obj)}; give others a default"
         if not callable(details.get("accepts") or str):
-            return f"expected accepts, a function of a path, got {details['accepts']!r}; pass the function itself"
+            return f"expected accepts, a function of a path, got {brief(details['accepts'])}; pass the function itself"
     return _example_fault(obj, details.get("examples", ()))
 
 
@@ -305,33 +307,33 @@ def _architecture_fault(build: Any, details: Mapping[str, Any]) -> str | None:
         )
     shape = parameters["input_shape"].default
     if shape not in (None, inspect.Parameter.empty) and not isinstance(shape, Sequence):
-        return f"expected an input_shape such as (1, 28, 28) in its signature, got {shape!r}; give all sizes"
+        return f"expected an input_shape such as (1, 28, 28) in its signature, got {brief(shape)}; give all sizes"
     task = details.get("task", "classify")
     if task not in _TASKS:
-        return f"expected the task {' or '.join(_TASKS)}, got {task!r}; {nearest(str(task), _TASKS)}"
+        return f"expected the task {' or '.join(_TASKS)}, got {brief(task)}; {nearest(str(task), _TASKS)}"
     lr = details.get("lr")
     if lr is not None and not (isinstance(lr, Real) and 0 < lr < math.inf):  # type: ignore[operator]
-        return f"expected a positive lr, got {lr!r}; leave it out if you do not know one"
+        return f"expected a positive lr, got {brief(lr)}; leave it out if you do not know one"
     losses = details.get("losses")
     if losses is not None and not (isinstance(losses, Mapping) and all(map(_is_loss, losses.values()))):
-        return f"expected losses {{output: name}} or {{output: (name, weight)}}, got {losses!r}; write such a dict"
+        return f"expected losses {{output: name}} or {{output: (name, weight)}}, got {brief(losses)}; write such a dict"
     for example in details.get("examples", ()):
         unknown = [k for k in example if k not in parameters] if isinstance(example, Mapping) else [example]
         if unknown:
             cure = nearest(str(unknown[0]), parameters)
-            return f"expected examples that are dicts of arguments, got {unknown[0]!r}; {cure}"
+            return f"expected examples that are dicts of arguments, got {brief(unknown[0])}; {cure}"
     return None
 
 
 def _experiment_fault(obj: Any, details: Mapping[str, Any]) -> str | None:
     if not (isinstance(obj, type) and issubclass(obj, Experiment)):
-        return f"expected a subclass of Experiment, got {obj!r}; derive from it"
+        return f"expected a subclass of Experiment, got {brief(obj)}; derive from it"
     if fault := _class_fault("experiment", obj) or _arguments_fault(obj):
         return fault
     if not (_is_size(obj.seeds) and _is_size(obj.quick_seeds)):
-        return f"expected numbers of seeds, got {obj.seeds!r} and {obj.quick_seeds!r}; write seeds = 5"
+        return f"expected numbers of seeds, got {brief(obj.seeds)} and {brief(obj.quick_seeds)}; write seeds = 5"
     if not (isinstance(obj.by, tuple) and all(isinstance(name, str) for name in obj.by)):
-        return f"expected by, a tuple of measured names, got {obj.by!r}; write by = ('epoch',)"
+        return f"expected by, a tuple of measured names, got {brief(obj.by)}; write by = ('epoch',)"
     wrong = [example for example in details.get("examples", ()) if not isinstance(example, obj)]
     if wrong:
         return f"expected examples that are each a {obj.__name__}, got {_shown(wrong[0])}; write {obj.__name__}(...)"
@@ -365,7 +367,7 @@ def _imported(load: Any, plugin: Plugin) -> Any:
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"plugin {plugin.name} ({plugin.origin}): expected a module that can be imported, got "
-            f"{type(error).__name__}: {error}; mend it, install what it needs, or uninstall it"
+            f"{brief(error)}; mend it, install what it needs, or uninstall it"
         ) from error
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from simulator.arrays import real_array
 from simulator.engine import Engine, SciPyEngine
-from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, nearest
+from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, brief, nearest
 from simulator.execution import Empty, Plan, Run, alone, execute, fused
 from simulator.interventions import Interventions, addressed
 from simulator.layers.base import Layer, MatrixLayer, Shape
@@ -47,7 +47,9 @@ def as_rng(rng: Rng) -> np.random.Generator:
     try:
         return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
     except (TypeError, ValueError):
-        raise ShapeError(f"rng: expected a seed of at least 0 or a numpy Generator, got {rng!r}; write rng=0") from None
+        raise ShapeError(
+            f"rng: expected a seed of at least 0 or a numpy Generator, got {brief(rng)}; write rng=0"
+        ) from None
 
 
 class Network:
@@ -158,7 +160,9 @@ class Network:
     ) -> Network:
         """Layers one after the other; see `input` and `add`."""
         if isinstance(layers, Layer):
-            raise ShapeError(f"network.sequential: expected a list of layers, got {layers!r}; write [{layers!r}]")
+            raise ShapeError(
+                f"network.sequential: expected a list of layers, got {brief(layers)}; write [{brief(layers)}]"
+            )
         network = cls.input(input_shape, dtype=dtype, engine=engine)
         generator = None if rng is None else as_rng(rng)
         for layer in layers:
@@ -195,7 +199,7 @@ class Network:
             If an input or the shared node does not exist.
         """
         if not isinstance(layer, Layer):
-            raise ShapeError(f"network.add: expected a layer, got {layer!r}; create it first, for example ReLU()")
+            raise ShapeError(f"network.add: expected a layer, got {brief(layer)}; create it first, for example ReLU()")
         inputs = inputs or (self.last,)
         name = name or self._free_name(type(layer).__name__.lower())
         input_shapes = tuple(self.node(i).shape for i in inputs)
@@ -215,17 +219,17 @@ class Network:
             raise
         except Exception as error:
             raise ShapeError(
-                f"{name}: expected values of the right kind, got {layer!r} ({error}); correct its arguments"
+                f"{name}: expected values of the right kind, got {brief(layer)} ({error}); correct its arguments"
             ) from error
         pad_value = getattr(layer, "pad_value", 0.0)
         if isinstance(pad_value, bool) or not isinstance(pad_value, Real) or not math.isfinite(pad_value):
-            raise ShapeError(f"{name} pad_value: expected a finite number, got {pad_value!r}; 0 is usual")
+            raise ShapeError(f"{name} pad_value: expected a finite number, got {brief(pad_value)}; 0 is usual")
         if share is not None:
             owner = self.node(self.node(share).owner)
             if owner.param_shapes != node_params:
                 raise ShapeError(
                     f"{name}: expected weights of shapes {node_params} to share, got {owner.param_shapes} in "
-                    f"{owner.name!r}; share between equal layers only"
+                    f"{brief(owner.name)}; share between equal layers only"
                 )
             node = replace(node, share=owner.name)
         with blamed(f"{name}, {type(layer).__name__}", "first values of its params and buffers"):
@@ -297,10 +301,10 @@ class Network:
 
     def _with_node(self, node: Node) -> Network:
         if node.name in self._nodes:
-            raise ShapeError(f"network.add: expected a new name, got {node.name!r} again; choose another name")
+            raise ShapeError(f"network.add: expected a new name, got {brief(node.name)} again; choose another name")
         if not node.name or {*node.name} & {*".[]"} or node.name != node.name.strip():  # addresses could not say it
             raise ShapeError(
-                f"network.add: expected a name without dots, brackets and outer blanks, got {node.name!r}; choose "
+                f"network.add: expected a name without dots, brackets and outer blanks, got {brief(node.name)}; choose "
                 "another name"
             )
         return self._replace(nodes={**self._nodes, node.name: node}, outputs=None)
@@ -363,7 +367,7 @@ class Network:
             If there is no such node.
         """
         if not isinstance(name, str) or name not in self._nodes:
-            raise UnknownNameError(f"network: expected a node, got {name!r}; {nearest(str(name), self._nodes)}")
+            raise UnknownNameError(f"network: expected a node, got {brief(name)}; {nearest(str(name), self._nodes)}")
         return BoundNode(self, self._nodes[name])
 
     def subnetwork(self, outputs: str | Iterable[str], inputs: str | Iterable[str] = ()) -> Network:
@@ -706,7 +710,7 @@ class Network:
     def with_engine(self, engine: Engine) -> Network:
         """The network with another engine."""
         if not isinstance(engine, Engine):
-            raise ShapeError(f"network engine: expected an engine, got {engine!r}; write SciPyEngine()")
+            raise ShapeError(f"network engine: expected an engine, got {brief(engine)}; write SciPyEngine()")
         return self._replace(engine=engine)
 
     def with_dtype(self, dtype: Any) -> Network:
@@ -1051,7 +1055,7 @@ def _fitting(
             cure = nearest(str(name), shapes)
             if name in others:
                 cure = f"give it to network.{'with_buffers' if who == 'with_params' else 'with_params'}"
-            raise UnknownNameError(f"network.{who}: expected a known name, got {name!r}; {cure}")
+            raise UnknownNameError(f"network.{who}: expected a known name, got {brief(name)}; {cure}")
         array = real_array(f"network.{who} {name}", value)
         if array.shape != tuple(shapes[name]):
             raise ShapeError(

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from simulator.errors import ShapeError, blamed
+from simulator.errors import ShapeError, blamed, brief
 from simulator.layers.base import Counts, Layer, MatrixLayer, Shape
 from simulator.patterns import Pattern, WindowPattern
 
@@ -27,7 +27,8 @@ class Input(Layer):
         sizes = self.shape if isinstance(self.shape, tuple) else ()
         if not sizes or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes):
             raise ShapeError(
-                f"input: expected a shape of positive integers such as (1, 28, 28), got {self.shape!r}; give channels "
+                f"input: expected a shape of positive integers such as (1, 28, 28), got {brief(self.shape)}; "
+                "give channels "
                 "and then the sizes of space"
             )
         return tuple(int(n) for n in self.shape)
@@ -76,7 +77,7 @@ class Node:
         with blamed(f"{self.name}, {type(self.layer).__name__}.pattern", "a Pattern"):
             pattern = self.layer.pattern(*self.input_shapes)
             if not isinstance(pattern, Pattern):
-                raise TypeError(f"{pattern!r} is none")
+                raise TypeError(f"{brief(pattern)} is none")
         return pattern
 
     @cached_property
@@ -100,7 +101,8 @@ class Node:
             return None
         if not isinstance(self.pattern, WindowPattern):
             raise ShapeError(
-                f"{self.name}: expected a WindowPattern for a pad value other than 0, got {self.pattern!r}; pad first, "
+                f"{self.name}: expected a WindowPattern for a pad value other than 0, got "
+                f"{brief(self.pattern)}; pad first, "
                 "with a layer of its own"
             )
         missing = self.pattern.missing()

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.schedules import Rate, check_number, check_rate, learning_rate
 
 __all__ = ["SGD", "Clipped", "Optimizer", "decayed"]
@@ -117,7 +117,9 @@ class Clipped:
 
     def __post_init__(self) -> None:
         if not isinstance(self.optimizer, Optimizer):
-            raise ShapeError(f"clipped: expected an optimizer, got {self.optimizer!r}; write Clipped(SGD(0.1), norm=1)")
+            raise ShapeError(
+                f"clipped: expected an optimizer, got {brief(self.optimizer)}; write Clipped(SGD(0.1), norm=1)"
+            )
         if (self.norm is None) == (self.value is None):
             raise ShapeError(
                 f"clipped: expected a norm or a value, got norm={self.norm}, value={self.value}; give exactly one"

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator.channels import ChannelGroups
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.memory import check_memory
 from simulator.windows import Window
 
@@ -441,7 +441,8 @@ class WindowPattern(Pattern):
             table = window.sites(space)
             if sites is not table and not np.array_equal(sites, table):
                 raise ShapeError(
-                    f"WindowPattern origin: expected the window and space of this table, got {window!r} on {space}, "
+                    f"WindowPattern origin: expected the window and space of this table, got {brief(window)} on "
+                    f"{space}, "
                     f"which gives {table.shape[0]} sites of {table.shape[1]} taps; leave the origin out"
                 )
         out_sites, taps = sites.shape

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.windows import check_size
 
 __all__ = ["CosineDecay", "Rate", "StepDecay", "WarmUp", "check_number", "check_rate", "learning_rate"]
@@ -37,7 +37,7 @@ def check_number(value: Any, who: str, below: float = math.inf) -> None:
     """
     if not isinstance(value, Real) or not 0 <= value < below:  # type: ignore[operator]
         wanted = "a finite number of at least 0" if below == math.inf else f"a number from 0 to below {below}"
-        raise ShapeError(f"{who}: expected {wanted}, got {value!r}; give such a number")
+        raise ShapeError(f"{who}: expected {wanted}, got {brief(value)}; give such a number")
 
 
 def check_rate(rate: Any, who: str) -> None:

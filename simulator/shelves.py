@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import PluginError, UnknownNameError, nearest
+from simulator.errors import PluginError, UnknownNameError, brief, nearest
 
 __all__ = ["Entry", "Plugin", "Shelf"]
 
@@ -97,7 +97,7 @@ class Shelf(Mapping[str, Any]):
             raise PluginError(self.disputes[name])
         if name not in self.entries:
             raise UnknownNameError(
-                f"catalog: expected one of the {self.kind}, got {name!r}; {nearest(str(name), self.entries)} (see "
+                f"catalog: expected one of the {self.kind}, got {brief(name)}; {nearest(str(name), self.entries)} (see "
                 "'simulator plugins')"
             )
         return self.entries[name]

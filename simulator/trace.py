@@ -10,7 +10,7 @@ import numpy as np
 
 from simulator.arrays import real_array
 from simulator.engine import Pullback
-from simulator.errors import ShapeError, SimulatorError, UnknownNameError, nearest
+from simulator.errors import ShapeError, SimulatorError, UnknownNameError, brief, nearest
 from simulator.execution import Empty, Plan
 from simulator.interventions import Interventions
 from simulator.layers.base import Shape
@@ -77,7 +77,7 @@ class Trace:
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._activations:
-            raise UnknownNameError(f"network: expected a node, got {name!r}; {nearest(name, self._activations)}")
+            raise UnknownNameError(f"network: expected a node, got {brief(name)}; {nearest(name, self._activations)}")
         return _public(self._activations[name])
 
     @property

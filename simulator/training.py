@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from simulator.data import Dataset
-from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, nearest
+from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, brief, nearest
 from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network, Rng, Trace, as_rng
 from simulator.optimizers import SGD, Optimizer
@@ -150,7 +150,7 @@ def train(
     if not isinstance(data, Dataset):
         raise ShapeError(f"train data: expected a Dataset, got {type(data).__name__}; write Dataset(inputs, targets)")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise ShapeError(f"train optimizer: expected an optimizer, got {optimizer!r}; write SGD(lr=0.1)")
+        raise ShapeError(f"train optimizer: expected an optimizer, got {brief(optimizer)}; write SGD(lr=0.1)")
     check_size(epochs, "train epochs")
     check_size(batch_size, "train batch_size")
     objective = _Objective(network, losses, loss_weights or {}, metrics, data)
@@ -298,7 +298,7 @@ class _Objective:
             self.losses = {network.output_name: losses}
         for loss in self.losses.values():
             if not isinstance(loss, Loss):
-                raise ShapeError(f"train losses: expected a loss, got {loss!r}; write CrossEntropy()")
+                raise ShapeError(f"train losses: expected a loss, got {brief(loss)}; write CrossEntropy()")
         for name in (*self.losses, *weights):
             network.node(name)
         self.weights = weights
@@ -309,7 +309,7 @@ class _Objective:
             return data.targets
         if name not in data.targets:
             raise UnknownNameError(
-                f"train: expected targets for output {name!r}, got none; {nearest(name, data.targets)}"
+                f"train: expected targets for output {brief(name)}, got none; {nearest(name, data.targets)}"
             )
         return data.targets[name]
 
@@ -384,7 +384,9 @@ def _trainable_names(network: Network, trainable: Iterable[str] | None) -> list[
     patterns = [trainable] if isinstance(trainable, str) else list(trainable)
     for pattern in patterns:
         if not any(fnmatch.fnmatchcase(name, pattern) for name in names):
-            raise UnknownNameError(f"train trainable: expected a param, got {pattern!r}; {nearest(pattern, names)}")
+            raise UnknownNameError(
+                f"train trainable: expected a param, got {brief(pattern)}; {nearest(pattern, names)}"
+            )
     return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 

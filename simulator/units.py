@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError, UnknownNameError, nearest
+from simulator.errors import ShapeError, UnknownNameError, brief, nearest
 from simulator.layers.base import Shape
 from simulator.nodes import Node
 
@@ -88,7 +88,7 @@ class Units:
             node = _node(nodes, name)
             return cls(name, numbered(node.shape, unit, f"{name} unit")[1], node.shape)
         if not isinstance(address, str):
-            raise ShapeError(f"unit: expected an address, got {address!r}; write for example 'conv1[0, 3, 4]'")
+            raise ShapeError(f"unit: expected an address, got {brief(address)}; write for example 'conv1[0, 3, 4]'")
         if address.strip() and not {*address} & {*"[]"}:
             shape = _node(nodes, address.strip()).shape
             return cls(address.strip(), (None,) * len(shape), shape)
@@ -205,15 +205,15 @@ class Weight:
             address = str(address)
         example = "'conv1.weight[0, 0, 2, 1]' or 'conv1.bias[0]'"
         if not isinstance(address, str):
-            raise ShapeError(f"weight: expected an address, got {address!r}; write for example {example}")
+            raise ShapeError(f"weight: expected an address, got {brief(address)}; write for example {example}")
         full, given = _split(address, "weight", example)
         name, dot, param = full.partition(".")
         if not dot:
-            raise ShapeError(f"weight: expected an address, got {address!r}; write for example {example}")
+            raise ShapeError(f"weight: expected an address, got {brief(address)}; write for example {example}")
         node = _node(nodes, name)
         if param not in node.param_shapes:
             raise UnknownNameError(
-                f"weight {address}: expected one of the arrays of {name}, got {param!r}; "
+                f"weight {address}: expected one of the arrays of {name}, got {brief(param)}; "
                 f"{nearest(param, node.param_shapes)}"
             )
         shape = node.param_shapes[param]
@@ -277,7 +277,7 @@ def numbered(shape: Shape, unit: Any, who: str) -> tuple[int, tuple[int, ...]]:
     ):
         raise ShapeError(
             f"{who}: expected a number from 0 to {n - 1}, or a position (channel, *space) within {shape}, got "
-            f"{unit!r}; choose one"
+            f"{brief(unit)}; choose one"
         )
     number = int(np.ravel_multi_index(tuple(map(int, given)), limits))
     return number, tuple(int(i) for i in np.unravel_index(number, shape))
@@ -285,7 +285,7 @@ def numbered(shape: Shape, unit: Any, who: str) -> tuple[int, tuple[int, ...]]:
 
 def _node(nodes: Mapping[str, Node], name: str) -> Node:
     if name not in nodes:
-        raise UnknownNameError(f"network: expected a node, got {name!r}; {nearest(name, nodes)}")
+        raise UnknownNameError(f"network: expected a node, got {brief(name)}; {nearest(name, nodes)}")
     return nodes[name]
 
 
@@ -294,7 +294,7 @@ def _split(address: str, what: str, example: str) -> tuple[str, list[int | None]
     match = _ADDRESS.fullmatch(address.strip())
     entries = [entry.strip() for entry in match["index"].split(",")] if match else []
     if match is None or not all(entry == ":" or (entry.isascii() and entry.isdecimal()) for entry in entries):
-        raise ShapeError(f"{what}: expected an address, got {address!r}; write for example {example}")
+        raise ShapeError(f"{what}: expected an address, got {brief(address)}; write for example {example}")
     return match["name"], [None if entry == ":" else int(entry) for entry in entries]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.memory import check_memory
 
 __all__ = ["PADDING_MODES", "Window", "check_size", "check_sizes"]
@@ -44,7 +44,7 @@ def check_size(value: Any, who: str, least: int = 1) -> int:
     3
     """
     if not _is_integer(value) or value < least:
-        raise ShapeError(f"{who}: expected an integer of at least {least}, got {value!r}; give such a number")
+        raise ShapeError(f"{who}: expected an integer of at least {least}, got {brief(value)}; give such a number")
     return int(value)
 
 
@@ -65,7 +65,7 @@ def check_sizes(value: Any, ndim: int, who: str, least: int = 1) -> tuple[int, .
         return (check_size(value, who, least),) * ndim
     if not isinstance(value, Sequence) or isinstance(value, str) or len(value) != ndim:
         raise ShapeError(
-            f"{who}: expected one integer or {ndim} of them (the input has {ndim} space axes), got {value!r}; "
+            f"{who}: expected one integer or {ndim} of them (the input has {ndim} space axes), got {brief(value)}; "
             f"write for example {who.split()[-1]}={(max(least, 1),) * ndim}"
         )
     return tuple(check_size(v, who, least) for v in value)
@@ -134,7 +134,7 @@ class Window:
             if self.padding not in _NAMED_PADDING:
                 raise ShapeError(
                     f"{self.who} padding: expected numbers or one of {', '.join(_NAMED_PADDING)}, "
-                    f"got {self.padding!r}; choose one of them"
+                    f"got {brief(self.padding)}; choose one of them"
                 )
             if self.padding == "valid":
                 return ((0, 0),) * len(space)
@@ -148,7 +148,8 @@ class Window:
         if isinstance(self.padding, Sequence) and any(isinstance(p, Sequence) for p in self.padding):
             if len(self.padding) != len(space):
                 raise ShapeError(
-                    f"{who}: expected {len(space)} (begin, end) pairs, got {self.padding!r}; give one per space axis"
+                    f"{who}: expected {len(space)} (begin, end) pairs, got {brief(self.padding)}; give one per "
+                    "space axis"
                 )
             return tuple((p[0], p[1]) for p in (check_sizes(p, 2, who, least=0) for p in self.padding))
         return tuple((p, p) for p in check_sizes(self.padding, len(space), who, least=0))
@@ -164,7 +165,7 @@ class Window:
         kernel, stride, dilation = self.sizes(space)
         if self.mode not in PADDING_MODES:
             raise ShapeError(
-                f"{self.who} padding mode: expected one of {', '.join(PADDING_MODES)}, got {self.mode!r}; "
+                f"{self.who} padding mode: expected one of {', '.join(PADDING_MODES)}, got {brief(self.mode)}; "
                 "choose one of them"
             )
         out = []
@@ -174,7 +175,8 @@ class Window:
             limit = {"circular": n, "reflect": n - 1}.get(self.mode, math.inf)
             if max(begin, end) > limit:
                 raise ShapeError(
-                    f"{self.who} padding: expected at most {limit} sites for mode {self.mode!r} on axis {axis} of size "
+                    f"{self.who} padding: expected at most {limit} sites for mode {brief(self.mode)} on axis "
+                    f"{axis} of size "
                     f"{n}, got {max(begin, end)}; pad less or use another mode"
                 )
             extent = (k - 1) * d + 1

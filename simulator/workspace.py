@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.execution import Plan, fused
 from simulator.network import Given, Network, Rng
 from simulator.nodes import Node
@@ -93,7 +93,7 @@ class Workspace:
         """
         if network.nodes != self._nodes and _layers(network.nodes) != _layers(self._nodes):
             raise ShapeError(
-                f"workspace: expected a network with the layers that it was made for, got {network!r}; make a "
+                f"workspace: expected a network with the layers that it was made for, got {brief(network)}; make a "
                 "workspace for this one"
             )
         entered, batch = network._entered(x, self._pool.empty)

@@ -214,7 +214,7 @@ REFUSED = {
     ),
     "offers a loss without a gradient": (
         registering("losses", "register('half', Half)", "class Half:\n    def value(self, prediction, target): pass"),
-        "register_losses: half: expected a class with value, grad, got <class .*Half'>; write grad",
+        "register_losses: half: expected a class with value, grad, got the class Half; write grad",
     ),
     "offers an optimizer that cannot start": (
         registering("optimizers", "register('half', Half)", "class Half:\n    def step(self): pass"),
@@ -285,7 +285,7 @@ REFUSED = {
     ),
     "gives a function for an experiment": (
         experimenting("register('mine', net)"),
-        "register_experiments: mine: expected a subclass of Experiment, got <function net.*; derive from it",
+        "register_experiments: mine: expected a subclass of Experiment, got the function net; derive from it",
     ),
     "leaves an experiment abstract": (
         experimenting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from simulator import Network, ShapeError, hookimpl, narrowed
+from simulator.errors import brief
 from simulator.windows import check_size
 
 
@@ -43,7 +44,9 @@ def mlp(make, input_shape=(1, 8, 8), classes=10, rng=None, hidden=(64,), width=1
     TiedMatrix 100 x 784: 78400 nonzeros, 78400 weights, none shared
     """
     if not isinstance(hidden, Sequence):
-        raise ShapeError(f"mlp hidden: expected the units of each hidden layer, got {hidden!r}; write hidden=(64,)")
+        raise ShapeError(
+            f"mlp hidden: expected the units of each hidden layer, got {brief(hidden)}; write hidden=(64,)"
+        )
     scaled = narrowed("mlp", width)
     layers = []
     for number, units in enumerate(hidden, 1):

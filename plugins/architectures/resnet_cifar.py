@@ -18,6 +18,7 @@ from simulator import (
     narrowed,
 )
 from simulator.direct import direct
+from simulator.errors import brief
 from simulator.layers.base import check_channels
 from simulator.windows import check_size
 
@@ -142,7 +143,7 @@ def residual(depth):
     def build(make, input_shape=(3, 32, 32), classes=10, rng=None, width=1.0, option="A", norm=True, branch_init="he"):
         who = f"resnet{depth}-cifar"
         if option not in ("A", "B"):
-            raise ShapeError(f"{who} option: expected 'A' or 'B', got {option!r}; 'A' is the published choice")
+            raise ShapeError(f"{who} option: expected 'A' or 'B', got {brief(option)}; 'A' is the published choice")
 
         def join(network, prefix, source, maps, stride):
             end = skip = network.last

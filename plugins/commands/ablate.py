@@ -24,6 +24,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.remembered import classes_of, with_classes
 from simulator.cli.use import data_of, data_options, objective_of
+from simulator.errors import brief
 
 
 class ValueType(click.ParamType):
@@ -37,7 +38,7 @@ class ValueType(click.ParamType):
         try:
             return float(value)
         except ValueError:
-            self.fail(f"expected a number or mean, got {value!r}", param, ctx)
+            self.fail(f"expected a number or mean, got {brief(value)}", param, ctx)
 
 
 @click.command("ablate")

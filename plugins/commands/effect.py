@@ -20,6 +20,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.remembered import classes_of, with_classes
 from simulator.cli.sample import chosen_data, sample_for, sample_options
+from simulator.errors import brief
 
 _CLASSES = 10  # to print
 
@@ -64,7 +65,7 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     for units, number in patches.items():
         if not isinstance(number, int) or number < 0:
             raise click.UsageError(
-                f"--patch {units}: expected the number of a sample, got {number!r}; such as {units}=7"
+                f"--patch {units}: expected the number of a sample, got {brief(number)}; such as {units}=7"
             )
     catalog = the_catalog()
     with Console(stderr=True).status("Running ..."):

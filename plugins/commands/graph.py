@@ -17,6 +17,7 @@ from simulator.cli.common import (
     was_given,
 )
 from simulator.cli.sample import sample_for, sample_options
+from simulator.errors import brief
 
 _PICTURES, _FILES = (".png", ".svg"), (".graphml", ".gexf")
 
@@ -57,7 +58,7 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     """
     sampled = was_given("data") or was_given("sample")
     if unit and units:
-        raise click.UsageError(f"--units: expected no UNIT with it, got {unit!r}; leave out one of them")
+        raise click.UsageError(f"--units: expected no UNIT with it, got {brief(unit)}; leave out one of them")
     if was_given("hops") and not unit:
         raise click.UsageError("--hops: expected a UNIT with it, got none; name one, such as 'conv1[0, 3, 4]'")
     if sampled and not (unit or units):
@@ -102,7 +103,9 @@ def _is_picture(path):
     suffix = path.suffix.lower()
     if suffix not in (*_PICTURES, *_FILES):
         known = ", ".join((*_PICTURES, *_FILES))
-        raise FileError(f"graph: expected a file that ends in one of {known}, got {path.name!r}; choose one of them")
+        raise FileError(
+            f"graph: expected a file that ends in one of {known}, got {brief(path.name)}; choose one of them"
+        )
     check_writable(path)
     return suffix in _PICTURES
 

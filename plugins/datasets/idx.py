@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from simulator import Dataset, FileError, hookimpl
+from simulator.errors import brief
 
 _MARKS = ("-", ".")  # train-images-idx3-ubyte as published, train-images.idx3-ubyte as some programs unpack it
 _ALWAYS_FINE = 2**28  # bytes that a packed file of any size may unpack to
@@ -103,9 +104,7 @@ def _array(path, name, axes):
                 )
             content = stream.read(size + 1)  # one more, to see that nothing follows
     except (OSError, EOFError, zlib.error) as error:
-        raise FileError(
-            f"{who}: expected a file that can be read, got {type(error).__name__}: {error}; download it again"
-        ) from error
+        raise FileError(f"{who}: expected a file that can be read, got {brief(error)}; download it again") from error
     if len(content) != size:
         got = "more" if len(content) > size else len(content)
         raise FileError(f"{who}: expected {size} numbers after the sizes, got {got}; download it again")

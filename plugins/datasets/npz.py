@@ -12,6 +12,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from simulator import Dataset, FileError, ShapeError, hookimpl
+from simulator.errors import brief
 
 _PAIRS = (("inputs", "targets"), ("x", "y"), ("x_train", "y_train"))
 _TEST = ("x_test", "y_test")
@@ -62,9 +63,7 @@ def npz(path):
             wanted = [*(name for pair in pairs for name in pair), *({"classes"} & members.keys())]
             arrays = {name: _array(f"{who}, {name}", archive, members[name]) for name in wanted}
     except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileError(
-            f"{who}: expected a whole file from numpy.savez, got {type(error).__name__}: {error}; save it again"
-        ) from error
+        raise FileError(f"{who}: expected a whole file from numpy.savez, got {brief(error)}; save it again") from error
     kinds = [f"{arrays[x].dtype} {arrays[x].shape[1:]}" for x, _ in pairs]
     if len(set(kinds)) > 1:
         raise ShapeError(

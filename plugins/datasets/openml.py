@@ -12,6 +12,7 @@ from scipy import sparse
 
 from simulator import Dataset, FileError, ShapeError, SimulatorError, hookimpl
 from simulator.data import resized
+from simulator.errors import brief
 
 _SOURCE = re.compile(r"([\w.(),+-]+?)(?:@([1-9]\d*))?", re.ASCII)
 
@@ -82,7 +83,7 @@ def _fetched(who, name):
     source = _SOURCE.fullmatch(name)
     if source is None:
         raise ShapeError(
-            f"{who}: expected NAME, NAME@VERSION or the number of a data set, got {name!r}; write for example "
+            f"{who}: expected NAME, NAME@VERSION or the number of a data set, got {brief(name)}; write for example "
             "openml:mnist_784@1"
         )
     stem, version = source.groups()
@@ -98,12 +99,12 @@ def _fetched(who, name):
             return fetch_openml(**wanted, as_frame=False, parser="liac-arff")  # the parser that needs no pandas
     except (OSError, HTTPException) as error:
         raise FileError(
-            f"{who}: expected a connection to openml.org, got {type(error).__name__}: {error}; connect, or use data "
+            f"{who}: expected a connection to openml.org, got {brief(error)}; connect, or use data "
             "that is bundled: digits"
         ) from error
     except Exception as error:  # also what its parsers raise, which have no family of errors
         raise FileError(
-            f"{who}: expected a data set of numbers on openml.org, got {type(error).__name__}: {error}; look for its "
+            f"{who}: expected a data set of numbers on openml.org, got {brief(error)}; look for its "
             "name, version and features on https://www.openml.org"
         ) from error
 

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from simulator import Dataset, FileError, ShapeError, SimulatorError, hookimpl
+from simulator.errors import brief
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
@@ -114,8 +115,7 @@ def _picture(file, shape):
                 image = ImageOps.exif_transpose(opened).convert("L" if shape and shape[0] == 1 else "RGB")
     except Exception as error:  # the readers of damaged files raise errors of many kinds
         raise FileError(
-            f"data pictures {file}: expected a picture that Pillow can read, got {type(error).__name__}: {error}; mend "
-            "or remove it"
+            f"data pictures {file}: expected a picture that Pillow can read, got {brief(error)}; mend or remove it"
         ) from error
     if mode.startswith(("I", "F")):
         raise FileError(

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from simulator import CosineDecay, CrossEntropy, Dataset, Experiment, Finding, ShapeError, evaluate, hookimpl, train
+from simulator.errors import brief
 
 _KINDS = {
     "plain": ("plain{}", {}),
@@ -69,7 +70,9 @@ class Depth(Experiment):
 
     def __post_init__(self):
         if not isinstance(self.depths, tuple) or not self.depths:
-            raise ShapeError(f"depth depths: expected numbers of layers, got {self.depths!r}; write depths=(20, 56)")
+            raise ShapeError(
+                f"depth depths: expected numbers of layers, got {brief(self.depths)}; write depths=(20, 56)"
+            )
 
     def conditions(self, quick=False):
         depths = dict.fromkeys((self.depths[0], self.depths[-1])) if quick else self.depths

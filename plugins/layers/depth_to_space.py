@@ -10,6 +10,7 @@ import numpy as np
 
 from simulator import ExplicitPattern, MatrixLayer, ShapeError, hookimpl
 from simulator.direct import direct
+from simulator.errors import brief
 from simulator.layers.base import check_channels
 from simulator.windows import check_sizes
 
@@ -19,7 +20,7 @@ def _block(layer, shape, who):
     _, *space = check_channels(shape, who)
     if layer.mode not in ("crd", "dcr"):
         raise ShapeError(
-            f"{who} mode: expected 'crd' (PyTorch) or 'dcr' (the default of ONNX), got {layer.mode!r}; choose one"
+            f"{who} mode: expected 'crd' (PyTorch) or 'dcr' (the default of ONNX), got {brief(layer.mode)}; choose one"
         )
     return check_sizes(layer.block, len(space), f"{who} block")
 

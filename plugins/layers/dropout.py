@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator import FunctionLayer, ShapeError, hookimpl
+from simulator.errors import brief
 from simulator.patterns import IdentityPattern
 
 
@@ -49,7 +50,8 @@ class Dropout(FunctionLayer):
     def output_shape(self, *input_shapes):
         if not 0 <= self.rate < 1:
             raise ShapeError(
-                f"dropout rate: expected a number of at least 0 and below 1, got {self.rate!r}; it is the share of "
+                f"dropout rate: expected a number of at least 0 and below 1, got {brief(self.rate)}; it is the "
+                "share of "
                 "units that are left out"
             )
         return input_shapes[0]

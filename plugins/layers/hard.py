@@ -13,6 +13,7 @@ from numbers import Real
 import numpy as np
 
 from simulator import Elementwise, ShapeError, hookimpl
+from simulator.errors import brief
 
 
 def _clipped(x, low, high):
@@ -47,7 +48,7 @@ class HardSigmoid(Elementwise):
 
     def output_shape(self, *input_shapes):
         if not isinstance(self.slope, Real) or not 0 < self.slope < math.inf:
-            raise ShapeError(f"hard-sigmoid slope: expected a positive number, got {self.slope!r}; 1 / 6 is usual")
+            raise ShapeError(f"hard-sigmoid slope: expected a positive number, got {brief(self.slope)}; 1 / 6 is usual")
         return input_shapes[0]
 
     def value_and_slope(self, x):
@@ -84,7 +85,8 @@ class HardTanh(Elementwise):
     def output_shape(self, *input_shapes):
         if not self.low < self.high:
             raise ShapeError(
-                f"hard-tanh: expected low below high, got {self.low!r} and {self.high!r}; give the lower bound first"
+                f"hard-tanh: expected low below high, got {brief(self.low)} and {brief(self.high)}; give the "
+                "lower bound first"
             )
         return input_shapes[0]
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator import AveragePool, ChannelGroups, FunctionLayer, ShapeError, Window, WindowPattern, hookimpl
+from simulator.errors import brief
 from simulator.layers.base import check_channels
 
 
@@ -65,7 +66,8 @@ class LpPool(FunctionLayer):
     def output_shape(self, *input_shapes):
         if not 1 <= self.p < math.inf:
             raise ShapeError(
-                f"lp-pool p: expected a number of at least 1, got {self.p!r}; for the limit of large ones use max-pool"
+                f"lp-pool p: expected a number of at least 1, got {brief(self.p)}; for the limit of large ones "
+                "use max-pool"
             )
         channels, *space = check_channels(input_shapes[0], "lp-pool")
         return (channels, *self.window.output_space(space))

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator import FunctionLayer, ShapeError, hookimpl
+from simulator.errors import brief
 from simulator.patterns import IdentityPattern
 
 
@@ -44,7 +45,7 @@ class PReLU(FunctionLayer):
 
     def output_shape(self, *input_shapes):
         if not isinstance(self.init, Real) or not math.isfinite(self.init):
-            raise ShapeError(f"prelu init: expected a finite number, got {self.init!r}; 0.25 is usual")
+            raise ShapeError(f"prelu init: expected a finite number, got {brief(self.init)}; 0.25 is usual")
         return input_shapes[0]
 
     def param_shapes(self, *input_shapes):

@@ -21,6 +21,7 @@ from simulator import (
     hookimpl,
 )
 from simulator.direct import direct
+from simulator.errors import brief
 from simulator.initializers import initial
 from simulator.layers.base import check_channels
 from simulator.windows import check_size
@@ -100,7 +101,7 @@ class SeparableConv(FunctionLayer):
         check_size(self.multiplier, "separable-conv multiplier")
         if not isinstance(self.bias, bool):
             raise ShapeError(
-                f"separable-conv bias: expected True or False, got {self.bias!r}; choose one per channel or none"
+                f"separable-conv bias: expected True or False, got {brief(self.bias)}; choose one per channel or none"
             )
         return (check_size(self.out_channels, "separable-conv out_channels"), *self.window.output_space(space))
 

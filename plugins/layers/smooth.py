@@ -12,6 +12,7 @@ import numpy as np
 from scipy import special
 
 from simulator import Elementwise, ShapeError, hookimpl
+from simulator.errors import brief
 from simulator.schedules import check_number
 
 
@@ -95,7 +96,7 @@ class GELU(Elementwise):
     def output_shape(self, *input_shapes):
         if self.approximate not in ("none", "tanh"):
             raise ShapeError(
-                f"gelu approximate: expected 'none' or 'tanh', got {self.approximate!r}; choose one of them"
+                f"gelu approximate: expected 'none' or 'tanh', got {brief(self.approximate)}; choose one of them"
             )
         return input_shapes[0]
 
@@ -160,7 +161,7 @@ class Softplus(Elementwise):
 
     def output_shape(self, *input_shapes):
         if not 0 < self.beta < math.inf:
-            raise ShapeError(f"softplus beta: expected a positive number, got {self.beta!r}; 1 is the usual one")
+            raise ShapeError(f"softplus beta: expected a positive number, got {brief(self.beta)}; 1 is the usual one")
         return input_shapes[0]
 
     def value_and_slope(self, x):

@@ -10,6 +10,7 @@ import numpy as np
 
 from simulator import ExplicitPattern, MatrixLayer, ShapeError, hookimpl
 from simulator.direct import direct
+from simulator.errors import brief
 from simulator.windows import check_size
 
 
@@ -43,7 +44,8 @@ class Transpose(MatrixLayer):
         axes = [check_size(a, "transpose axes", least=-ndim) for a in given]
         if sorted(a + ndim if a < 0 else a for a in axes) != list(range(ndim)):
             raise ShapeError(
-                f"transpose axes: expected each axis from 0 to {ndim - 1} of an input {shape} once, got {self.axes!r}; "
+                f"transpose axes: expected each axis from 0 to {ndim - 1} of an input {shape} once, got "
+                f"{brief(self.axes)}; "
                 f"write for example axes={tuple(reversed(range(ndim)))}"
             )
         return tuple(shape[a] for a in axes)

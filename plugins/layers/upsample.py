@@ -10,6 +10,7 @@ import numpy as np
 
 from simulator import ChannelGroups, MatrixLayer, ShapeError, WindowPattern, hookimpl
 from simulator.direct import direct
+from simulator.errors import brief
 from simulator.layers.base import check_channels
 from simulator.windows import check_sizes
 
@@ -51,10 +52,12 @@ class Upsample(MatrixLayer):
 
     def _factors(self, space):
         if self.mode not in ("nearest", "bilinear"):
-            raise ShapeError(f"upsample mode: expected 'nearest' or 'bilinear', got {self.mode!r}; choose one of them")
+            raise ShapeError(
+                f"upsample mode: expected 'nearest' or 'bilinear', got {brief(self.mode)}; choose one of them"
+            )
         if self.align_corners and self.mode == "nearest":
             raise ShapeError(
-                f"upsample align_corners: expected it with mode 'bilinear' only, got {self.mode!r}; leave it out"
+                f"upsample align_corners: expected it with mode 'bilinear' only, got {brief(self.mode)}; leave it out"
             )
         return check_sizes(self.factor, len(space), "upsample factor")
 

@@ -8,6 +8,7 @@ from numbers import Real
 import numpy as np
 
 from simulator import ShapeError, hookimpl
+from simulator.errors import brief
 from simulator.losses import check_labels
 
 
@@ -46,7 +47,7 @@ class Hinge:
 
     def __post_init__(self):
         if not isinstance(self.margin, Real) or not 0 < self.margin < np.inf:
-            raise ShapeError(f"hinge margin: expected a positive number, got {self.margin!r}; 1 is usual")
+            raise ShapeError(f"hinge margin: expected a positive number, got {brief(self.margin)}; 1 is usual")
         if self.p not in (1, 2):
             raise ShapeError(f"hinge p: expected 1 or 2, got {self.p}; choose one of them")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator import ShapeError, hookimpl
+from simulator.errors import brief
 from simulator.optimizers import decayed
 from simulator.schedules import check_number, check_rate, learning_rate
 
@@ -20,7 +21,7 @@ class _Moments(ABC):
         who = type(self).__name__.lower()
         check_rate(self.lr, f"{who} lr")
         if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
-            raise ShapeError(f"{who} betas: expected two numbers, got {self.betas!r}; write betas=(0.9, 0.999)")
+            raise ShapeError(f"{who} betas: expected two numbers, got {brief(self.betas)}; write betas=(0.9, 0.999)")
         for beta in self.betas:
             check_number(beta, f"{who} betas", below=1)
         check_number(self.epsilon, f"{who} epsilon")

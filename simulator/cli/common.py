@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.errors import brief
+
 if TYPE_CHECKING:
     import numpy as np
     from rich.table import Table
@@ -38,7 +40,7 @@ class ShapeType(click.ParamType):
         except ValueError:
             shape = ()
         if not shape or min(shape) < 1:
-            self.fail(f"expected positive sizes such as 1x28x28, got {value!r}", param, ctx)
+            self.fail(f"expected positive sizes such as 1x28x28, got {brief(value)}", param, ctx)
         if math.prod(shape) > _LARGEST:
             self.fail(f"expected a sample of at most {_LARGEST:,} numbers, got {value}", param, ctx)
         return shape
@@ -50,7 +52,7 @@ class FiniteRange(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
         if not math.isfinite(number):
-            self.fail(f"expected a finite number, got {value!r}", param, ctx)
+            self.fail(f"expected a finite number, got {brief(value)}", param, ctx)
         return number
 
 
@@ -62,7 +64,7 @@ class PairType(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
         name, equals, text = value.partition("=")
         if not (name and equals and text):
-            self.fail(f"expected NAME=VALUE, got {value!r}", param, ctx)
+            self.fail(f"expected NAME=VALUE, got {brief(value)}", param, ctx)
         try:
             return name, ast.literal_eval(text)
         except (ValueError, SyntaxError):
@@ -122,7 +124,7 @@ def the_catalog() -> Catalog:
         name, equals, plugin = wish.partition("=")
         if not equals:
             raise click.UsageError(
-                f"--prefer: expected KIND.NAME=PLUGIN, got {wish!r}; for example layers.conv=my_plugin"
+                f"--prefer: expected KIND.NAME=PLUGIN, got {brief(wish)}; for example layers.conv=my_plugin"
             )
         prefer[name] = plugin
     catalog = Catalog(*meta.get("simulator.plugin", []), prefer=prefer)
@@ -202,7 +204,7 @@ def load_file(catalog: Catalog, net: str) -> Saved:
         known = net in catalog.architectures
         cure = f"train one: simulator train {net} --save {net}.safetensors" if known else "check the path"
         command = click.get_current_context().info_name
-        raise FileError(f"{command}: expected the file of a trained network, got {net!r}; {cure}")
+        raise FileError(f"{command}: expected the file of a trained network, got {brief(net)}; {cure}")
     return _for_prediction(load(net, catalog=catalog))
 
 

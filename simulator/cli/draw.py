@@ -17,6 +17,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.remembered import history_of
 from simulator.cli.sample import sample_for, sample_options
+from simulator.errors import brief
 
 if TYPE_CHECKING:
     from simulator.files import Saved
@@ -30,7 +31,7 @@ class SpanType(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
         first, _, stop = value.partition(":")
         if not (first.isdecimal() and stop.isdecimal()):
-            self.fail(f"expected two numbers such as 0:64, got {value!r}", param, ctx)
+            self.fail(f"expected two numbers such as 0:64, got {brief(value)}", param, ctx)
         return int(first), int(stop)
 
 

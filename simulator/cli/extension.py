@@ -11,7 +11,7 @@ from collections import defaultdict
 
 import click
 
-from simulator.errors import PluginError, nearest
+from simulator.errors import PluginError, brief, nearest
 
 __all__ = ["CommandGroup"]
 
@@ -45,10 +45,12 @@ class CommandGroup(click.Group):
         try:
             command = points[0].load()
         except (Exception, SystemExit) as error:
-            got = f"{type(error).__name__}: {error}"
+            got = brief(error)
             return _broken(name, f"{origins} to be importable, got {got}; mend it, or install what it needs")
         if not isinstance(command, click.Command):
-            return _broken(name, f"{origins} to be a click command, got {command!r}; decorate it with @click.command()")
+            return _broken(
+                name, f"{origins} to be a click command, got {brief(command)}; decorate it with @click.command()"
+            )
         return command
 
     def resolve_command(
@@ -57,7 +59,9 @@ class CommandGroup(click.Group):
         """As click does; a misspelt name is answered with the nearest, those of plugins among them."""
         name = args[0] if args else "-"
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            raise click.UsageError(f"expected a command, got {name!r}; {nearest(name, self.list_commands(ctx))}", ctx)
+            raise click.UsageError(
+                f"expected a command, got {brief(name)}; {nearest(name, self.list_commands(ctx))}", ctx
+            )
         return super().resolve_command(ctx, args)
 
 

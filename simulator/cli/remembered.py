@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simulator.cli.common import shape_text
+from simulator.errors import brief
 
 if TYPE_CHECKING:
     from simulator.data import Dataset
@@ -63,7 +64,7 @@ def classes_of(saved: Saved) -> tuple[str, ...]:
 def _damaged(what: str, got: Any) -> Exception:
     from simulator.errors import FileError
 
-    return FileError(f"load: expected {what} as simulator train writes them, got {got!r}; the file is damaged")
+    return FileError(f"load: expected {what} as simulator train writes them, got {brief(got)}; the file is damaged")
 
 
 def with_classes(data: Dataset, names: tuple[str, ...], source: str) -> Dataset:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.errors import FileError, SimulatorError
+from simulator.errors import FileError, SimulatorError, brief
 from simulator.lab.sample import run_sample
 from simulator.network import Network, Trace
 from simulator.writing import check_writable, write_atomically
@@ -68,7 +68,9 @@ def check_picture(path: str | Path) -> str:
     """What kind of picture the name of a file asks for; a `FileError` now if `save` could not write it later."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in ("png", "svg"):
-        raise FileError(f"save: expected a file that ends in .png or .svg, got {Path(path).name!r}; choose one of them")
+        raise FileError(
+            f"save: expected a file that ends in .png or .svg, got {brief(Path(path).name)}; choose one of them"
+        )
     check_writable(path)
     return kind
 

@@ -11,7 +11,7 @@ import networkx as nx
 import numpy as np
 
 from simulator.draw.canvas import MARK, add_caption, new_figure, tie_colours
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,7 +92,8 @@ def _check(graph: Any, what: str, needed: set[str]) -> None:
         or not all(needed <= data.keys() for _, data in graph.nodes.data())
     ):
         raise ShapeError(
-            f"draw {what} graph: expected a graph of {what}s, got {graph!r}; make one with simulator.lab.{what}_graph"
+            f"draw {what} graph: expected a graph of {what}s, got {brief(graph)}; make one with "
+            f"simulator.lab.{what}_graph"
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator.draw.canvas import MARK, add_caption, new_figure, sample_trace, tie_colours
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.layers import MatrixLayer
 from simulator.layers.base import Shape
 from simulator.matrix import TiedMatrix
@@ -108,7 +108,7 @@ def _view(network: Network, layer: str, x: Any, order: str = "C") -> _View:
     affine = bound.layer.affine_at(bound.params, bound.buffers, *(trace[name][0] for name in bound.node.inputs))
     if affine is None:
         raise ShapeError(
-            f"draw {layer}: expected a layer that is piecewise linear, got {bound.layer!r}; choose another layer"
+            f"draw {layer}: expected a layer that is piecewise linear, got {brief(bound.layer)}; choose another layer"
         )
     joined = sparse.hstack(affine[0], format="csr")
     matrix = TiedMatrix.from_sparse(joined, np.unique(joined.data, return_inverse=True)[1])
@@ -168,7 +168,9 @@ def draw_matrix(
     'conv1: TiedMatrix 4 x 16: 36 nonzeros share 9 weights'
     """
     if order not in ("C", "F"):
-        raise ShapeError(f"draw order: expected 'C' or 'F', got {order!r}; choose row after row or column after column")
+        raise ShapeError(
+            f"draw order: expected 'C' or 'F', got {brief(order)}; choose row after row or column after column"
+        )
     view = _view(network, layer, x, order)
     n_out, n_in = view.pattern.shape
     given = rows is not None or columns is not None

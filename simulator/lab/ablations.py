@@ -12,7 +12,7 @@ import networkx as nx
 import numpy as np
 
 from simulator.data import Dataset
-from simulator.errors import ShapeError, blamed
+from simulator.errors import ShapeError, blamed, brief
 from simulator.layers.base import Shape
 from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network
@@ -233,7 +233,7 @@ def _sizes(layer: str, by: str, shape: Shape) -> Shape:
     """How many parts a layer has, on each axis."""
     sizes = {"unit": shape, "channel": shape[:1], "site": shape[1:]}
     if by not in tuple(sizes):
-        raise ShapeError(f"ablation by: expected 'unit', 'channel' or 'site', got {by!r}; choose one of them")
+        raise ShapeError(f"ablation by: expected 'unit', 'channel' or 'site', got {brief(by)}; choose one of them")
     if not sizes[by]:
         raise ShapeError(f"ablation {layer}: expected a layer with sites, got the shape {shape}; ablate its units")
     return sizes[by]
@@ -249,7 +249,7 @@ def _number(layer: str, value: Any, dtype: np.dtype) -> np.ndarray:
     with np.errstate(over="ignore"):
         if isinstance(value, Real) and np.isfinite(number := np.asarray(value, dtype)):
             return number
-    raise ShapeError(f"ablation {layer} value: expected a finite number or 'mean', got {value!r}; 0 is usual")
+    raise ShapeError(f"ablation {layer} value: expected a finite number or 'mean', got {brief(value)}; 0 is usual")
 
 
 def _means(cut: _Cut, batches: Sequence[Dataset]) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from simulator.errors import ShapeError, blamed
+from simulator.errors import ShapeError, blamed, brief
 from simulator.lab.sample import read_sample, run_sample
 from simulator.lab.sharing import offset
 from simulator.layers import MatrixLayer
@@ -86,7 +86,8 @@ class Affine:
             got = given[name].shape if name in given else None
             if got != sample.shape:
                 raise ShapeError(
-                    f"affine: expected one sample of shape {sample.shape} for {name!r}, got {got or 'none'}; give one "
+                    f"affine: expected one sample of shape {sample.shape} for {brief(name)}, got "
+                    f"{got or 'none'}; give one "
                     "like that of the matrix"
                 )
             y = y + self.matrices[name] @ given[name].ravel()

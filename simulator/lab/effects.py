@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError, blamed
+from simulator.errors import ShapeError, blamed, brief
 from simulator.lab.sample import read_sample
 from simulator.losses import CrossEntropy, Loss
 from simulator.network import Network, Trace
@@ -159,7 +159,7 @@ def effect(
     changes = {name: Change(name, before[name][0], after[name][0]) for name in network.nodes}
     if target is None:
         if loss is not None:
-            raise ShapeError(f"effect: expected a target for the loss {loss!r}, got none; give target=")
+            raise ShapeError(f"effect: expected a target for the loss {brief(loss)}, got none; give target=")
         return Effect(changes, before, after)
     loss, output, targets = loss or CrossEntropy(), network.output_name, np.asarray(target)[None]
     with blamed(f"loss {loss!r}", "value to give a number"):

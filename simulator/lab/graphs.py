@@ -24,7 +24,7 @@ import networkx as nx
 import numpy as np
 from scipy import sparse
 
-from simulator.errors import FileError, ShapeError
+from simulator.errors import FileError, ShapeError, brief
 from simulator.lab.sample import run_sample
 from simulator.layers.base import Shape
 from simulator.matrix import dense_pattern
@@ -371,10 +371,12 @@ def write_graph(graph: nx.Graph, path: str | os.PathLike[str]) -> None:
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("graphml", "gexf"):
         raise FileError(
-            f"write_graph: expected a file that ends in .graphml or .gexf, got {path.name!r}; choose one of them"
+            f"write_graph: expected a file that ends in .graphml or .gexf, got {brief(path.name)}; choose one of them"
         )
     if not isinstance(graph, nx.Graph):
-        raise ShapeError(f"write_graph: expected a networkx graph, got {graph!r}; make one with unit_graph(network)")
+        raise ShapeError(
+            f"write_graph: expected a networkx graph, got {brief(graph)}; make one with unit_graph(network)"
+        )
     write = nx.write_gexf if kind == "gexf" else partial(nx.write_graphml_xml, named_key_ids=True)
     try:
         write_atomically(path, lambda temporary: write(graph, temporary))

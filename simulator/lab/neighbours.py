@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.lab.connection import Connection, connections_of, shared_weights
 from simulator.lab.sample import run_sample
 from simulator.layers.base import Affine
@@ -180,7 +180,8 @@ def incoming(network: Network, unit: Any, x: Any) -> Incoming:
         affine = _affine(bound, trace)
         if affine is None:
             raise ShapeError(
-                f"{who}: expected a unit of a layer that is a matrix or piecewise linear, got {node.layer!r}, whose "
+                f"{who}: expected a unit of a layer that is a matrix or piecewise linear, got "
+                f"{brief(node.layer)}, whose "
                 "value is no sum of products; look at its slopes with influence"
             )
         found, bias = _affine_row(node, affine, number, trace)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.execution import Run, Step, alone
 from simulator.lab.affine import local_affine
 from simulator.lab.sample import run_sample
@@ -128,7 +128,7 @@ def pieces(
     (array([0.25, 0.75]), 3)
     """
     if not isinstance(tolerance, (int, float)) or not 0 < tolerance < 0.1:
-        raise ShapeError(f"pieces tolerance: expected a number between 0 and 0.1, got {tolerance!r}; write 1e-9")
+        raise ShapeError(f"pieces tolerance: expected a number between 0 and 0.1, got {brief(tolerance)}; write 1e-9")
     units = Units.of(network.nodes, network.output_name if output is None else output)
     part = network.subnetwork(units.node).with_dtype("float64")
     traces = [run_sample(part, units.node, x, "pieces") for x in (x0, x1)]

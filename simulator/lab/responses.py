@@ -12,7 +12,7 @@ import numpy as np
 
 from simulator.arrays import real_array
 from simulator.data import Dataset
-from simulator.errors import ShapeError, SimulatorError
+from simulator.errors import ShapeError, SimulatorError, brief
 from simulator.network import Network, Rng, as_rng
 from simulator.receptive import ReceptiveField
 from simulator.units import Units
@@ -243,7 +243,7 @@ def preferred_input(
     most = math.sqrt(np.finfo(part.dtype).max)  # of what can be squared
     for name, number in (("lr", lr), ("norm", norm)):
         if number is not None and not (isinstance(number, Real) and 0 < number < most):
-            raise ShapeError(f"{who}, {name}: expected a positive number, got {number!r}; give such a number")
+            raise ShapeError(f"{who}, {name}: expected a positive number, got {brief(number)}; give such a number")
     climb = _Climb(part, units)
     generator = as_rng(rng)
     starts = [x0] if x0 is not None else (generator.standard_normal(shape) for _ in range(_STARTS))

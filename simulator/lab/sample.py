@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simulator.arrays import real_array
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.network import Network, Trace
 
 __all__ = ["read_sample", "run_sample"]
@@ -65,7 +65,8 @@ def run_sample(network: Network, nodes: str | Iterable[str], x: Any, who: str) -
         shape = part.node(name).shape
         if batch.shape[1:] != shape:
             raise ShapeError(
-                f"{who}: expected one sample of shape {shape} for {name!r}, got {batch.shape[1:]}; take one of a batch "
+                f"{who}: expected one sample of shape {shape} for {brief(name)}, got {batch.shape[1:]}; take "
+                "one of a batch "
                 "with x[0]"
             )
     return part.run(batches)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 from scipy import sparse
 
-from simulator.errors import ShapeError, UnknownNameError, nearest
+from simulator.errors import ShapeError, UnknownNameError, brief, nearest
 from simulator.layers import Dense, Layer, MatrixLayer, Sparse
 from simulator.matrix import TiedMatrix
 from simulator.memory import check_memory
@@ -294,10 +294,10 @@ def _chosen(network: Network, layers: Layers, who: str) -> list[BoundNode]:
     patterns = [layers] if isinstance(layers, str) or not isinstance(layers, Iterable) else list(layers)
     for pattern in patterns:
         if not isinstance(pattern, str):
-            raise ShapeError(f"{who} layers: expected names or patterns, got {pattern!r}; write 'conv*'")
+            raise ShapeError(f"{who} layers: expected names or patterns, got {brief(pattern)}; write 'conv*'")
         if not any(fnmatch.fnmatchcase(node.name, pattern) for node in nodes):
             raise UnknownNameError(
-                f"{who} layers: expected a matrix with trained weights, got {pattern!r}; "
+                f"{who} layers: expected a matrix with trained weights, got {brief(pattern)}; "
                 f"{nearest(pattern, [node.name for node in nodes])}"
             )
     return [node for node in nodes if any(fnmatch.fnmatchcase(node.name, pattern) for pattern in patterns)]

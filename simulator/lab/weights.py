@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError, blamed
+from simulator.errors import ShapeError, blamed, brief
 from simulator.lab.connection import Connection, connections_of
 from simulator.losses import CrossEntropy, Loss
 from simulator.memory import check_memory
@@ -169,7 +169,7 @@ def gradient_of(network: Network, weight: Any, x: Any, targets: Any, loss: Loss 
     places = list(_places(network, address, "gradient"))
     loss = CrossEntropy() if loss is None else loss
     if not isinstance(loss, Loss):
-        raise ShapeError(f"gradient {address} loss: expected a loss, got {loss!r}; write CrossEntropy()")
+        raise ShapeError(f"gradient {address} loss: expected a loss, got {brief(loss)}; write CrossEntropy()")
     trace = network.run(x)
     with blamed(f"loss {loss!r}", "grad to give an array in the prediction's shape"):
         output_gradient = loss.grad(trace[network.output_name], targets)
@@ -229,7 +229,7 @@ def edited(network: Network, weight: Any, value: float) -> Network:
     """
     address = Weight.of(network.nodes, weight)
     if isinstance(value, bool) or not isinstance(value, Real) or not abs(value) <= float(np.finfo(network.dtype).max):
-        raise ShapeError(f"{address}: expected a finite {network.dtype} number, got {value!r}; give another")
+        raise ShapeError(f"{address}: expected a finite {network.dtype} number, got {brief(value)}; give another")
     array = network.params[address.name].copy()
     array[address.index] = value
     return network.with_params({address.name: array}, copy=False)
@@ -242,7 +242,8 @@ def _places(network: Network, weight: Weight, who: str) -> Iterator[_Place]:
             continue
         if node.pattern is None or weight.param not in ("weight", "bias"):
             raise ShapeError(
-                f"{who} {weight}: expected a weight or bias of a layer that is one matrix, got one of {node.layer!r}; "
+                f"{who} {weight}: expected a weight or bias of a layer that is one matrix, got one of "
+                f"{brief(node.layer)}; "
                 "choose one of a convolution, a dense layer or the like"
             )
         if weight.param == "bias":

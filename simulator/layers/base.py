@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy import sparse
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.initializers import initial
 from simulator.patterns import Pattern
 
@@ -157,7 +157,7 @@ class MatrixLayer(Layer):
         """(out_channels,), or one per unit, or None."""
         if self.bias not in (True, False, "unit"):
             raise ShapeError(
-                f"{type(self).__name__} bias: expected True, False or 'unit', got {self.bias!r}; choose one per "
+                f"{type(self).__name__} bias: expected True, False or 'unit', got {brief(self.bias)}; choose one per "
                 "channel (True), one per unit or none"
             )
         out = self.output_shape(input_shape)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulator.channels import ChannelGroups
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.layers.base import MatrixLayer, Shape, check_channels
 from simulator.patterns import Pattern, WindowPattern
 from simulator.windows import Window, check_size, check_sizes
@@ -254,7 +254,8 @@ class ConvTranspose(MatrixLayer):
         _check_groups(self.groups, channels, self.out_channels, "conv-transpose")
         if isinstance(self.padding, str):
             raise ShapeError(
-                f"conv-transpose padding: expected numbers, got {self.padding!r}; give the sites to cut from the border"
+                f"conv-transpose padding: expected numbers, got {brief(self.padding)}; give the sites to cut "
+                "from the border"
             )
         kernel, stride, dilation = self.window.sizes(space)
         extra = check_sizes(self.output_padding, len(space), "conv-transpose output_padding", least=0)

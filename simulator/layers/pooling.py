@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator.channels import ChannelGroups
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.layers.base import (
     Affine,
     Array,
@@ -40,10 +40,14 @@ def _pool_window(layer: Any, space: Sequence[int], who: str) -> Window:
     """The window of a pooling layer; a kernel of "global" covers the whole space."""
     if layer.kernel == "global":
         if layer.stride is not None or layer.padding or layer.ceil or layer.dilation != 1:
-            raise ShapeError(f"{who}: expected no other option with the kernel 'global', got {layer!r}; leave them out")
+            raise ShapeError(
+                f"{who}: expected no other option with the kernel 'global', got {brief(layer)}; leave them out"
+            )
         return Window(tuple(space), who=who)
     if isinstance(layer.kernel, str):
-        raise ShapeError(f"{who} kernel: expected sizes or 'global', got {layer.kernel!r}; write 'global' or a number")
+        raise ShapeError(
+            f"{who} kernel: expected sizes or 'global', got {brief(layer.kernel)}; write 'global' or a number"
+        )
     stride = layer.kernel if layer.stride is None else layer.stride
     return Window(layer.kernel, stride, layer.dilation, layer.padding, ceil=layer.ceil, who=who)
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator.channels import ChannelGroups
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.layers.base import Affine, Array, Arrays, Forward, FunctionLayer, MatrixLayer, Rng, Shape, check_channels
 from simulator.patterns import IdentityPattern, Pattern, WindowPattern
 from simulator.windows import Window, check_size
@@ -116,7 +116,7 @@ class Pad(MatrixLayer):
     @property
     def window(self) -> Window:
         if isinstance(self.padding, str):
-            raise ShapeError(f"pad padding: expected numbers, got {self.padding!r}; give the sites to add")
+            raise ShapeError(f"pad padding: expected numbers, got {brief(self.padding)}; give the sites to add")
         return Window(1, padding=self.padding, mode=self.mode, who="pad")
 
     def output_shape(self, *input_shapes: Shape) -> Shape:

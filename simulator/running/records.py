@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from simulator.errors import FileError
+from simulator.errors import FileError, brief
 from simulator.running.tasks import Outcome, Plan, Task
 from simulator.writing import check_writable
 
@@ -81,7 +81,7 @@ class Records:
                 fitting = False
             if not fitting:
                 raise FileError(
-                    f"experiment: expected a run in line {number} of {self.path}, got {line[:60]!r}; the file is "
+                    f"experiment: expected a run in line {number} of {self.path}, got {brief(line[:60])}; the file is "
                     "damaged: delete this line, and its run is done again"
                 )
             for what, expected in self._head.items():

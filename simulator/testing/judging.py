@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import SimulatorError
+from simulator.errors import SimulatorError, brief
 
 EXACT, SINGLE = 1e-12, 1e-5  # float64 and float32 summed in another order, of the largest number and at least of 1
 
@@ -64,7 +64,7 @@ def shown(thing: Any) -> str:
     try:
         return repr(thing)
     except Exception as error:
-        return f"{type(thing).__name__} (whose repr raises {type(error).__name__}: {error})"
+        return f"{type(thing).__name__} (whose repr raises {brief(error)})"
 
 
 @contextmanager
@@ -73,5 +73,5 @@ def judging(check: str, who: str, promise: str) -> Iterator[None]:
         yield
     except Exception as error:
         judged = isinstance(error, ContractError)
-        told = str(error) if judged else f"expected no error, got {type(error).__name__}: {error}"
+        told = str(error) if judged else f"expected no error, got {brief(error)}"
         raise ContractError(f"{check}, {who}: {told}; the promise: {promise}") from (None if judged else error)

@@ -16,7 +16,7 @@ import numpy as np
 
 from simulator.catalog import Catalog, Entry
 from simulator.engine import Engine
-from simulator.errors import ShapeError, UnknownNameError, nearest
+from simulator.errors import ShapeError, UnknownNameError, brief, nearest
 from simulator.layers.base import Shape
 from simulator.schedules import CosineDecay
 from simulator.testing.judging import ContractError, judging, require
@@ -90,7 +90,8 @@ def plugin_checks(catalog: Catalog, plugin: str, *, engine: Engine | None = None
     commands = [point for point in points if point.name == plugin]
     if plugin not in names and not commands:
         raise UnknownNameError(
-            f"plugin_checks: expected a plugin or command that is installed, got {plugin!r}; install yours with 'pip "
+            f"plugin_checks: expected a plugin or command that is installed, got {brief(plugin)}; install yours "
+            "with 'pip "
             f"install -e .', or {nearest(plugin, [*names, *(point.name for point in points)])}"
         )
     for kind, checks in _CHECKS.items():

@@ -29,7 +29,7 @@ BROKEN = {  # the text of a module, and what is said of it
     "raise SystemExit(3)": "to be importable, got SystemExit: 3; mend it, or install what it needs",
     "comand = 3": "to be importable, got AttributeError: ",
     "command = 3": "to be a click command, got 3; decorate it with @click.command()",
-    "def command(): pass": "to be a click command, got <function command at ",
+    "def command(): pass": "to be a click command, got the function command",
 }
 
 

@@ -155,7 +155,7 @@ def test_one_of_several_outputs(data):
         ({"by": ["unit"]}, r"ablation by: expected 'unit', 'channel' or 'site', got \['unit'\]; choose"),
         ({"value": "median"}, "ablation input value: expected a finite number or 'mean', got 'median'; 0 is usual"),
         ({"value": np.inf}, "ablation input value: expected a finite number or 'mean', got inf"),
-        ({"value": np.zeros(3)}, "ablation input value: expected a finite number or 'mean', got array"),
+        ({"value": np.zeros(3)}, "ablation input value: expected a finite number or 'mean', got an array"),
         ({"batch_size": 0}, "ablation batch_size: expected an integer of at least 1, got 0"),
         ({"data": np.zeros((5, 1, 8, 8))}, "ablation data: expected a Dataset .* of one output, got ndarray; write"),
         ({"data": Dataset(np.zeros((5, 1, 8, 8)), {"a": np.zeros(5)})}, "one output, got Dataset with several; write"),

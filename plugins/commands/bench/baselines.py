@@ -8,6 +8,8 @@ import numpy as np
 from simulator_plugins.commands.bench.cases import BACKWARD, FORWARD, STEP
 from simulator_plugins.commands.bench.sides import LeftOut, Simulator
 
+from simulator.errors import brief
+
 _LARGEST = 2**30  # bytes that a baseline may take
 _MOST = 2**31  # multiply-adds that a baseline may take: a few seconds
 _OUTER = 2**25  # cells of the largest outer product
@@ -22,7 +24,7 @@ class CSRLayer:
         (self._node,) = (node for node in case.network.nodes.values() if node.inputs)
         self._params = {name.partition(".")[2]: array for name, array in case.network.params.items()}
         if self._node.padding is not None:
-            raise LeftOut(f"csr: expected zeros on the padding, got {self._node.layer!r}")
+            raise LeftOut(f"csr: expected zeros on the padding, got {brief(self._node.layer)}")
         self._gradient = TieGradient()
         self._matrix = case.network.node(self._node.name).matrix
         self._csr = self._matrix.tocsr()
@@ -113,7 +115,7 @@ class Im2col:
         entry = case.catalog.layers.named(type(first.layer))
         kind = None if entry is None else entry.name
         if kind not in ("conv", "dense"):
-            raise LeftOut(f"im2col: expected a convolution or dense layer, got {first.layer!r}")
+            raise LeftOut(f"im2col: expected a convolution or dense layer, got {brief(first.layer)}")
         self._node = first
         layer, channels, *space = self._node.layer, *self._node.input_shapes[0]
         if kind == "dense":  # a convolution whose window is the whole input
@@ -123,7 +125,7 @@ class Im2col:
             self._pads = layer.window.padding_pairs(space)
             plain = layer.table is None and layer.groups == 1 and layer.padding_mode == "constant" and not layer.flip
             if not plain or layer.pad_value or layer.bias == "unit" or set(dilation) != {1}:
-                raise LeftOut(f"im2col: expected a plain convolution, got {layer!r}")
+                raise LeftOut(f"im2col: expected a plain convolution, got {brief(layer)}")
         taps, sites = channels * math.prod(self._kernel), math.prod(self._node.shape[1:])
         _check("im2col", 3 * case.batch * taps * sites * case.network.dtype.itemsize, 0)
         params = {name.partition(".")[2]: array for name, array in case.network.params.items()}

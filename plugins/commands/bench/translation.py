@@ -7,6 +7,7 @@ import math
 import warnings
 
 from simulator import SimulatorError, Window
+from simulator.errors import brief
 
 _MODES = {"constant": "zeros", "circular": "circular", "reflect": "reflect", "replicate": "replicate"}
 _WORKS_IN_PLACE = ("conv", "batch-norm", "dense", "add", "concatenate")  # their outputs are not needed on the way back
@@ -113,7 +114,7 @@ def _translated_node(torch, node, network, catalog, counts):
     entry = catalog.layers.named(type(node.layer))
     name = type(node.layer).__name__ if entry is None else entry.name
     if name not in _LAYERS:
-        raise Untranslatable(f"{node.name}: expected a layer that PyTorch has, got {name!r}")
+        raise Untranslatable(f"{node.name}: expected a layer that PyTorch has, got {brief(name)}")
     if name == "relu":
         source = network.nodes[node.inputs[0]]
         before = catalog.layers.named(type(source.layer))
@@ -122,7 +123,9 @@ def _translated_node(torch, node, network, catalog, counts):
     try:
         made = _LAYERS[name](torch, node)
     except AttributeError as error:
-        raise Untranslatable(f"{node.name}: expected the usual {name!r}, got {node.layer!r} ({error})") from error
+        raise Untranslatable(
+            f"{node.name}: expected the usual {brief(name)}, got {brief(node.layer)} ({error})"
+        ) from error
     return made if isinstance(made, tuple) else (made, None) if isinstance(made, torch.nn.Module) else (None, made)
 
 
@@ -131,7 +134,7 @@ def _require(node, **wanted):
     for option, value in wanted.items():
         if getattr(node.layer, option) != value:
             raise Untranslatable(
-                f"{node.name}: expected {option}={value!r} for PyTorch, got {getattr(node.layer, option)!r}"
+                f"{node.name}: expected {option}={brief(value)} for PyTorch, got {brief(getattr(node.layer, option))}"
             )
 
 
