@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from simulator.catalog import Catalog
-from simulator.errors import FileError, SimulatorError, brief
+from simulator.errors import FileError, ShapeError, SimulatorError, brief
 from simulator.layers import Layer
+from simulator.memory import check_memory
 from simulator.network import Input, Network
 from simulator.patterns import ExplicitPattern, Pattern
 from simulator.training import Epoch, generator_at
@@ -30,7 +30,9 @@ __all__ = ["Saved", "load", "save"]
 
 _FORMAT = "cnn-matrix-simulator"
 _VERSION = 1
-_LARGEST = 10**7  # no size in a network that fits this machine is larger; a hostile file's may be
+_OBJECTS = 64  # bytes of memory that a byte of JSON needs at most, as lists of nothing
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +111,10 @@ def save(
     def write(temporary: Path) -> None:
         try:
             save_file(whole, temporary, {"simulator": text})
-        except SafetensorError as error:  # of the disk
-            raise OSError(str(error).rsplit("I/O error: ", 1)[-1]) from None
-        try:
-            with safe_open(temporary, framework="np"):
-                pass
         except SafetensorError as error:
+            _, disk, reason = str(error).rpartition("I/O error: ")
+            if disk:
+                raise OSError(reason) from None
             raise FileError(
                 f"save: expected a description that fits into the header of a safetensors file, got {len(text):,} "
                 f"bytes ({error}); keep less in info"
@@ -190,28 +190,7 @@ def load(path: str | Path, *, catalog: Catalog | None = None) -> Saved:
         what = "a folder" if Path(path).is_dir() else "which does not exist"
         raise FileError(f"load: expected a file, got {path}, {what}; check the path")
     catalog = catalog or Catalog()
-    try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
-        raise FileError(
-            f"load: expected a safetensors file, got {path} ({error}); it is damaged or of another kind"
-        ) from None
-    try:
-        content = json.loads(metadata["simulator"])
-        if content["format"] != _FORMAT:
-            raise KeyError("format")
-        version = int(content["version"])
-    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError):
-        raise FileError(
-            f"load: expected a network saved by the simulator, got another safetensors file, {path}; read it with "
-            "safetensors and use network.with_params"
-        ) from None
-    if version > _VERSION:
-        raise FileError(
-            f"load: expected a file of version {_VERSION}, got version {version}, {path}; update the simulator"
-        )
+    content, arrays = _parts(path)
     try:
         return _rebuilt(content, arrays, catalog)
     except FileError as error:
@@ -232,81 +211,152 @@ def load(path: str | Path, *, catalog: Catalog | None = None) -> Saved:
         ) from None
 
 
+def _parts(path: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The description and the arrays of a file; what they need follows from its size."""
+    try:
+        _check_memory(Path(path).stat().st_size, "arrays")
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileError as error:
+        raise FileError(f"load {path}: {error}") from None
+    except (SafetensorError, OSError, ValueError, TypeError, AttributeError, MemoryError) as error:
+        raise FileError(
+            f"load: expected a safetensors file, got {path} ({error}); it is damaged or of another kind"
+        ) from None
+    try:
+        text = metadata["simulator"]
+        _check_memory(_OBJECTS * len(text), "description")
+        content = json.loads(text)
+        if content["format"] != _FORMAT:
+            raise KeyError("format")
+        version = int(content["version"])
+    except FileError as error:
+        raise FileError(f"load {path}: {error}") from None
+    except (KeyError, TypeError, ValueError, ArithmeticError, RecursionError, MemoryError):
+        raise FileError(
+            f"load: expected a network saved by the simulator, got another safetensors file, {path}; read it with "
+            "safetensors and use network.with_params"
+        ) from None
+    if version > _VERSION:
+        raise FileError(
+            f"load: expected a file of version {_VERSION}, got version {version}, {path}; update the simulator"
+        )
+    return content, arrays
+
+
+def _check_memory(need: int, what: str) -> None:
+    """A `FileError` if a part of a file does not fit into memory."""
+    try:
+        check_memory(need, f"its {what}", "use a machine with more")
+    except ShapeError as error:
+        raise FileError(str(error)) from None
+
+
 def _rebuilt(content: dict[str, Any], arrays: dict[str, np.ndarray], catalog: Catalog) -> Saved:
-    network: Network | None = None
-    for node in content["nodes"]:
-        if "input" in node:
-            shape = _checked(node["input"])
-            _checked(math.prod(shape))
-            if network is None:
-                network = Network.input(shape, node["name"], dtype=content["dtype"])
-            else:
-                network = network.add_input(shape, node["name"])
-            continue
-        if network is None:
-            raise ValueError("the first node is no input")
-        if node["layer"] not in catalog.layers:
-            raise FileError(
-                f"expected layer {brief(node['layer'])} of plugin {brief(node['plugin'])} for "
-                f"{brief(node['name'])}, got a catalog "
-                "without it; install that plugin or load it with -p"
-            )
-        offered = catalog.layers.entry(node["layer"]).plugin.name
-        if offered != node["plugin"]:
-            wish = f"layers.{node['layer']}={node['plugin']}"
-            raise FileError(
-                f"expected layer {brief(node['layer'])} of plugin {brief(node['plugin'])} for "
-                f"{brief(node['name'])}, got that of "
-                f"{brief(offered)}, another function; load that plugin with -p and choose it with --prefer {wish}"
-            )
-        layer = _layer(catalog.layers[node["layer"]], node["config"], arrays)
-        network = network.add(layer, *node["inputs"], name=node["name"], share=node["share"])
-    if network is None:
-        raise ValueError("no nodes")
+    first, *others = _of(list, content["nodes"], "nodes")
+    dtype = _of(str, content["dtype"], "dtype")
+    name, layer, *_ = _node(first, arrays, catalog)
+    if not isinstance(layer, Input):
+        raise ValueError("the first node is no input")
+    network = Network.input(layer.shape, name, dtype=dtype)
+    network = network.extended(_node(node, arrays, catalog) for node in others)
 
     def part(prefix: str) -> dict[str, np.ndarray]:
         return {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
 
-    network = network.with_params(part("param/")).with_buffers(part("buffer/"))
+    params, buffers = part("param/"), part("buffer/")
+    for key, array in (*params.items(), *buffers.items()):
+        if array.dtype != network.dtype:
+            raise ValueError(f"{key} in {array.dtype} in a network of {network.dtype}")
+    network = network.with_params(params, copy=False).with_buffers(buffers)
     if tuple(content["outputs"]) != network.outputs:
         network = network.subnetwork(content["outputs"])
     epoch = None
     if "epoch" in content:
-        saved = content["epoch"]
-        rng = generator_at(saved["rng"]).bit_generator.state
-        state = {**saved["optimizer"], **part("optimizer/")}
+        saved = _of(dict, content["epoch"], "epoch")
         epoch = Epoch(
-            int(saved["number"]),
+            _size(saved["number"], "epoch"),
             network,
-            float(saved["loss"]),
-            dict(saved["metrics"]),
-            dict(saved["validation"]),
-            float(saved["seconds"]),
-            state,
-            dict(rng),
+            _number(saved["loss"], "loss"),
+            _numbers(saved["metrics"], "metrics"),
+            _numbers(saved["validation"], "validation"),
+            _number(saved["seconds"], "seconds"),
+            {**_of(dict, saved["optimizer"], "optimizer"), **part("optimizer/")},
+            dict(generator_at(_of(dict, saved["rng"], "rng")).bit_generator.state),
         )
-    return Saved(network, dict(content["info"]), epoch)
+    return Saved(network, _of(dict, content["info"], "info"), epoch)
 
 
-def _layer(kind: type[Layer], config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Layer:
+def _node(node: Any, arrays: dict[str, np.ndarray], catalog: Catalog) -> tuple[str, Layer, list[str], str | None]:
+    """Name, layer, inputs and shared node of what `_described` wrote."""
+    name = _of(str, _of(dict, node, "node")["name"], "name")
+    if "input" in node:
+        shape = [_size(n, "input", least=1) for n in _of(list, node["input"], "input")]
+        return name, Input(tuple(shape)), [], None
+    kind, plugin = _of(str, node["layer"], "layer"), _of(str, node["plugin"], "plugin")
+    wanted = f"layer {brief(kind)} of plugin {brief(plugin)} for {brief(name)}"
+    if kind not in catalog.layers:
+        raise FileError(f"expected {wanted}, got a catalog without it; install that plugin or load it with -p")
+    offered = catalog.layers.entry(kind).plugin.name
+    if offered != plugin:
+        raise FileError(
+            f"expected {wanted}, got that of {brief(offered)}, another function; load that plugin with -p and choose "
+            f"it with --prefer layers.{kind}={plugin}"
+        )
+    inputs = [_of(str, source, "inputs") for source in _of(list, node["inputs"], "inputs")]
+    share = None if node["share"] is None else _of(str, node["share"], "share")
+    config = _of(dict, node["config"], "config")
+    return name, _layer(catalog.layers[kind], config, arrays), inputs, share
+
+
+def _layer(kind: type[Layer], config: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Layer:
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, dict):
-            key = value["pattern"]
-            triplets = (arrays[f"{key}/{n}"] for n in ("rows", "cols", "ties"))
-            values[name] = ExplicitPattern(*triplets, shape=_checked(value["shape"]), n_ties=_checked(value["n_ties"]))
+            values[name] = _pattern(value, arrays)
             continue
         if isinstance(fields[name].default, float) and not isinstance(value, (int, float)):
             raise ValueError(f"{name}={brief(value)} is no number")
-        values[name] = _checked(value)
+        values[name] = _plain_value(value)
     return kind(**values)
 
 
-def _checked(value: Any) -> Any:
-    """Lists as tuples, and no size that would fill the memory."""
+def _pattern(told: dict[str, Any], arrays: dict[str, np.ndarray]) -> ExplicitPattern:
+    """An explicit pattern; its arrays are used once, so that a small file cannot make many of them."""
+    key = _of(str, told["pattern"], "pattern")
+    rows, cols, ties = (arrays.pop(f"{key}/{n}") for n in ("rows", "cols", "ties"))
+    n_out, n_in = (_size(n, "shape") for n in _of(list, told["shape"], "shape"))
+    _check_memory(3 * 8 * n_out, "pattern")  # it has where each row starts
+    return ExplicitPattern(rows, cols, ties, shape=(n_out, n_in), n_ties=_size(told["n_ties"], "n_ties"))
+
+
+def _of(kind: type[_T], value: Any, what: str) -> _T:
+    """A value of exactly this type: in JSON True is not 1."""
+    if type(value) is not kind:
+        raise TypeError(f"{what} is of type {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _size(value: Any, what: str, least: int = 0) -> int:
+    if not least <= _of(int, value, what) < 2**63:
+        raise ValueError(f"{what} is {brief(value)}")
+    return int(value)
+
+
+def _number(value: Any, what: str) -> float:
+    return float(value if type(value) is int else _of(float, value, what))
+
+
+def _numbers(value: Any, what: str) -> dict[str, float]:
+    return {key: _number(number, what) for key, number in _of(dict, value, what).items()}
+
+
+def _plain_value(value: Any) -> Any:
+    """Lists as tuples, and no number that no array can hold."""
     if isinstance(value, list):
-        return tuple(_checked(v) for v in value)
-    if isinstance(value, int) and abs(value) > _LARGEST:
-        raise ValueError(f"{value} is larger than any size of a network")
+        return tuple(_plain_value(v) for v in value)
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise ValueError(f"{brief(value)} is larger than any size of a network")
     return value

@@ -10,7 +10,7 @@ With this module one can
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
@@ -40,6 +40,8 @@ __all__ = ["Gradients", "Input", "Network", "Node", "Trace", "as_rng"]
 
 Rng = np.random.Generator | int | None
 Given = Mapping[Any, Any]  # by address
+
+_OF_NODES = ("graph", "inputs", "outputs", "_param_shapes")  # what is worked out from the nodes and then kept
 
 
 def as_rng(rng: Rng) -> np.random.Generator:
@@ -97,8 +99,7 @@ class Network:
         }
         new = Network(**{**state, **changes})
         if not changes.keys() & {"nodes", "outputs"}:  # what follows from these alone need not be worked out again
-            kept = ("graph", "inputs", "outputs", "_param_shapes")
-            vars(new).update({name: vars(self)[name] for name in kept if name in vars(self)})
+            vars(new).update({name: vars(self)[name] for name in _OF_NODES if name in vars(self)})
         return new
 
     def __getstate__(self) -> dict[str, Any]:
@@ -145,8 +146,9 @@ class Network:
 
     def add_input(self, shape: Iterable[int], name: str) -> Network:
         """The network with one more input."""
-        layer = Input(tuple(shape) if isinstance(shape, Iterable) else shape)
-        return self._with_node(Node(name, layer, (), (), layer.output_shape()))
+        new = self._replace()
+        new._take_in(Input(tuple(shape) if isinstance(shape, Iterable) else shape), (), name)
+        return new
 
     @classmethod
     def sequential(
@@ -163,11 +165,11 @@ class Network:
             raise ShapeError(
                 f"network.sequential: expected a list of layers, got {brief(layers)}; write [{brief(layers)}]"
             )
-        network = cls.input(input_shape, dtype=dtype, engine=engine)
+        new = cls.input(input_shape, dtype=dtype, engine=engine)
         generator = None if rng is None else as_rng(rng)
         for layer in layers:
-            network = network.add(layer, rng=generator)
-        return network
+            new._take_in(layer, (), None, rng=generator)
+        return new
 
     def add(
         self, layer: Layer, *inputs: str, name: str | None = None, share: str | None = None, rng: Rng = None
@@ -198,49 +200,8 @@ class Network:
         UnknownNameError
             If an input or the shared node does not exist.
         """
-        if not isinstance(layer, Layer):
-            raise ShapeError(f"network.add: expected a layer, got {brief(layer)}; create it first, for example ReLU()")
-        inputs = inputs or (self.last,)
-        name = name or self._free_name(type(layer).__name__.lower())
-        input_shapes = tuple(self.node(i).shape for i in inputs)
-        wanted = layer.inputs
-        if len(inputs) != wanted if wanted is not None else len(inputs) < 2:
-            raise ShapeError(
-                f"{name}: expected {'two or more inputs' if wanted is None else f'{wanted} input'}, got {len(inputs)} "
-                f"({', '.join(inputs)}); name the nodes to read in add()"
-            )
-        try:
-            shape = layer.output_shape(*input_shapes)
-            node = Node(name, layer, inputs, input_shapes, shape, share)
-            node_params = node.param_shapes
-        except ShapeError as error:
-            raise ShapeError(f"{name} (after {', '.join(inputs)}): {error}") from None
-        except (SimulatorError, MemoryError, OverflowError):
-            raise
-        except Exception as error:
-            raise ShapeError(
-                f"{name}: expected values of the right kind, got {brief(layer)} ({error}); correct its arguments"
-            ) from error
-        pad_value = getattr(layer, "pad_value", 0.0)
-        if isinstance(pad_value, bool) or not isinstance(pad_value, Real) or not math.isfinite(pad_value):
-            raise ShapeError(f"{name} pad_value: expected a finite number, got {brief(pad_value)}; 0 is usual")
-        if share is not None:
-            owner = self.node(self.node(share).owner)
-            if owner.param_shapes != node_params:
-                raise ShapeError(
-                    f"{name}: expected weights of shapes {node_params} to share, got {owner.param_shapes} in "
-                    f"{brief(owner.name)}; share between equal layers only"
-                )
-            node = replace(node, share=owner.name)
-        with blamed(f"{name}, {type(layer).__name__}", "first values of its params and buffers"):
-            buffers = layer.init_buffers(*input_shapes, dtype=self.dtype)
-            new = self._with_node(replace(node, buffer_names=tuple(buffers)))
-            new._buffers.update({f"{name}.{k}": _frozen(v) for k, v in buffers.items()})
-            if share is None and rng is not None:
-                need = sum(math.prod(shape) for shape in node_params.values()) * self.dtype.itemsize
-                check_memory(need, f"{name}, weights", "use a smaller layer, or rng=None to look at it without weights")
-                drawn = layer.init_params(as_rng(rng), *input_shapes, dtype=self.dtype)
-                new._params.update({f"{name}.{k}": _frozen(v) for k, v in drawn.items()})
+        new = self._replace()
+        new._take_in(layer, inputs, name, share, rng)
         return new
 
     def chain(
@@ -280,18 +241,98 @@ class Network:
         >>> net.last
         'block1-relu'
         """
-        network = self
+        new = self._replace()
         generator = None if rng is None else as_rng(rng)
         reads = () if after is None else (after,)
         for name, layer in layers:
-            network = network.add(layer, *reads, name=prefix + name, rng=generator)
+            new._take_in(layer, reads, prefix + name, rng=generator)
             reads = ()
-        return network
+        return new
+
+    def extended(self, nodes: Iterable[tuple[str, Layer, Sequence[str], str | None]]) -> Network:
+        """The network with many more nodes; each `add` copies what there is, this does it once.
+
+        Parameters
+        ----------
+        nodes : iterable of (name, layer, inputs, share)
+            As for `add`, in order. An `Input` reads nothing.
+
+        Returns
+        -------
+        Network
+            Without weights for the new nodes.
+
+        Raises
+        ------
+        ShapeError, UnknownNameError
+            As for `add`.
+
+        Examples
+        --------
+        >>> from simulator.layers import Dense, ReLU
+        >>> Network.input((4,)).extended([("a", Dense(3), ["input"], None), ("b", ReLU(), ["a"], None)]).last
+        'b'
+        """
+        new = self._replace()
+        for name, layer, inputs, share in nodes:
+            new._take_in(layer, tuple(inputs), name, share)
+        return new
 
     @property
     def last(self) -> str:
         """Name of the node that was added last."""
         return next(reversed(self._nodes))
+
+    def _take_in(
+        self, layer: Layer, inputs: tuple[str, ...], name: str | None, share: str | None = None, rng: Rng = None
+    ) -> None:
+        """Add a layer to this network itself, which must be a new copy that nobody else has seen."""
+        if not isinstance(layer, Layer):
+            raise ShapeError(f"network.add: expected a layer, got {brief(layer)}; create it first, for example ReLU()")
+        if isinstance(layer, Input) and not inputs and name is not None:
+            self._take_in_node(Node(name, layer, (), (), layer.output_shape()))
+            return
+        inputs = inputs or (self.last,)
+        name = name or self._free_name(type(layer).__name__.lower())
+        input_shapes = tuple(self.node(i).shape for i in inputs)
+        wanted = layer.inputs
+        if len(inputs) != wanted if wanted is not None else len(inputs) < 2:
+            raise ShapeError(
+                f"{name}: expected {'two or more inputs' if wanted is None else f'{wanted} input'}, got {len(inputs)} "
+                f"({', '.join(inputs)}); name the nodes to read in add()"
+            )
+        try:
+            shape = layer.output_shape(*input_shapes)
+            node = Node(name, layer, inputs, input_shapes, shape, share)
+            node_params = node.param_shapes
+        except ShapeError as error:
+            raise ShapeError(f"{name} (after {', '.join(inputs)}): {error}") from None
+        except (SimulatorError, MemoryError, OverflowError):
+            raise
+        except Exception as error:
+            raise ShapeError(
+                f"{name}: expected values of the right kind, got {brief(layer)} ({error}); correct its arguments"
+            ) from error
+        pad_value = getattr(layer, "pad_value", 0.0)
+        if isinstance(pad_value, bool) or not isinstance(pad_value, Real) or not math.isfinite(pad_value):
+            raise ShapeError(f"{name} pad_value: expected a finite number, got {brief(pad_value)}; 0 is usual")
+        if share is not None:
+            owner = self.node(self.node(share).owner)
+            if owner.param_shapes != node_params:
+                raise ShapeError(
+                    f"{name}: expected weights of shapes {node_params} to share, got {owner.param_shapes} in "
+                    f"{brief(owner.name)}; share between equal layers only"
+                )
+            node = replace(node, share=owner.name)
+        with blamed(f"{name}, {type(layer).__name__}", "first values of its params and buffers"):
+            buffers = layer.init_buffers(*input_shapes, dtype=self.dtype)
+            self._take_in_node(replace(node, buffer_names=tuple(buffers)))
+            self._buffers.update({f"{name}.{k}": _frozen(v) for k, v in buffers.items()})
+            if share is None and rng is not None:
+                need = sum(math.prod(shape) for shape in node_params.values()) * self.dtype.itemsize
+                check_memory(need, f"{name}, weights", "use a smaller layer, or rng=None to look at it without weights")
+                drawn = layer.init_params(as_rng(rng), *input_shapes, dtype=self.dtype)
+                self._params.update({f"{name}.{k}": _frozen(v) for k, v in drawn.items()})
 
     def _free_name(self, stem: str) -> str:
         number = 1
@@ -299,7 +340,7 @@ class Network:
             number += 1
         return f"{stem}{number}"
 
-    def _with_node(self, node: Node) -> Network:
+    def _take_in_node(self, node: Node) -> None:
         if node.name in self._nodes:
             raise ShapeError(f"network.add: expected a new name, got {brief(node.name)} again; choose another name")
         if not node.name or {*node.name} & {*".[]"} or node.name != node.name.strip():  # addresses could not say it
@@ -307,7 +348,9 @@ class Network:
                 f"network.add: expected a name without dots, brackets and outer blanks, got {brief(node.name)}; choose "
                 "another name"
             )
-        return self._replace(nodes={**self._nodes, node.name: node}, outputs=None)
+        self._nodes[node.name], self._outputs = node, None
+        for known in _OF_NODES:
+            vars(self).pop(known, None)
 
     # ------------------------------------------------------------------ looking
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
+import tracemalloc
 import types
 from dataclasses import dataclass
 
@@ -19,6 +21,7 @@ from simulator import (
     Conv,
     Dataset,
     Dense,
+    ExplicitPattern,
     FileError,
     FunctionLayer,
     LocallyConnected,
@@ -210,6 +213,20 @@ HOSTILE = {
         {"param/conv1.weight": np.zeros((2, 1, 1, 1), "f")}
     ),
     "an array too many": lambda content, arrays: arrays.update({"param/evil.weight": np.zeros(1, "f")}),
+    "text among the sizes of the input": _set("nodes", 0, "input", value=[10_000_000, "A" * 390]),
+    "lists among the sizes of the input": _set("nodes", 0, "input", value=[[6], 6, 6]),
+    "true for a size": _set("nodes", 0, "input", value=[True, 6, 6]),
+    "a fraction for a size": _set("nodes", 0, "input", value=[1.0, 6, 6]),
+    "no size": _set("nodes", 0, "input", value=[0, 6, 6]),
+    "a number beyond all sizes": _set("nodes", 0, "input", value=[10**400, 6, 6]),
+    "a number for a name": _set(*CONV, "name", value=7),
+    "text for inputs": _set(*CONV, "inputs", value="input"),
+    "numbers for inputs": _set(*CONV, "inputs", value=[0]),
+    "a number for a shared node": _set(*CONV, "share", value=1),
+    "a list for a node": _set(*CONV, value=[]),
+    "a list for a layer": _set(*CONV, "layer", value=["conv"]),
+    "a list for hyper-parameters": _set(*CONV, "config", value=[1]),
+    "another number of bytes": lambda content, arrays: arrays.update({"param/conv1.bias": np.zeros(2, "i4")}),
     "epoch of another kind": _set("epoch", value={"number": "x"}),
     "rng of another kind": _set(
         "epoch",
@@ -233,6 +250,96 @@ def test_a_hostile_description_is_refused_in_one_line(catalog, tmp_path, network
     with pytest.raises(FileError, match="load .*n.safetensors: ") as error:
         load(path, catalog=catalog)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"shape": [10**15, 4]}, r"expected at most .* GB of memory, got .*; use a machine with more"),
+        ({"shape": [4, 4, 4]}, "too many values"),
+        ({"shape": ["4", 4]}, "shape is of type str, not int"),
+        ({"n_ties": 10**30}, f"n_ties is {10**30}"),
+        ({"n_ties": -1}, "n_ties is -1"),
+        ({"pattern": "pattern/other"}, "KeyError"),
+    ],
+)
+def test_a_hostile_pattern_is_refused(catalog, tmp_path, told, said):
+    tied = TiedMatrix.from_sparse(scipy.sparse.eye_array(4))
+    network = Network.sequential((4,), [Sparse(tied.pattern)], rng=0)
+    path = tmp_path / "n"
+    changed(path, catalog, network, lambda content, arrays: content["nodes"][1]["config"]["connections"].update(told))
+    with pytest.raises(FileError, match=said):
+        load(path, catalog=catalog)
+
+
+def test_the_arrays_of_a_pattern_make_one_pattern_only(catalog, tmp_path):
+    tied = TiedMatrix.from_sparse(scipy.sparse.eye_array(4))
+    network = Network.sequential((4,), [Sparse(tied.pattern), Sparse(tied.pattern)], rng=0)
+
+    def twice(content, arrays):
+        first, second = (node["config"]["connections"] for node in content["nodes"][1:])
+        second.update(first)
+
+    changed(tmp_path / "n", catalog, network, twice)
+    with pytest.raises(FileError, match="KeyError: 'pattern/sparse1/connections/rows'; the file is damaged"):
+        load(tmp_path / "n", catalog=catalog)
+
+
+def test_text_among_sizes_takes_no_memory(catalog, tmp_path, network):
+    path = tmp_path / "n"
+    changed(path, catalog, network, HOSTILE["text among the sizes of the input"])
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileError, match="input is of type str, not int; the file is damaged"):
+            load(path, catalog=catalog)
+        assert tracemalloc.get_traced_memory()[1] < 10**6
+    finally:
+        tracemalloc.stop()
+
+
+def test_large_networks_come_back(catalog, tmp_path):
+    """Sizes are limited by memory alone: an input of 12.6 million numbers, and more than 10 million ties."""
+    large = Network.sequential((3, 2048, 2048), [Conv(2, 3, stride=64), ReLU()], rng=0)
+    save(tmp_path / "n", large, catalog=catalog)
+    back = load(tmp_path / "n", catalog=catalog).network
+    assert (back.input_shape, back.output_shape) == (large.input_shape, large.output_shape)
+    pattern = ExplicitPattern([0, 1], [0, 1], [0, 10**7], shape=(2, 2), n_ties=10**7 + 1)
+    many = Network.sequential((2,), [Sparse(pattern, bias=False)], rng=0)
+    save(tmp_path / "n", many, catalog=catalog)
+    np.testing.assert_array_equal(
+        load(tmp_path / "n", catalog=catalog).network.predict([[1, 2]]), many.predict([[1, 2]])
+    )
+
+
+def test_many_nodes_take_time_in_proportion(catalog, tmp_path):
+    def seconds(nodes):
+        network = Network.input((2,)).chain((f"r{n}", ReLU()) for n in range(nodes))
+        save(tmp_path / "n", network, catalog=catalog)
+        started = time.perf_counter()
+        assert len(load(tmp_path / "n", catalog=catalog).network.nodes) == nodes + 1
+        return time.perf_counter() - started
+
+    seconds(100)
+    assert seconds(8000) < 100 * seconds(400)  # 20 times as many; if each one copied the others it were 400 times
+
+
+def test_a_description_that_no_file_can_hold_is_refused(catalog, tmp_path, network):
+    with pytest.raises(FileError, match="expected a description that fits into the header of a safetensors file, got"):
+        save(tmp_path / "n", network, catalog=catalog, info={"long": "x" * 10**8})
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_file_that_does_not_fit_into_memory_is_refused(catalog, tmp_path, network, monkeypatch):
+    save(tmp_path / "n", network, catalog=catalog)
+    monkeypatch.setattr("simulator.memory._SMALL", 0)
+    monkeypatch.setattr("simulator.memory.available_memory", lambda: 100)
+    with pytest.raises(
+        FileError, match=r"load .*n: its arrays: expected at most .* GB of memory, got .*; use a machin"
+    ):
+        load(tmp_path / "n", catalog=catalog)
+    monkeypatch.setattr("simulator.memory.available_memory", lambda: 10_000)
+    with pytest.raises(FileError, match=r"load .*n: its description: expected at most .* GB of memory"):
+        load(tmp_path / "n", catalog=catalog)
 
 
 def test_foreign_damaged_and_missing_files(catalog, tmp_path, network):
