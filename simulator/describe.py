@@ -29,8 +29,11 @@ class LayerRow:
         Of one sample.
     counts : Counts
         Params, connections, links, nonzeros, fixed nonzeros, MACs.
+    nonzero_cells : int or None
+        Cells of the matrix that have a nonzero: fewer than `counts` says where windows read an input twice, because
+        each reading is stored. None without a matrix.
     density : float or None
-        Share of the matrix's cells that are nonzeros; None without a matrix.
+        Share of the matrix's cells that are nonzero, at most 1.
     csr_bytes, pattern_bytes : int or None
         Bytes of the matrix as CSR, and of its pattern.
     sharing : float or None
@@ -43,12 +46,19 @@ class LayerRow:
     layer: str
     output_shape: tuple[int, ...]
     counts: Counts
+    nonzero_cells: int | None = None
     density: float | None = None
     csr_bytes: int | None = None
     pattern_bytes: int | None = None
     sharing: float | None = None
     weight_mean: float | None = None
     weight_std: float | None = None
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a cell of the matrix has several nonzeros."""
+        stored = self.counts.nonzeros + self.counts.fixed_nonzeros
+        return self.nonzero_cells is not None and self.nonzero_cells < stored
 
     def as_dict(self) -> dict[str, Any]:
         """Flat, for JSON."""
@@ -107,7 +117,8 @@ def describe(network: Network) -> Description:
         if pattern is not None:
             row = dataclasses.replace(
                 row,
-                density=pattern.nnz / math.prod(pattern.shape),
+                nonzero_cells=pattern.nonzero_cells,
+                density=pattern.density,
                 csr_bytes=pattern.csr_nbytes(network.dtype),
                 pattern_bytes=pattern.nbytes,
                 sharing=pattern.nnz / max(1, pattern.n_ties),

@@ -59,6 +59,8 @@ def test_against_the_explicit_matrix():
     assert conv.counts.links == 90 * (2 * 9 + 1)
     assert conv.counts.macs == 90 * 18
     assert conv.density == csr.nnz / np.prod(csr.shape)
+    assert conv.nonzero_cells == csr.nnz
+    assert not conv.repeats
     assert conv.csr_bytes == csr.data.nbytes + csr.indices.nbytes + csr.indptr.nbytes
     assert conv.sharing == csr.nnz / 54
     assert pool.counts == Counts(fixed_nonzeros=network.node("averagepool1").matrix.nnz)
@@ -66,6 +68,18 @@ def test_against_the_explicit_matrix():
     assert flatten.density is None
     assert dense.counts == Counts(112, 112, 112, 108, 0, 108)
     assert description.totals == conv.counts + pool.counts + dense.counts
+
+
+@pytest.mark.parametrize("mode", ["circular", "reflect", "replicate"])
+def test_a_cell_that_several_taps_read_is_nonzero_once(mode):
+    network = Network.sequential((2, 3, 3), [Conv(2, 5, padding=2, padding_mode=mode)], rng=0)
+    (row,) = describe(network).layers
+    csr = network.node("conv1").matrix.tocsr()
+    assert row.counts.nonzeros == csr.nnz == 900  # each of 18 x 2 windows has 25 taps, all on the input
+    csr.sum_duplicates()
+    assert row.nonzero_cells == csr.nnz
+    assert row.density == csr.nnz / (18 * 18) <= 1 < row.counts.nonzeros / (18 * 18)
+    assert row.repeats
 
 
 def test_shared_weights_are_counted_once():

@@ -80,6 +80,12 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
         *("" for _ in spread),
     )
     print_table(f"{net}: {network!r}", made)
+    twice = [row.name for row in description.layers if row.repeats]
+    if twice:
+        names = ", ".join(twice[:3]) + (f" and {len(twice) - 3} more" if len(twice) > 3 else "")
+        click.echo(
+            f"\nSome windows of {names} read an input twice: nonzeros count every reading, density counts cells."
+        )
 
 
 @click.command()

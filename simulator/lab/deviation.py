@@ -119,7 +119,7 @@ def tie_variance(network: Network, like: Network) -> Deviation:
     check_alike(network, like, "tie_variance")
     parts = {}
     for owner, nodes in by_owner(matrices(like)).items():
-        if sum(node.pattern.nnz for node in nodes) <= nodes[0].pattern.n_ties:
+        if len(nodes) == 1 and nodes[0].pattern.nnz == nodes[0].pattern.used_ties:
             continue
         matrix, onto = stacked(network, nodes)
         mask = _mask(onto)

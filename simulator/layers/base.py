@@ -48,9 +48,10 @@ class Counts:
     links : int
         The same with the taps that fall on padding, as LeCun counts.
     nonzeros : int
-        Stored cells of the matrix with trained weights.
+        Stored entries of the matrix with trained weights, one for each connection: where windows read an input twice
+        (circular, reflect or replicate padding) a cell of the matrix holds several.
     fixed_nonzeros : int
-        Stored cells of a matrix whose weight is not trained.
+        Stored entries of a matrix whose weight is not trained.
     macs : int
         Multiply-adds of one sample counted the usual way: taps on padding included, bias not.
     """

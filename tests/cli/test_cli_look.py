@@ -101,6 +101,17 @@ def test_describe_counts_what_was_published(run):
     assert (totals["connections"], totals["params"]) == (340908, 60000)
 
 
+def test_describe_says_where_a_cell_is_read_twice(run, tmp_path):
+    layers = [Conv(2, 5, padding=2, padding_mode="circular"), Conv(2, 5, padding=2)]
+    save(tmp_path / "net.safetensors", Network.sequential((1, 3, 3), layers, rng=0))
+    out = run("describe", str(tmp_path / "net.safetensors")).out
+    assert out.endswith(
+        "\nSome windows of conv1 read an input twice: nonzeros count every reading, density counts cells.\n"
+    )
+    assert "100.000%" in out
+    assert "Some windows" not in run("describe", "lenet5").out
+
+
 def test_describe_prints_every_number(run, catalog):
     result = run("describe", "lenet5-1998")
     rows, expected = result.rows(), describe(catalog.build("lenet5-1998", rng=None))

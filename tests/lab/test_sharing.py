@@ -323,3 +323,11 @@ def _like(network):
     """The nodes of a network, with a matrix in place of its layer."""
     n = network.input_shape[0]
     return Network.input((n,)).add(Sparse(ExplicitPattern(range(n), range(n), [0] * n, shape=(n, n))), name="layer")
+
+
+def test_a_layer_with_more_weights_than_connections_may_still_share():
+    network = drawn(Network.sequential((1, 1, 3), [Conv(1, 3, padding=1, bias=False)], dtype="float64"))
+    pattern = network.node("conv1").pattern
+    assert (pattern.nnz, pattern.n_ties) == (7, 9)
+    moved = drawn(densify(network), rng=3)
+    assert tie_variance(moved, network).layers["conv1"] > 0
