@@ -739,7 +739,7 @@ class Network:
                 f"network.with_params: expected weights for every layer, got none for {', '.join(missing[:5])}; give "
                 "them too, or build the network with rng=0"
             )
-        return self._replace(params=new)
+        return self._replace(params={name: new[name] for name in shapes})
 
     def with_buffers(self, buffers: Mapping[str, Any]) -> Network:
         """The network with other buffers; see `with_params`."""

@@ -28,12 +28,12 @@ class Gradients:
     Parameters
     ----------
     params : dict of str to numpy.ndarray
-        Of each trained array, in its shape.
+        Of each trained array, in its shape; in the order of ``network.params``.
     inputs : dict of str to numpy.ndarray
         Of each input as it was given, (batch, channels, *space); zero where no output depends on it.
     activations : dict of str to numpy.ndarray
-        Of each node's output, (batch, channels, *space); read-only views. For units that were given a value it is the
-        gradient of that value; nothing of it goes further back.
+        Of each node's output, (batch, channels, *space), in the order of ``network.nodes``; read-only views. For units
+        that were given a value it is the gradient of that value; nothing of it goes further back.
     """
 
     params: dict[str, np.ndarray]
@@ -150,10 +150,9 @@ class Trace:
                         pending[source] = dx
         some = next(iter(self._activations.values()))
         batch, dtype = some.shape[-1], some.dtype
-        for name, shape in self._param_shapes.items():
-            if name not in params:
-                params[name] = np.zeros(shape, dtype)
-        outward = {name: _public(array) for name, array in pending.items()}
+        for name, shape in self._param_shapes.items():  # in this order, not in that of the way back
+            params[name] = params.pop(name) if name in params else np.zeros(shape, dtype)
+        outward = {name: _public(pending[name]) for name in self._nodes if name in pending}
         inputs = {}
         for node in () if params_only else self._nodes.values():
             if isinstance(node.layer, Input):

@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import (
+    SGD,
     Add,
     AveragePool,
     Concatenate,
     Conv,
     ConvTranspose,
     Counts,
+    Dataset,
     Dense,
     ExplicitPattern,
     Flatten,
@@ -38,6 +40,10 @@ from simulator import (
     Tanh,
     TiedMatrix,
     UnknownNameError,
+    Workspace,
+    load,
+    save,
+    train,
 )
 from simulator.network import as_rng
 
@@ -541,6 +547,33 @@ def test_a_subnetwork_has_outputs():
 
 
 # ---------------------------------------------------------------------- weights, buffers, copies
+
+
+def forked(rng):
+    """Two branches, the longer one first, with weights that both use, and buffers."""
+    net = Network.input((2, 4, 4)).add(Conv(2, 3, padding=1), name="first", rng=rng)
+    net = net.add(Conv(2, 3, padding=1), name="second", rng=rng).add(Conv(2, 3, padding=1), name="x", share="first")
+    net = net.add(Conv(2, 1), "input", name="aside", rng=rng).add(Add(), "x", "aside", name="sum")
+    return net.add(Flatten(), name="flat").add(Dense(3), name="last", rng=rng)
+
+
+def test_arrays_come_in_one_order_whatever_made_them(tmp_path):
+    net, bare = forked(0), forked(None)
+    order = [f"{name}.{key}" for name in ("first", "second", "aside", "last") for key in ("weight", "bias")]
+    assert list(net.params) == list(bare.param_shapes) == order
+    x, dy = samples((2, 4, 4)), samples((3,))
+    gradients = net.run(x).backward(dy)
+    assert list(gradients.params) == order
+    assert list(gradients.activations) == list(net.nodes)
+    assert all(g.shape == p.shape for g, p in zip(gradients.params.values(), net.params.values(), strict=True))
+    part = Workspace(net).run(net, x, backward=True).backward(dy, params_only=True)
+    assert list(part.params) == order
+    turned = dict(reversed(net.params.items()))
+    assert list(bare.with_params(turned).params) == list(net.with_params(turned).params) == order
+    save(tmp_path / "net.safetensors", net)
+    assert list(load(tmp_path / "net.safetensors").network.params) == order
+    *_, epoch = train(net, Dataset(x, np.arange(len(x)) % 3), epochs=1, optimizer=SGD(0.1), rng=0)
+    assert list(epoch.network.params) == order
 
 
 def test_other_params_are_copied_cast_and_checked_in(agree):
