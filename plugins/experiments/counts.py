@@ -1,4 +1,4 @@
-"""Published networks as matrices, counted: every integer that the papers and their reimplementations print."""
+"""Published networks as matrices, counted, against every integer that is known of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from simulator import Experiment, Finding, hookimpl
 from simulator.describe import describe
 
 _MEASURED = ("params", "links", "MACs", "nonzeros")
+_SOURCES = ("the published integers",) * 3 + ("the integers counted by other means",)
 _IMAGENET = {"classes": 1000}
-# What it is called here: architecture, options, published params, links, MACs, nonzeros; None where none is published.
+# What it is called here: architecture, options, known params, links, MACs, nonzeros; None where none is known.
 _PUBLISHED = {
     "lecun1989": ("lecun1989", {}, 9_760, 64_660, 63_660, 50_232),
     "lenet5-1998": ("lenet5-1998", {"input_shape": (1, 32, 32)}, 60_000, 340_908, None, 332_824),
@@ -53,16 +54,17 @@ _SMALL = 3_000_000  # params that a network of --quick has at most
 
 @dataclass(frozen=True)
 class PublishedCounts(Experiment):
-    """Published networks, built as matrices, have exactly their published counts.
+    """Published networks, built as matrices, have exactly their known counts.
 
     Each network is built at its published input without weights, and its params, links, multiply-adds and nonzeros are
-    compared with the published integers. Nothing is random, so one seed is enough.
+    compared with the integers that are known, which not all networks have of everything. Nothing is random, so one seed
+    is enough.
 
-    Links are LeCun's: a connection for each tap of each unit, also on padding, and one for each bias. MACs are counted
-    the usual way, taps on padding included, without bias. Nonzeros are those of the equivalent sparse fully connected
-    matrices with trained weights, where taps on zero padding have none; few papers print them, so those were counted
-    once by other means. Pooling, shortcuts and batch normalisation are in neither of the two; params have batch
-    normalisation's scale and shift.
+    Links are LeCun's: a connection for each tap of each unit, also on padding, and one for each bias. MACs are
+    counted the usual way, taps on padding included, without bias. Nonzeros are those of the equivalent sparse fully
+    connected matrices with trained weights, where taps on zero padding have none; papers do not print them, so they
+    were counted once by other means: the columns "published nonzeros" hold those. Pooling, shortcuts and batch
+    normalisation are in neither of the two; params have batch normalisation's scale and shift.
 
     Known oddities: the AlexNet paper says 253,440 units for its first layer, where 55 x 55 x 96 are 290,400, and 224
     pixels where 227 fit; GoogLeNet's own table rounds; torchvision's GoogLeNet has 3 x 3 kernels in the branch that is
@@ -101,7 +103,7 @@ class PublishedCounts(Experiment):
 
     def findings(self, table):
         findings = []
-        for name in _MEASURED:
+        for name, source in zip(_MEASURED, _SOURCES, strict=True):
             rows = [row for row in table if row[f"published {name}"] is not None]
             wrong = [
                 f"{row['network']} {row[name]:,} for {row[f'published {name}']:,}"
@@ -112,7 +114,7 @@ class PublishedCounts(Experiment):
             if rows:
                 claim = f"{name} of {len(rows)} network{'s'[: len(rows) != 1]}"
                 told = f"{measured}; {', '.join(wrong)}" if wrong else measured
-                findings.append(Finding(claim, "the published integers", told, not wrong))
+                findings.append(Finding(claim, source, told, not wrong))
         return findings
 
     def draw(self, table, figure):
@@ -120,13 +122,16 @@ class PublishedCounts(Experiment):
         ax = figure.subplots()
         places = range(len(table), 0, -1)
         ax.hlines(places, [row["params"] for row in table], [row["nonzeros"] for row in table], color="0.8", zorder=0)
-        for name, colour in (("params", "tab:blue"), ("nonzeros", "tab:orange")):
+        for name, colour, label in (
+            ("params", "tab:blue", "published params"),
+            ("nonzeros", "tab:orange", "nonzeros counted by other means"),
+        ):
             ax.plot([row[name] for row in table], places, "o", color=colour, label=name)
             published = [row[f"published {name}"] or float("nan") for row in table]
-            ax.plot(published, places, "o", ms=11, mfc="none", mec=colour, label=f"published {name}")
+            ax.plot(published, places, "o", ms=11, mfc="none", mec=colour, label=label)
         ax.set_yticks(places, [row["network"] for row in table])
         ax.set_xscale("log")
-        ax.set_xlabel("params, and the nonzeros that share them")
+        ax.set_xlabel("params and nonzeros")
         figure.legend(loc="outside upper center", ncols=4, frameon=False)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from simulator_plugins.experiments import counts
 
@@ -29,7 +31,22 @@ def test_every_published_integer_is_exact():
                 assert row[name] == published, (row["network"], name)
                 numbers += 1
     assert numbers == 28 + 2 + 24 + 25
-    assert all(finding.holds for finding in CATALOG.experiments["counts"]().findings(rows))
+    findings = CATALOG.experiments["counts"]().findings(rows)
+    assert all(finding.holds for finding in findings)
+    assert {finding.claim: finding.expected for finding in findings} == {
+        "params of 28 networks": "the published integers",
+        "links of 2 networks": "the published integers",
+        "MACs of 24 networks": "the published integers",
+        "nonzeros of 25 networks": "the integers counted by other means",
+    }
+
+
+def test_the_readme_says_how_many_counts_are_known():
+    numbers = zip(*(numbers for _, _, *numbers in counts._PUBLISHED.values()), strict=True)
+    params, *others = (sum(n is not None for n in column) for column in numbers)
+    known = "known counts of {} networks: params of all, links of {}, MACs of {}, nonzeros of {}"
+    assert params == len(counts._PUBLISHED)
+    assert known.format(params, *others) in (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
 
 def test_it_knows_the_numbers_of_the_papers():
