@@ -36,7 +36,9 @@ from simulator import (
 )
 from simulator.draw import draw_activations, draw_curve, draw_graph, draw_kernel, draw_matrix, save
 
-pytest.importorskip("matplotlib")
+colors = pytest.importorskip("matplotlib.colors")
+
+PALE = "#bfbfbf"
 
 C3 = [(0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (0, 4, 5), (0, 1, 5), (0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5)]
 C3 += [(0, 3, 4, 5), (0, 1, 4, 5), (0, 1, 2, 5), (0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5), (0, 1, 2, 3, 4, 5)]
@@ -109,16 +111,7 @@ def test_ties_of_several_channels_have_different_colours():
     numbers[rows, cols] = ties + 1
     figure = draw_matrix(network, "it")
     assert_colours_are(cells(figure), numbers)
-    assert "repeat" not in caption(figure)
-    assert "colours repeat after 36 weights" in caption(draw_matrix(one(Conv(3, 3), (2, 6, 6)), "it"))
-
-
-def test_neighbouring_colours_differ_much():
-    image = cells(draw_matrix(one(Dense(1), (36,)), "it"))[0]  # 36 weights side by side
-    apart = np.abs(image[:, None] - image).max(axis=2) + np.eye(36)
-    assert apart.min() > 0.09
-    assert np.abs(np.diff(image, axis=0)).max(axis=1).min() > 0.3
-    assert image.min(axis=1).max() < 0.6  # none is near white
+    assert "equal colours are equal weights" in caption(figure)
 
 
 def test_column_after_column():
@@ -145,11 +138,11 @@ def test_volumes_column_after_column():
 @pytest.mark.parametrize(("order", "grey"), [("C", [2.5, 5.5, 8.5]), ("F", [1.5, 3.5, 5.5, 7.5, 9.5])])
 def test_grid_lines_stand_between_rows_and_channels(order, grey):
     (ax,) = draw_matrix(one(Conv(2, 3, padding=1), (2, 2, 3)), "it", order=order).axes
-    lines = {"0.75": ([], []), "k": ([], [])}
+    lines = {PALE: ([], []), "k": ([], [])}
     for line in ax.lines:
         vertical = line.get_xdata()[0] == line.get_xdata()[1]
         lines[line.get_color()][vertical].append(float((line.get_xdata() if vertical else line.get_ydata())[0]))
-    assert lines == {"0.75": (grey, grey), "k": ([5.5], [5.5])}
+    assert lines == {PALE: (grey, grey), "k": ([5.5], [5.5])}
     assert "black lines: channels" in caption(ax.figure)
 
 
@@ -174,16 +167,73 @@ def test_repeated_cells_say_all_their_weights():
     assert sorted(t.get_text() for t in figure.axes[0].texts) == ["0+2", "0+2", "1", "1"]
 
 
-def test_repeated_cells_of_a_larger_matrix_have_a_dot_and_the_last_colour():
+def test_repeated_cells_of_a_larger_matrix_have_a_dot_and_no_weights_colour():
     rows, cols = [0, 0, 0, 29], [0, 0, 5, 29]
     network = one(Sparse(ExplicitPattern(rows, cols, [0, 1, 0, 1], shape=(30, 30))), (30,))
     figure = draw_matrix(network, "it")
     image = cells(figure)
-    assert np.array_equal(image[0, 0], image[29, 29])
-    assert not np.array_equal(image[0, 0], image[0, 5])
+    assert np.all(image[0, 0] == 0xBF / 255)
+    assert len({tuple(image[at]) for at in ((0, 0), (0, 5), (29, 29))}) == 3
     (dots,) = figure.axes[0].lines
     assert dots.get_xydata().tolist() == [[0, 0]]
-    assert "several weights on one cell" in caption(figure)
+    assert "a dot: several weights on one cell, pale grey" in caption(figure)
+
+
+def test_a_repeated_cell_among_values_shows_their_sum():
+    pattern = ExplicitPattern([0, 0, *range(40)], [5, 5, *range(40)], shape=(40, 40))
+    weight = np.arange(42.0) - 20
+    network = one(Sparse(pattern), (40,)).with_params({"it.weight": weight})
+    figure = draw_matrix(network, "it")
+    (scale,) = figure.axes[0].child_axes
+    mapped = scale._colorbar.mappable
+    matrix = network.node("it").matrix.tocsr().toarray()
+    np.testing.assert_allclose(cells(figure)[0, 5], mapped.to_rgba(matrix[0, 5])[:3])
+    assert matrix[0, 5] == weight[0] + weight[1]  # the order of CSR rows: both stand first
+    assert "a dot: several weights on one cell, in the colour of their sum" in caption(figure)
+
+
+def test_more_weights_than_colours_are_drawn_as_values():
+    network = one(Conv(2, 3), (3, 5, 5))  # 54 weights
+    figure = draw_matrix(network, "it")
+    (scale,) = figure.axes[0].child_axes
+    matrix = network.node("it").matrix.tocsr().toarray()
+    wanted = scale._colorbar.mappable.to_rgba(matrix)[..., :3]
+    wanted[matrix == 0] = 1
+    np.testing.assert_allclose(cells(figure), wanted)
+    assert scale._colorbar.mappable.get_clim() == pytest.approx((-abs(matrix).max(), abs(matrix).max()))
+    assert "colours are values; equal colours need not be one weight" in caption(figure)
+    assert "equal colours are equal weights" not in caption(figure)
+
+
+def test_more_weights_than_colours_without_values_are_all_alike():
+    figure = draw_matrix(one(Conv(2, 3), (3, 5, 5), rng=None), "it")
+    assert len(np.unique(cells(figure)[nonzero(figure)], axis=0)) == 1
+    assert "dark: connections; their 54 weights are more than colours can tell apart" in caption(figure)
+
+
+def test_nothing_looks_shared_where_nothing_is():
+    layers = {Dense(10): (84,), LocallyConnected(2, 3): (1, 6, 6), Dense(5): (7,), Conv(4, 1, groups=4): (4, 1, 1)}
+    for layer, shape in layers.items():
+        network = one(layer, shape)
+        figure = draw_matrix(network, "it", rows=(0, math.prod(network.output_shape)), columns=(0, math.prod(shape)))
+        colours = cells(figure)[nonzero(figure)]
+        values = network.node("it").matrix.tocsr().toarray()
+        assert len(np.unique(values[values != 0])) == len(colours)
+        if len(colours) <= 36:
+            assert len(np.unique(colours, axis=0)) == len(colours)
+        else:
+            assert "equal colours need not be one weight" in caption(figure)
+
+
+def test_a_block_of_channels_has_an_arc_of_hues_and_its_taps_go_from_dark_to_light():
+    network = one(Conv(2, 3), (2, 5, 5))
+    image = cells(draw_matrix(network, "it"))
+    hues = []
+    for o, c in np.ndindex(2, 2):
+        first = image[9 * o, 25 * c : 25 * c + 25].reshape(5, 5, 3)[:3, :3].reshape(9, 3)
+        assert np.all(np.diff(first @ (0.2126, 0.7152, 0.0722)) > 0)
+        hues.append(colors.rgb_to_hsv(first)[:, 0])
+    assert all(a.max() <= b.min() for a, b in itertools.pairwise(hues))
 
 
 # ---------------------------------------------------------------------- what the input chooses
@@ -194,13 +244,17 @@ def test_max_pooling_is_drawn_as_the_matrix_of_a_sample():
     figure = draw_matrix(one(MaxPool(2), (2, 4, 4)), "it", x)
     assert np.array_equal(nonzero(figure) @ x.ravel(), x.reshape(2, 2, 2, 2, 2).max(axis=(2, 4)).ravel())
     assert len(np.unique(cells(figure)[nonzero(figure)], axis=0)) == 1
-    assert figure.get_suptitle() == "it: TiedMatrix 8 x 32: 8 nonzeros share 1 weight, at this sample"
+    assert figure.get_suptitle() == "it at this sample: a matrix 8 x 32, 8 nonzeros"
+    assert "equal colours are equal values; equal values need not be one weight" in caption(figure)
 
 
 def test_relu_has_no_cell_where_the_sample_is_negative():
     x = np.array([1.0, -2.0, 3.0, 0.0])
     assert np.array_equal(nonzero(draw_matrix(one(ReLU(), (4,)), "it", x)), np.diag(x > 0))
-    leaky = cells(draw_matrix(one(LeakyReLU(0.1), (4,)), "it", x))
+    figure = draw_matrix(one(LeakyReLU(0.1), (4,)), "it", x)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["1", "0.1", "1", "0.1"]
+    assert "numbers are the values" in caption(figure)
+    leaky = cells(figure)
     assert_colours_are(leaky, np.diag([2, 1, 2, 1]))
 
 

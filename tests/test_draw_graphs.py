@@ -56,10 +56,26 @@ def test_every_edge_is_a_line_in_the_colour_of_its_weight(net):
     for (*_, name), (*_, colour, dashed) in zip(wanted, lines, strict=True):
         assert colours.setdefault(name, colour) == colour
         assert not dashed
-    for array in ("conv1", "dense1"):
-        of = [colour for name, colour in colours.items() if name.startswith(array)]
-        assert len(set(of)) == len(of) > 5
-    assert caption(figure) == "equal colours are equal weights of one layer · grey: no weight of its own"
+    assert len(set(colours.values())) == len(colours)
+    assert {name.partition("[")[0] for name in colours} == {"conv1.weight", "averagepool1.fixed", "dense1.weight", ""}
+    assert caption(figure) == "equal colours are equal weights · pale grey: no weight of its own"
+
+
+def test_weights_of_two_layers_never_look_like_one():
+    x = np.random.default_rng(0).normal(size=(1, 6, 6))
+    network = Network.sequential((1, 6, 6), [Conv(2, 3), Conv(3, 2)], rng=0, dtype="float64")  # 42
+    figure = draw_unit_graph(unit_graph(network, x=x))
+    assert caption(figure) == "colours are values; equal colours need not be one weight"
+    graph = unit_graph(network, x=x)
+    places = dict(zip(graph, spots(figure)[0], strict=True))
+    (scale,) = figure.axes[0].child_axes
+    colour = {
+        (places[a], places[b]): scale._colorbar.mappable.to_rgba(e["value"])[:3] for a, b, e in graph.edges(data=True)
+    }
+    assert all(colour[a, b] == pytest.approx(c) for a, b, c, _ in drawn(figure))
+    bare = draw_unit_graph(unit_graph(Network.sequential((1, 6, 6), [Conv(2, 3), Conv(3, 2)])))
+    assert caption(bare) == "dark: connections; their 42 weights are more than colours can tell apart"
+    assert len({c for *_, c, _ in drawn(bare)}) == 1
 
 
 def test_layers_stand_from_left_to_right_and_channels_below_each_other(net):
@@ -133,7 +149,7 @@ def test_a_large_graph_has_thin_lines_and_no_labels():
     assert set(texts(figure)) == {"input\nInput", "conv1\nConv", "flatten1\nFlatten", "dense1\nDense"}
     assert figure.axes[0].get_legend() is None
     assert figure.axes[0].collections[0].get_linewidths() == [0.25]
-    assert "colours repeat after 36 weights" in caption(figure)
+    assert "dark: connections; their 1,236 weights are more than colours can tell apart" in caption(figure)
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet8", "googlenet"])

@@ -53,8 +53,9 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     """Give a network as a graph: its layers, or its units and their connections.
 
     NET is the name of an architecture or a saved network. UNIT is an address such as 'conv2[3, 4, 5]', a channel
-    'conv2[3]' or a site 'conv2[:, 4, 5]': the graph is what it reads and who reads it. Equal colours are equal weights;
-    files carry name, value and tie of the weight on every connection. An architecture has weights only with a sample.
+    'conv2[3]' or a site 'conv2[:, 4, 5]': the graph is what it reads and who reads it. Colours are weights, as the
+    caption says; files carry name, value and tie of the weight on every connection. An architecture has weights only
+    with a sample.
     """
     sampled = was_given("data") or was_given("sample")
     if unit and units:

@@ -73,7 +73,8 @@ def draw(
     """Draw a layer, or how training went.
 
     NET is the name of an architecture or a saved network, LAYER the name of a node (see `simulator describe NET`). In
-    pictures of a matrix and its graph equal colours are equal weights.
+    pictures of a matrix and its graph up to 36 weights have a colour each: equal colours are equal weights. More are
+    coloured by their values; the caption says which.
     """
     from simulator import draw as pictures
     from simulator.layers import MatrixLayer

@@ -1,7 +1,8 @@
 """Pictures of a network: matrices, kernels, connections, activations, fields, responses, graphs, and training curves.
 
 Every function returns a `matplotlib.figure.Figure`; `save` writes one to a file. In pictures of a matrix or a graph
-equal colours are equal weights.
+up to 36 weights have a colour each: equal colours are equal weights. More are coloured by their values; the caption
+says which.
 """
 
 from simulator.draw.canvas import save

@@ -1,4 +1,4 @@
-"""What all pictures share: figures without global state, colours of the ties, files."""
+"""What all pictures share: figures without global state, captions, files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from simulator.errors import FileError, SimulatorError, brief
 from simulator.lab.sample import run_sample
@@ -49,14 +47,14 @@ def whole_numbers(ax: Axes) -> None:
     ax.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
 
 
-def tie_colours() -> np.ndarray:
-    """Colours of the ties, (36, 3): twelve hues in three tones, neighbours far apart in both."""
-    from matplotlib.colors import hsv_to_rgb
+def short(value: float) -> str:
+    """A number in a cell: two digits, or all before the point."""
+    return f"{value:.0f}" if 10 <= abs(value) < 1e5 else f"{value:.2g}"
 
-    number = np.arange(36)
-    hue = np.array([212, 20, 130, 315, 50, 190, 0, 90, 240, 36, 165, 275])[number % 12] / 360
-    saturation, value = np.array([(0.75, 0.9), (0.55, 1.0), (1.0, 0.55)])[(number + number // 12) % 3].T
-    return hsv_to_rgb(np.stack([hue, saturation, value], axis=1))
+
+def add_scale(figure: Figure, ax: Axes, scale: Any) -> None:
+    """A colour bar as high as a panel, at its right."""
+    figure.colorbar(scale, cax=ax.inset_axes((1.02, 0, 0.025, 1)))
 
 
 def sample_trace(network: Network, layer: str, x: Any) -> Trace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 import numpy as np
 
-from simulator.draw.canvas import MARK, add_caption, new_figure, tie_colours
+from simulator.draw.canvas import MARK, add_caption, add_scale, new_figure
+from simulator.draw.colours import PALE, Colours, weight_colours
 from simulator.errors import ShapeError, brief
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_PLAIN = (0.6, 0.6, 0.6)  # colour of connections without a weight
 _NAMED_WEIGHTS = 26  # up to which a legend tells them
 _LABEL_ROOM = 0.12  # inches from unit to unit from which on there are labels
 _HEAD = 0.45  # inches that the name of a layer takes
@@ -26,7 +26,9 @@ Place = tuple[float, float]
 
 
 def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
-    """Draw units and their connections, layers from left to right; equal colours are equal weights.
+    """Draw units and their connections, layers from left to right.
+
+    Colours are those of `draw_matrix`: equal colours are equal weights, or values; the caption says which.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
     tall = max(y for _, y in places.values())
     figure = new_figure(2.5 + 2.2 * len(columns), tall + 1.9)
     ax = figure.subplots()
-    notes = _draw_connections(ax, graph, places)
+    notes = _draw_connections(figure, ax, graph, places)
     size = min(6.0, 40 * room)  # points
     ax.plot(*zip(*places.values(), strict=True), "o", color="w", markeredgecolor="k", markersize=size, zorder=3)
     middle = [unit for unit, hop in graph.nodes.data("hop") if hop == 0]
@@ -130,43 +132,59 @@ def _placed(
     return places, heads, room
 
 
-def _draw_connections(ax: Axes, graph: nx.MultiDiGraph, places: dict[str, Place]) -> list[str]:
+def _draw_connections(figure: Figure, ax: Axes, graph: nx.MultiDiGraph, places: dict[str, Place]) -> list[str]:
     """Draw the edges in the colours of their weights; returns what the reader should know."""
     from matplotlib.collections import LineCollection
+    from matplotlib.colors import to_rgb
 
     edges = list(graph.edges(data=True))
-    weights = {edge["name"]: edge for *_, edge in edges if "name" in edge}
-    colours, arrays = _colours(weights)
+    named = {edge["name"]: edge for *_, edge in edges if "name" in edge}
+    weights = dict(sorted(named.items(), key=lambda item: (_array(item[0]), item[1]["tie"])))
+    colours = _colours(weights)
+    of = dict(zip(weights, colours.of, strict=True))
+    plain, told = (PALE, "pale grey") if colours.scale is None else ("k", "black")  # a value of 0 is pale grey
     width = 1.6 if len(edges) < 300 else 0.7 if len(edges) < 3000 else 0.25
     first = {(source, target): edge for source, target, edge in reversed(edges)}
     for again, style in ((False, "-"), (True, (0, (4, 4)))):
         some = [(s, t, edge) for s, t, edge in edges if (first[s, t] is not edge) == again]
         paths = [_line(places[source], places[target]) for source, target, _ in some]
-        of = np.array([colours.get(edge.get("name"), _PLAIN) for *_, edge in some]).reshape(-1, 3)
-        lines = LineCollection(paths, colors=of, linestyles=style, linewidths=width)
+        drawn = np.array([of.get(edge.get("name"), to_rgb(plain)) for *_, edge in some]).reshape(-1, 3)
+        lines = LineCollection(paths, colors=drawn, linestyles=style, linewidths=width)
         ax.add_collection(lines, autolim=False)
-    if 0 < len(weights) <= _NAMED_WEIGHTS:
-        for name, colour in colours.items():
-            value = f" = {weights[name]['value']:.3g}" if "value" in weights[name] else ""
-            ax.plot([], [], color=colour, linewidth=2.5, label=name + value)
+    if colours.scale is not None:
+        add_scale(figure, ax, colours.scale)
+    elif 0 < len(weights) <= _NAMED_WEIGHTS:
+        for name, edge in weights.items():
+            value = f" = {edge['value']:.3g}" if "value" in edge else ""
+            ax.plot([], [], color=of[name], linewidth=2.5, label=name + value)
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8)
     notes = {
-        "equal colours are equal weights" + " of one layer" * (len(arrays) > 1): bool(weights),
-        f"colours repeat after {len(tie_colours())} weights": max(arrays.values(), default=0) > len(tie_colours()),
-        "grey: no weight of its own": not all("name" in edge for *_, edge in edges),
+        colours.note: bool(weights),
+        f"{told}: no weight of its own": not all("name" in edge for *_, edge in edges),
         "dashed: one more connection of the same units": len(first) < len(edges),
     }
     return [note for note, holds in notes.items() if holds]
 
 
-def _colours(weights: dict[str, dict[str, Any]]) -> tuple[dict[str, Any], Counter[str]]:
-    """The colour of each weight, by array and tie; and how many weights of each array there are."""
-    palette, arrays, colours = tie_colours(), Counter[str](), {}
-    for name in sorted(weights, key=lambda name: (name.partition("[")[0], weights[name]["tie"])):
-        array = name.partition("[")[0]
-        colours[name] = palette[arrays[array] % len(palette)]
-        arrays[array] += 1
-    return colours, arrays
+def _colours(weights: dict[str, dict[str, Any]]) -> Colours:
+    """The colours of weights by name; those of one array, and of one pair of channels in it, belong together."""
+    blocks = {block: k for k, block in enumerate(dict.fromkeys(sorted(map(_block, weights))))}
+    values = [edge.get("value") for edge in weights.values()]
+    return weight_colours(
+        range(len(weights)), [blocks[_block(name)] for name in weights], None if None in values else values
+    )
+
+
+def _array(name: str) -> str:
+    """conv1.weight of conv1.weight[0, 0, 2, 1]"""
+    return name.partition("[")[0]
+
+
+def _block(name: str) -> tuple[str, ...]:
+    """The array of a weight and, where it holds kernels, the channels."""
+    array, _, index = name.rstrip("]").partition("[")
+    numbers = index.split(", ")
+    return (array, *numbers[:2]) if len(numbers) > 2 else (array,)
 
 
 def _line(start: Place, end: Place) -> np.ndarray:

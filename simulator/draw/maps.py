@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.draw.canvas import GAP, Labels, add_caption, new_figure, sample_trace, whole_numbers
+from simulator.draw.canvas import GAP, Labels, add_caption, add_scale, new_figure, sample_trace, short, whole_numbers
 from simulator.draw.matrices import NUMBERED
 from simulator.errors import ShapeError
 from simulator.network import BoundNode, Network
@@ -73,7 +73,7 @@ def draw_kernel(network: Network, layer: str) -> Figure:
     if max(image.shape) <= NUMBERED:
         for i, j in np.argwhere(np.isfinite(image)):
             ink = "w" if abs(image[i, j]) > 0.6 * np.nanmax(np.abs(image)) else "k"
-            ax.text(j, i, f"{image[i, j]:.2g}", ha="center", va="center", fontsize=7, color=ink)
+            ax.text(j, i, short(image[i, j]), ha="center", va="center", fontsize=7, color=ink)
     figure.suptitle(f"{layer}: weight {bound.matrix.weight.shape}")
     add_caption(figure, ["red is positive, blue negative", *notes])
     return figure
@@ -150,7 +150,7 @@ def draw_montage(figure: Figure, ax: Axes, tiles: np.ndarray, rows: Labels, colu
     most = float(np.nanmax(np.abs(image))) or 1.0
     cmap = colormaps["RdBu_r" if diverging else "gray"].with_extremes(bad=GAP)
     picture = ax.imshow(image, cmap=cmap, vmin=-most if diverging else 0, vmax=most, interpolation="nearest")
-    figure.colorbar(picture, cax=ax.inset_axes((1.02, 0, 0.025, 1)))
+    add_scale(figure, ax, picture)
     high, wide = tiles.shape[2:]
     ax.set_yticks(np.arange(len(tiles)) * (high + gap) + (high - 1) / 2, rows[1])
     ax.set_xticks(np.arange(tiles.shape[1]) * (wide + gap) + (wide - 1) / 2, columns[1])

@@ -1,15 +1,18 @@
-"""Pictures of matrices and graphs: equal colours are equal weights."""
+"""Pictures of matrices and graphs: which cells are nonzero, and which of them share a weight."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
-from simulator.draw.canvas import MARK, add_caption, new_figure, sample_trace, tie_colours
+from simulator.draw.canvas import MARK, add_caption, add_scale, new_figure, sample_trace, short
+from simulator.draw.colours import FAINT, PALE, Colours, ink_on, weight_colours
+from simulator.draw.density import Line, cell_counts
 from simulator.errors import ShapeError, brief
 from simulator.layers import MatrixLayer
 from simulator.layers.base import Shape
@@ -30,7 +33,7 @@ _PART, _LARGEST_PART = (64, 128), 512  # rows and columns of the part of a large
 NUMBERED = 20  # rows and columns up to which each cell says its weight
 
 
-_BINS, _SAMPLED_ROWS = 256, 2048
+_BINS = 256  # of either side of a whole large matrix
 
 
 _GRAPH_UNITS, _GRAPH_EDGES = 200, 2000
@@ -45,26 +48,26 @@ class _View:
     out_shape: Shape
     in_shape: Shape
     order: str = "C"
+    weight: np.ndarray | None = None  # the value of each tie, where there are values
+    what: str = "weights"  # what ties are: a layer at a sample has equal values that are no shared weights
 
     def row(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         """Places of the columns, and ties, of the row at `place`."""
         cols, ties = self.pattern.row(int(_reordered(place, self.out_shape, self.order, "C")))
         return _reordered(cols, self.in_shape, "C", self.order), ties
 
-    def sampled_rows(self) -> np.ndarray:
-        """Places of evenly spaced rows; of all rows in a small matrix."""
-        return np.unique(np.linspace(0, self.pattern.shape[0] - 1, _SAMPLED_ROWS).astype(np.intp))
-
     def first(self) -> tuple[int, int]:
-        """Row and column of the first nonzero in the sampled rows."""
-        for place in self.sampled_rows():
+        """Row and column of the first nonzero."""
+        counts, rows, _ = self.counts
+        full = np.flatnonzero(counts.any(axis=1))
+        for place in range(full[0] * rows.size, self.pattern.shape[0]) if len(full) else ():
             cols, _ = self.row(place)
             if len(cols):
-                return int(place), int(cols.min())
+                return place, int(cols.min())
         return 0, 0
 
     def cells(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows and columns within a part, and ties, of its nonzeros."""
+        """Rows and columns within a part, and ties, of its connections."""
         found = []
         for place in range(*rows):
             cols, ties = self.row(place)
@@ -73,18 +76,31 @@ class _View:
         r, c, t = (np.concatenate(part) for part in zip(*found, strict=True))
         return r, c, t
 
-    def density(self) -> tuple[np.ndarray, tuple[int, int]]:
-        """Share of nonzero cells in each bin, from the sampled rows; rows and columns of a bin."""
-        n_out, n_in = self.pattern.shape
-        tall, wide = -(-n_out // _BINS), -(-n_in // _BINS)
-        counts = np.zeros((-(-n_out // tall), -(-n_in // wide)))
-        sampled = np.zeros(len(counts))
-        for place in self.sampled_rows():
-            cols, _ = self.row(place)
-            counts[place // tall] += np.bincount(cols // wide, minlength=counts.shape[1])
-            sampled[place // tall] += 1
-        widths = np.diff(np.minimum(np.arange(counts.shape[1] + 1) * wide, n_in))
-        return counts / np.maximum(sampled, 1)[:, None] / widths, (tall, wide)
+    def number(self, tie: int) -> str:
+        """What stands in a cell: which weight it is, or the value that is none."""
+        return str(tie) if self.weight is None or self.what == "weights" else short(self.weight[tie])
+
+    def colours(self, rows: np.ndarray, columns: np.ndarray, ties: np.ndarray) -> Colours:
+        """The colours of connections at these places; what joins the same two channels belongs together.
+
+        Where colours are values, connections on one cell have the colour of their sum, which is the matrix's number.
+        """
+        out_sites, in_sites = (max(1, math.prod(shape[1:])) for shape in (self.out_shape, self.in_shape))
+        blocks = rows // out_sites * self.in_shape[0] + columns // in_sites
+        if self.weight is None:
+            return weight_colours(ties, blocks)
+        cell = np.unique(rows * self.pattern.shape[1] + columns, return_inverse=True)[1]
+        return weight_colours(ties, blocks, np.bincount(cell, self.weight[ties])[cell], self.what)
+
+    @cached_property
+    def counts(self) -> tuple[np.ndarray, Line, Line]:
+        """Nonzero cells in each of at most 256 x 256 blocks, and how rows and columns are cut into them."""
+        lines = []
+        for n, shape in zip(self.pattern.shape, (self.out_shape, self.in_shape), strict=True):
+            swapped = self.order != "C" and len(shape) > 2
+            places = _reordered(np.arange(math.prod(shape[1:])), shape, "C", self.order) if swapped else np.arange(1)
+            lines.append(Line(n, max(1, -(-n // _BINS)), places))
+        return cell_counts(self.pattern, *lines), lines[0], lines[1]
 
 
 def _reordered(units: Any, shape: Shape, source: str, target: str) -> np.ndarray:
@@ -103,7 +119,8 @@ def _view(network: Network, layer: str, x: Any, order: str = "C") -> _View:
     shapes = bound.node.input_shapes
     if x is None or isinstance(bound.layer, MatrixLayer):
         name = repr(bound.matrix if network.has_weights else bound.pattern)
-        return _View(bound.pattern, f"{layer}: {name}", bound.shape, shapes[0], order)
+        weight = bound.matrix.weight.ravel() if network.has_weights else None
+        return _View(bound.pattern, f"{layer}: {name}", bound.shape, shapes[0], order, weight)
     trace = sample_trace(network, layer, x)
     affine = bound.layer.affine_at(bound.params, bound.buffers, *(trace[name][0] for name in bound.node.inputs))
     if affine is None:
@@ -111,9 +128,11 @@ def _view(network: Network, layer: str, x: Any, order: str = "C") -> _View:
             f"draw {layer}: expected a layer that is piecewise linear, got {brief(bound.layer)}; choose another layer"
         )
     joined = sparse.hstack(affine[0], format="csr")
-    matrix = TiedMatrix.from_sparse(joined, np.unique(joined.data, return_inverse=True)[1])
+    values, ties = np.unique(joined.data, return_inverse=True)
+    pattern = TiedMatrix.from_sparse(joined, ties).pattern
     in_shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
-    return _View(matrix.pattern, f"{layer}: {matrix!r}, at this sample", bound.shape, in_shape, order)
+    size = f"a matrix {joined.shape[0]} x {joined.shape[1]}, {joined.nnz} nonzero{'s'[: joined.nnz != 1]}"
+    return _View(pattern, f"{layer} at this sample: {size}", bound.shape, in_shape, order, values, "values")
 
 
 def draw_matrix(
@@ -125,9 +144,11 @@ def draw_matrix(
     columns: tuple[int, int] | None = None,
     order: str = "C",
 ) -> Figure:
-    """Draw the equivalent matrix of a layer: equal colours are equal weights, white is zero.
+    """Draw the equivalent matrix of a layer; white is zero.
 
-    A matrix of more than 128 rows or columns gets two panels: where its nonzeros stand, and a part cell by cell.
+    Up to 36 weights have a colour each, which eyes can tell apart: equal colours are equal weights. More are coloured
+    by their values, and without values all alike; the caption says which. A matrix of more than 128 rows or columns
+    gets two panels: how full it is where, and a part cell by cell.
 
     Parameters
     ----------
@@ -158,7 +179,7 @@ def draw_matrix(
 
     Notes
     -----
-    The whole matrix is never built: the density of a large one is that of some 2,000 of its rows.
+    The whole matrix is never built: how many cells of each block are nonzero is worked out from the pattern.
 
     Examples
     --------
@@ -177,14 +198,15 @@ def draw_matrix(
     if not given and max(n_out, n_in) <= _WHOLE:
         cell = min(0.36, 8 / max(n_out, n_in))  # inches
         figure = new_figure(max(6.0, 1.0 + cell * n_in), 1.5 + cell * n_out)
-        notes = _draw_cells(figure.subplots(), view, (0, n_out), (0, n_in))
+        notes = _draw_cells(figure, figure.subplots(), view, (0, n_out), (0, n_in))
     else:
         first = (0, 0) if given else view.first()
         rows = _part(rows, first[0], n_out, _PART[0], f"draw {layer} rows")
         columns = _part(columns, first[1], n_in, _PART[1], f"draw {layer} columns")
         figure = new_figure(13, 5.2)
         whole, part = figure.subplots(1, 2, width_ratios=(1, 2))
-        notes = [_draw_density(whole, view, rows, columns), *_draw_cells(part, view, rows, columns)]
+        notes = [_draw_density(whole, view, rows, columns), *_draw_cells(figure, part, view, rows, columns)]
+        notes[1] = f"right: {notes[1]}"
         part.set_title(f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1}", fontsize=10)
         part.ticklabel_format(style="plain", useOffset=False)
         part.spines[:].set(color=MARK, linewidth=1.5)
@@ -206,39 +228,41 @@ def _part(given: tuple[int, int] | None, first: int, n: int, size: int, who: str
     return start, stop
 
 
-def _draw_cells(ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[int, int]) -> list[str]:
-    """Colour each cell of a part by its tie; returns what the reader should know."""
-    palette = tie_colours()
+def _draw_cells(figure: Figure, ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[int, int]) -> list[str]:
+    """Colour each cell of a part by its weight; returns what the reader should know."""
+    from matplotlib.colors import to_rgb
+
     r, c, ties = view.cells(rows, columns)
     n_rows, n_columns = rows[1] - rows[0], columns[1] - columns[0]
+    colours = view.colours(r + rows[0], c + columns[0], ties)
+    cells, of, counts = np.unique(r * n_columns + c, return_inverse=True, return_counts=True)
+    several = divmod(cells[counts > 1], n_columns)
     image = np.ones((n_rows, n_columns, 3))
-    image[r, c] = palette[ties % len(palette)]  # of a repeated cell the last tie wins
+    image[r, c] = colours.of
+    if colours.scale is None:
+        image[several] = to_rgb(PALE)  # no single weight
+    mixed = "pale grey" if colours.scale is None else "in the colour of their sum"
     ax.imshow(image, extent=(columns[0] - 0.5, columns[1] - 0.5, rows[1] - 0.5, rows[0] - 0.5), interpolation="nearest")
     ax.set(xlabel="input unit", ylabel="output unit", anchor="N")
-    notes = [*_colour_notes(view.pattern, palette), "white is zero"]
-    cells, counts = np.unique(r * n_columns + c, return_counts=True)
+    if colours.scale is not None:
+        add_scale(figure, ax, colours.scale)
+    notes = [colours.note] * bool(colours.note) + ["white is zero"]
     if max(n_rows, n_columns) <= NUMBERED:
         ax.set(xticks=range(*columns), yticks=range(*rows))
         ax.set_xticks(np.arange(*columns) + 0.5, minor=True)
         ax.set_yticks(np.arange(*rows) + 0.5, minor=True)
         ax.tick_params(which="minor", length=0)
-        ax.grid(which="minor", color="0.9", linewidth=0.5)
-        for i, j in zip(*divmod(cells, n_columns), strict=True):
-            number = "+".join(str(tie) for tie in ties[(r == i) & (c == j)])
-            ink = "w" if image[i, j] @ (0.3, 0.59, 0.11) < 0.6 else "k"
-            ax.text(j + columns[0], i + rows[0], number, ha="center", va="center", fontsize=8, color=ink)
-        notes.append("numbers say which weight")
+        ax.grid(which="minor", color=FAINT, linewidth=0.5)
+        for k, (i, j) in enumerate(zip(*divmod(cells, n_columns), strict=True)):
+            number = "+".join(view.number(tie) for tie in ties[of == k])
+            at = j + columns[0], i + rows[0]
+            ax.text(*at, number, ha="center", va="center", fontsize=8, color=ink_on(image[i, j]))
+        notes.append("numbers say which weight" if view.what == "weights" else "numbers are the values")
+        notes += [f"a sum: several weights on one cell, {mixed}"] * bool(np.any(counts > 1))
     elif np.any(counts > 1):
-        i, j = divmod(cells[counts > 1], n_columns)
-        ax.plot(j + columns[0], i + rows[0], "o", color="w", markeredgecolor="k", markersize=3.5)
-        notes.append("a dot: several weights on one cell, in the colour of the last")
+        ax.plot(several[1] + columns[0], several[0] + rows[0], "o", color="w", markeredgecolor="k", markersize=3.5)
+        notes.append(f"a dot: several weights on one cell, {mixed}")
     return notes + _draw_grid(ax, view, rows, columns)
-
-
-def _colour_notes(pattern: Pattern, palette: np.ndarray) -> list[str]:
-    """What colours mean."""
-    repeat = [f"colours repeat after {len(palette)} weights"] if pattern.n_ties > len(palette) else []
-    return ["equal colours are equal weights", *repeat]
 
 
 def _draw_grid(ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[int, int]) -> list[str]:
@@ -246,7 +270,7 @@ def _draw_grid(ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[int,
     drawn = {}
     for line, shape, limits in ((ax.axhline, view.out_shape, rows), (ax.axvline, view.in_shape, columns)):
         run, name = (shape[-1], "rows") if view.order == "C" else (shape[min(1, len(shape) - 1)], "columns")
-        inner = (run if len(shape) > 2 else 1, "0.75", f"grey lines: {name} of a map")
+        inner = (run if len(shape) > 2 else 1, PALE, f"grey lines: {name} of a map")
         outer = (math.prod(shape[1:]), "k", "black lines: channels")
         for step, color, note in (inner, outer):
             for at in range(limits[0] // step * step + step, limits[1], step) if step > 1 else ():
@@ -260,10 +284,12 @@ def _draw_density(ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[i
     from matplotlib.patches import Rectangle
     from matplotlib.ticker import EngFormatter
 
-    density, (tall, wide) = view.density()
+    counts, tall, wide = view.counts
+    density = counts / np.outer(tall.lengths(), wide.lengths())
     n_out, n_in = view.pattern.shape
-    extent = (-0.5, density.shape[1] * wide - 0.5, density.shape[0] * tall - 0.5, -0.5)
-    ax.imshow(density, extent=extent, aspect="auto", cmap="Greys", vmin=0, vmax=density.max() or 1)
+    extent = (-0.5, wide.bins * wide.size - 0.5, tall.bins * tall.size - 0.5, -0.5)
+    most = density.max() or 1
+    ax.imshow(density, extent=extent, aspect="auto", cmap="Greys", vmin=0, vmax=most, interpolation="nearest")
     ax.set(xlim=(-0.5, n_in - 0.5), ylim=(n_out - 0.5, -0.5), xlabel="input unit", ylabel="output unit", anchor="N")
     ax.set_title("the whole matrix; red: the part at the right", fontsize=10)
     ax.set_box_aspect(min(1.3, max(0.4, n_out / n_in)))
@@ -272,11 +298,11 @@ def _draw_density(ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[i
     width, height = (max(b - a, 0.02 * n) for (a, b), n in ((columns, n_in), (rows, n_out)))
     corner = min(columns[0], n_in - width) - 0.5, min(rows[0], n_out - height) - 0.5
     ax.add_patch(Rectangle(corner, width, height, fill=False, color=MARK, linewidth=1.5, clip_on=False))
-    return f"left: where black, {100 * density.max():.3g}% of the cells are nonzero"
+    return f"left: where black, {100 * density.max():.4g}% of the cells are nonzero"
 
 
 def draw_graph(network: Network, layer: str, x: Any = None) -> Figure:
-    """Draw the connections of a small layer: input units left, output units right, equal colours are equal weights.
+    """Draw the connections of a small layer: input units left, output units right, colours as in `draw_matrix`.
 
     Parameters
     ----------
@@ -322,16 +348,19 @@ def draw_graph(network: Network, layer: str, x: Any = None) -> Figure:
     right = _draw_units(ax, 1, view.out_shape, "y")
     rows, cols, ties = pattern.triplets()
     edges = np.stack([0 * cols, left[cols], 0 * rows + 1, right[rows]], axis=1).reshape(-1, 2, 2)  # (edge, end, xy)
-    palette = tie_colours()
-    colors = palette[ties % len(palette)]
+    colours = view.colours(rows, cols, ties)
     first = np.unique(np.stack([rows, cols]), axis=1, return_index=True)[1]
     again = np.setdiff1d(np.arange(len(rows)), first)
     for part, style in ((first, "-"), (again, (0, (4, 4)))):
         width = 1.6 if pattern.nnz < 300 else 0.7
-        ax.add_collection(LineCollection(list(edges[part]), colors=colors[part], linestyles=style, linewidths=width))
-    if pattern.n_ties <= 12:
-        for tie in range(pattern.n_ties):
-            ax.plot([], [], color=palette[tie], linewidth=2.5, label=f"$w_{{{tie}}}$")
+        lines = LineCollection(list(edges[part]), colors=colours.of[part], linestyles=style, linewidths=width)
+        ax.add_collection(lines)
+    used, first = np.unique(ties, return_index=True)
+    if colours.scale is not None:
+        add_scale(figure, ax, colours.scale)
+    elif len(used) <= 12 and view.what == "weights":
+        for tie, colour in zip(used, colours.of[first], strict=True):
+            ax.plot([], [], color=colour, linewidth=2.5, label=f"$w_{{{tie}}}$")
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     ax.set(xlim=(-0.15, 1.15), ylim=(1, 0), yticks=[])
     ax.set_xticks([0, 1], [f"input {view.in_shape}", f"output {view.out_shape}"])
@@ -340,7 +369,7 @@ def draw_graph(network: Network, layer: str, x: Any = None) -> Figure:
     ax.spines[:].set_visible(False)
     figure.suptitle(view.name, fontsize=11)
     repeated = ["dashed: one more weight between two units"] if len(again) else []
-    add_caption(figure, [*_colour_notes(pattern, palette), *repeated])
+    add_caption(figure, [colours.note, *repeated])
     return figure
 
 
