@@ -5,8 +5,12 @@ from __future__ import annotations
 import builtins
 import math
 import os
+import subprocess
+import sys
 import tracemalloc
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -62,22 +66,105 @@ def test_what_fits_passes_and_what_does_not_is_estimated(a_gigabyte):
         check_memory(3 * 10**12, "this", "do that")
 
 
-def test_memory_with_psutil():
-    psutil = pytest.importorskip("psutil")
-    assert 0 < available_memory() <= psutil.virtual_memory().total
+def written(root, files):
+    """A tree of files, such as Linux shows under /proc and /sys/fs/cgroup."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
-def test_memory_without_psutil(monkeypatch):
+MACHINE = {"meminfo": "MemTotal:       16000000 kB\nMemFree:  1 kB\nMemAvailable:    8000000 kB\n"}
+
+
+def left(tmp_path, proc, groups):
+    written(tmp_path / "proc", {**MACHINE, **proc})
+    written(tmp_path / "cgroup", groups)
+    return available_memory(tmp_path / "proc", tmp_path / "cgroup")
+
+
+def test_a_machine_without_limits(tmp_path):
+    assert left(tmp_path, {}, {}) == 8_192_000_000
+
+
+def test_the_second_version_of_control_groups(tmp_path):
+    stat = "anon 700\nfile 300\ninactive_file 200\nactive_file 90\nslab_reclaimable 10\n"
+    groups = {
+        "memory.stat": stat,
+        "pods/memory.max": "5000\n",
+        "pods/memory.current": "1000\n",
+        "pods/memory.stat": stat,
+        "pods/mine/memory.max": "max\n",
+        "pods/mine/memory.current": "900\n",
+        "pods/mine/memory.stat": stat,
+    }
+    proc = {"self/cgroup": "0::/pods/mine\n"}
+    assert left(tmp_path, proc, groups) == 5000 - 1000 + 200 + 90 + 10  # the group above is the one with a limit
+    written(tmp_path / "cgroup", {"pods/mine/memory.max": "1500\n"})
+    assert left(tmp_path, proc, {}) == 1500 - 900 + 300
+    written(tmp_path / "cgroup", {"pods/mine/memory.max": "500\n"})  # lowered while in use
+    assert left(tmp_path, proc, {}) == 0
+
+
+@pytest.mark.parametrize("path", ["/", "/../..", "/docker/0123"])
+def test_a_container_whose_own_group_is_the_root_of_what_it_sees(tmp_path, path):
+    groups = {"memory.max": "3000000000\n", "memory.current": "1000000000\n", "memory.stat": "inactive_file 5\n"}
+    assert left(tmp_path, {"self/cgroup": f"0::{path}\n"}, groups) == 2_000_000_005
+
+
+def test_the_first_version_of_control_groups(tmp_path):
+    groups = {
+        "memory/memory.limit_in_bytes": "9223372036854771712\n",
+        "memory/memory.usage_in_bytes": "1\n",
+        "memory/docker/ab/memory.limit_in_bytes": "3000000000\n",
+        "memory/docker/ab/memory.usage_in_bytes": "2000000000\n",
+        "memory/docker/ab/memory.stat": "inactive_file 1\ntotal_inactive_file 400\ntotal_active_file 30\n",
+    }
+    proc = {"self/cgroup": "9:name=systemd:/\n4:cpu,memory:/docker/ab\n3:cpu:/docker/ab\n0::/\n"}
+    assert left(tmp_path, proc, groups) == 1_000_000_430
+
+
+def test_damaged_files_of_the_system_tell_nothing(tmp_path):
+    proc = {"self/cgroup": "nonsense\n0::/a\n", "self/statm": "x\n"}
+    assert left(tmp_path, proc, {"a/memory.max": "much\n", "a/memory.current": ""}) == 8_192_000_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux tells how much a process has mapped")
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_the_limits_of_the_process(limit):
+    code = f"""
+import resource
+resource.setrlimit(resource.{limit}, (2 * 10**9, resource.RLIM_INFINITY))
+from simulator.memory import available_memory
+before = available_memory()
+kept = bytearray(5 * 10**8)
+print(before, available_memory())
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    before, after = map(int, told.split())
+    assert 0 < after < before < 2 * 10**9
+    assert before - after == pytest.approx(5 * 10**8, rel=0.05)
+
+
+def test_memory_of_this_machine():
+    assert 0 < available_memory() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_of_a_system_that_is_not_linux(monkeypatch, tmp_path):
     def without(name, *args, **kwargs):
-        if name == "psutil":
+        if name in ("psutil", "resource"):
             raise ImportError(name)
         return real(name, *args, **kwargs)
 
     real = builtins.__import__
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "psutil", SimpleNamespace(virtual_memory=lambda: SimpleNamespace(available=77)))
+        assert available_memory(tmp_path, tmp_path) == 77
     monkeypatch.setattr(builtins, "__import__", without)
-    assert available_memory() == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert available_memory(tmp_path, tmp_path) == os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     monkeypatch.delattr(os, "sysconf")
-    assert available_memory() is None
+    assert available_memory(tmp_path, tmp_path) is None
+    monkeypatch.setattr(simulator.memory, "available_memory", lambda: None)
     check_memory(10**18, "this", "nobody knows how much there is")
 
 
