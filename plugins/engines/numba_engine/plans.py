@@ -186,7 +186,8 @@ class Dense:
     def product(self, run, weight, bias, x, y, relu):
         """y = W x + bias, and its positive part if `relu`."""
         (outs, ins), batch = self.shape, x.shape[-1]
-        self._multiply(run, weight.reshape(self.shape), x.reshape(ins, batch), y.reshape(outs, batch))
+        y = y.reshape(outs, batch)  # a convolution whose window is as large as its input has axes of space, too
+        self._multiply(run, weight.reshape(self.shape), x.reshape(ins, batch), y)
         if bias is not None:
             y += bias[:, None]
         if relu:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from simulator import (
+    AveragePool,
     Catalog,
     Conv,
     Dataset,
@@ -91,6 +92,32 @@ def test_channels_that_are_none_of_the_pattern(layers, engine, agree):
     fast = network.with_engine(CATALOG.engine(engine))
     for batch in (5, 40):
         x = rng.standard_normal((batch, size))
+        agree(fast.predict(x), network.predict(x))
+        expected = step(network, x)
+        for key, array in step(fast, x).items():
+            agree(array, expected[key])
+
+
+@pytest.mark.parametrize("engine", [*ENGINES, "auto"])
+@pytest.mark.parametrize(
+    ("shape", "layers"),
+    [
+        ((1, 28, 28), [Conv(10, kernel=28)]),
+        ((1, 28, 28), [Conv(10, kernel=28, stride=30), ReLU(), MaxPool(1)]),
+        ((1, 9), [Conv(3, kernel=9), ReLU(), Dense(2)]),
+        ((1, 3, 4, 2), [Conv(5, kernel=(3, 4, 2)), MaxPool("global"), ReLU()]),
+        ((4, 5, 3), [Conv(6, kernel=(5, 3), groups=2), ReLU()]),
+        ((2, 4, 4), [Conv(4, kernel=6, padding=1), ReLU(), AveragePool("global")]),
+        ((3, 2), [Conv(4, kernel=2, bias=False), ReLU()]),
+    ],
+    ids=str,
+)
+def test_a_window_as_large_as_the_input(shape, layers, engine, agree):
+    network, rng = Network.sequential(shape, layers, rng=0, dtype="float64"), np.random.default_rng(0)
+    network = network.with_params({key: rng.normal(size=shape) for key, shape in network.param_shapes.items()})
+    fast = network.with_engine(CATALOG.engine(engine))
+    for batch in (0, 1, 40):
+        x = rng.standard_normal((batch, *shape))
         agree(fast.predict(x), network.predict(x))
         expected = step(network, x)
         for key, array in step(fast, x).items():
