@@ -90,8 +90,8 @@ class Window:
     mode : {"constant", "circular", "reflect", "replicate"}, default "constant"
         What stands on the padding: a constant (such taps read no input), or other sites of the input.
     ceil : bool, default False
-        Round the number of windows up, as PyTorch's ``ceil_mode``; a last window that would start on the padding at
-        the end is dropped.
+        Round the number of windows up, as PyTorch's ``ceil_mode``: the last window may reach beyond the padded input,
+        as long as less than a stride of it does, but one that would start on the padding at the end is dropped.
     who : str, default "window"
         Whom errors name.
 
@@ -155,12 +155,12 @@ class Window:
         return tuple((p, p) for p in check_sizes(self.padding, len(space), who, least=0))
 
     def output_space(self, space: Sequence[int]) -> tuple[int, ...]:
-        """Number of windows per axis: floor((n + padding - extent) / stride) + 1.
+        """Number of windows per axis: floor((n + padding - extent) / stride) + 1, or with `ceil` rounded up.
 
         Raises
         ------
         ShapeError
-            If a window is larger than the padded input, or the padding does not fit its mode.
+            If no window fits on the padded input, or the padding does not fit its mode.
         """
         kernel, stride, dilation = self.sizes(space)
         if self.mode not in PADDING_MODES:
@@ -181,17 +181,17 @@ class Window:
                 )
             extent = (k - 1) * d + 1
             room = n + begin + end - extent
-            if room < 0:
-                raise ShapeError(
-                    f"{self.who}: expected a window no larger than the padded input, got {extent} taps on "
-                    f"{n + begin + end} sites along axis {axis} (input {tuple(space)}); use a smaller kernel or more "
-                    "padding"
-                )
             count = room // s + 1
             if self.ceil:
                 count = -(-room // s) + 1
                 if (count - 1) * s >= n + begin:
                     count -= 1
+            if count < 1:
+                raise ShapeError(
+                    f"{self.who}: expected a window no larger than the padded input, got {extent} taps on "
+                    f"{n + begin + end} sites along axis {axis} (input {tuple(space)}); use a smaller kernel or more "
+                    "padding"
+                )
             out.append(count)
         return tuple(out)
 

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from simulator import AveragePool, Counts, MaxPool, Network, ShapeError, Subsample
+from simulator.equivalence import equivalence
 
 POOLS = {AveragePool: "average-pool", Subsample: "subsample", MaxPool: "max-pool"}
 
@@ -23,12 +24,12 @@ def axis_windows(n, k, s, d, begin, end, ceil):
 
 @st.composite
 def axes(draw, like_torch, dilated):
-    """(n, kernel, stride, dilation, begin, end, ceil) of one axis on which every window reads some input."""
+    """(n, kernel, stride, dilation, begin, end) of one axis."""
     k, s, d = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.integers(1, 2)) if dilated else 1
     begin = draw(st.integers(0, k // 2))
     end = begin if like_torch else draw(st.integers(0, k // 2))
-    least = max(1, (k - 1) * d + 1 - begin - end, k if like_torch else 1)
-    return draw(st.integers(least, least + 3)), k, s, d, begin, end
+    extent = (k - 1) * d + 1
+    return draw(st.integers(1, max(1, extent - begin - end) + 3)), k, s, d, begin, end
 
 
 @st.composite
@@ -39,7 +40,7 @@ def pools(draw, kind, like_torch=False):
 
     def reads_input(axis):
         at = axis_windows(*axis, ceil)
-        return bool(np.all(np.any((at >= 0) & (at < axis[0]), axis=1)))
+        return len(at) > 0 and bool(np.all(np.any((at >= 0) & (at < axis[0]), axis=1)))
 
     found = draw(st.lists(axes(like_torch, dilated).filter(reads_input), min_size=1, max_size=3))
     space, kernel, stride, dilation, begin, end = zip(*found, strict=True)
@@ -139,6 +140,9 @@ def torch_pool(torch, layer, name, x, *extra, **more):
 @given(case=pools(AveragePool, like_torch=True))
 def test_the_average_is_what_torch_computes(case, torch, agree):
     layer, shape = case
+    assume(
+        len(shape) < 4 or all(n >= k for n, k in zip(shape[1:], layer.kernel, strict=True))
+    )  # else avg_pool3d refuses
     run = Experiment(layer, shape)
     x = torch.tensor(run.x, requires_grad=True)
     y = torch_pool(torch, layer, "avg", x, layer.ceil, layer.count_include_pad)
@@ -168,6 +172,25 @@ def test_global_pooling_takes_the_whole_map(shape, agree):
     np.testing.assert_array_equal(largest.y, largest.x.max(axis=axes, keepdims=True))
     summed = Experiment(Subsample("global", bias=False), shape)
     assert summed.net.output_shape == (2, *(1,) * (len(shape) - 1))
+
+
+def test_with_ceil_a_window_may_be_larger_than_the_padded_input():
+    """One window, of which less than a stride is outside, as in PyTorch and ONNX; with one more there is none."""
+    x = np.arange(4.0).reshape(1, 1, 2, 2)
+    run = Experiment(MaxPool(3, stride=2, ceil=True), (1, 2, 2), x)
+    assert run.y.tolist() == [[[[3]]]]
+    assert (run.dx != 0).tolist() == [[[[False, False], [False, True]]]]
+    for include in (True, False):  # taps beyond the padding never count
+        run = Experiment(AveragePool(3, stride=2, ceil=True, count_include_pad=include), (1, 2, 2), x)
+        assert run.y.tolist() == [[[[1.5]]]]
+    padded = Experiment(AveragePool(4, stride=2, padding=((1, 0),), ceil=True), (1, 2), np.full((1, 1, 2), 3.0))
+    assert padded.y.tolist() == [[[2]]]  # of 1 + 2 taps that count one is padding
+    for layer in (MaxPool(3, stride=2, ceil=True), AveragePool(3, stride=2, ceil=True), Subsample(3, 2, ceil=True)):
+        assert [proof.ok for proof in equivalence(Experiment(layer, (1, 2, 2), x).net)] == [True]
+    message = "expected a window no larger than the padded input, got 4 taps on 2 sites along axis 0"
+    for layer in (Subsample(4, stride=2, ceil=True), Subsample(4, stride=3)):
+        with pytest.raises(ShapeError, match=message):
+            layer.output_shape((1, 2))
 
 
 # ---------------------------------------------------------------------- special values
