@@ -71,6 +71,13 @@ def command(name, seeds, quick, jobs, out, cluster, options, as_json):
     except KeyboardInterrupt:
         click.echo(f"\nInterrupted: the finished runs are in {folder}; go on with the same command.", err=True)
         click.get_current_context().exit(130)
+    if report.damaged:
+        which = f"line{'s'[: len(report.damaged) > 1]} {', '.join(map(str, report.damaged))}"
+        click.echo(
+            f"Warning: {which} of {folder / 'runs.jsonl'} could not be read: what stood there is in "
+            f"{folder / 'runs.damaged'}, and its runs were done again",
+            err=True,
+        )
     if as_json:
         _print_json(report)
     else:
@@ -162,6 +169,7 @@ def _print_json(report):
             "findings": [vars(finding) for finding in report.findings],
             "files": {kind: str(path) for kind, path in report.files.items()},
             "failed": [{**vars(outcome.task), "error": outcome.error} for outcome in report.failed],
+            "damaged": list(report.damaged),
         }
     )
 

@@ -38,6 +38,8 @@ class Report:
         Runs that failed, with their errors; the others are kept.
     no_figure : str, optional
         Why there is no picture.
+    damaged : tuple of int
+        Lines of ``runs.jsonl`` that could not be read: their runs were done again.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Report:
     files: dict[str, Path]
     failed: list[Outcome]
     no_figure: str | None = None
+    damaged: tuple[int, ...] = ()
 
 
 def reported(plan: Plan, experiment: Experiment, outcomes: Sequence[Outcome], folder: Path, how: str) -> Report:

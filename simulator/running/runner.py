@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,11 +104,12 @@ def run_experiment(
             done += 1
             watch(done, len(tasks))
     if failed:
-        return Report(name, (*conditions[0], *experiment.by), [], [], {}, failed)
+        return Report(name, (*conditions[0], *experiment.by), [], [], {}, failed, damaged=records.damaged)
     finished = [kept for task in tasks if (kept := records.get(task)) is not None]
     where = f"the cluster {cluster}" if cluster else f"this machine, {jobs} at a time"
     how = f"{len(todo)} of {len(tasks)} runs in the last call, on {where}"
-    return reported(plan, experiment, finished, Path(folder), how)
+    report = reported(plan, experiment, finished, Path(folder), how)
+    return replace(report, damaged=records.damaged)
 
 
 def _outcomes(plan: Plan, tasks: Sequence[Task], jobs: int, cluster: str | None) -> Generator[Outcome]:

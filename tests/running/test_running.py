@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import re
 import statistics
 import sys
 
@@ -13,6 +14,8 @@ import pytest
 
 from simulator import FileError, PluginError, ShapeError, UnknownNameError
 from simulator.running import run_experiment
+from simulator.running.records import Records
+from simulator.running.tasks import Outcome, Plan, Task
 
 ALL = [(n, seed) for n in (1, 2, 3) for seed in range(3)]
 
@@ -219,7 +222,7 @@ def test_rows_that_break_the_contract_are_told(tiny, tmp_path):
     tiny.write_text(tiny.read_text().replace('"norm": norm', '"norm": x'))
     (outcome, *_) = run_experiment("tiny", tmp_path / "out", plugins=[tiny], quick=True).failed
     assert outcome.error.startswith(
-        "experiment Tiny: expected a run to measure plain values by name, got 'norm': array("
+        "experiment Tiny: expected a run to measure plain values by name, got 'norm': an array (60, 60) of float64"
     )
 
 
@@ -262,7 +265,7 @@ def test_runs_of_other_code_are_refused(run, signals, tiny):
     run(seeds=1)
     tiny.write_text(tiny.read_text() + "\n# changed\n")
     message = (
-        "expected runs with code cnn-matrix-simulator .*, got cnn-matrix-simulator .*; choose another folder, or del"
+        "expected runs with code 'cnn-matrix-simulator .*', got 'cnn-matrix-simulator .*; choose another folder, or del"
     )
     with pytest.raises(FileError, match=message):
         run(seeds=1)
@@ -272,28 +275,100 @@ def test_runs_of_other_code_are_refused(run, signals, tiny):
 def test_runs_of_another_experiment_are_refused(run, tmp_path):
     run(quick=True)
     with pytest.raises(
-        FileError, match="expected runs with experiment counts, got tiny in line 1 of .*runs.jsonl; choose"
+        FileError, match="expected runs with experiment 'counts', got 'tiny' in line 1 of .*runs.jsonl; choose"
     ):
         run_experiment("counts", tmp_path / "out", quick=True)
 
 
-@pytest.mark.parametrize("damage", ["{", "3", "{}", "[]", "\x00"])
-def test_a_damaged_line_is_told(run, tmp_path, damage):
+def _digit(line):
+    """A measured number with another digit."""
+    at = line.index(b'"norm": ') + len(b'"norm": ')
+    return line[:at] + (b"1" if line[at : at + 1] != b"1" else b"2") + line[at + 1 :]
+
+
+DAMAGES = {
+    "half a line": lambda line: line[:40],
+    "nothing of a run": lambda line: b"3",
+    "an empty object": lambda line: b"{}",
+    "a list": lambda line: b"[]",
+    "no text": lambda line: b"\xff\x00\xfe",
+    "another digit": _digit,
+    "rows of another kind": lambda line: line.replace(b'"rows": [', b'"rows": [3, '),
+    "a seed of another kind": lambda line: line.replace(b'"seed": 0', b'"seed": "0"'),
+    "deep nesting": lambda line: b"[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_line_is_named_and_its_run_done_again(run, signals, kept, tmp_path, damage):
+    whole = run(quick=True, seeds=2)
+    path = tmp_path / "out" / "runs.jsonl"
+    lines = path.read_bytes().splitlines()
+    bad = damage(lines[2])
+    assert bad != lines[2]
+    path.write_bytes(b"\n".join([*lines[:2], bad, *lines[3:], b""]))
+    begun = len(signals.begun())
+    report = run(quick=True, seeds=2)
+    assert signals.begun()[begun:] == ["2-0"]
+    assert report.damaged == (3,)
+    assert report.table == whole.table
+    assert (tmp_path / "out" / "runs.damaged").read_bytes() == bad + b"\n"
+    assert len(kept(tmp_path / "out")) == 4
+    assert run(quick=True, seeds=2).damaged == ()
+
+
+def test_lines_of_version_0_1_0_have_no_checksum_and_count(run, signals, tmp_path):
     run(quick=True)
     path = tmp_path / "out" / "runs.jsonl"
-    first, *others = path.read_text().splitlines()
-    path.write_text("\n".join([first, damage, *others, ""]))
-    with pytest.raises(
-        FileError, match="expected a run in line 2 of .*; the file is damaged: delete this line, and its"
-    ):
-        run(quick=True)
+    path.write_text(re.sub(r', "check": "\w+"', "", path.read_text()))
+    begun = len(signals.begun())
+    assert run(quick=True).damaged == ()
+    assert len(signals.begun()) == begun
 
 
-def test_a_file_of_another_encoding_is_told(run, tmp_path):
+def test_damaged_records_end_well(tmp_path):
+    """Whatever bytes change: a run is what it was or not there, or there is an error in one line."""
+    plan = Plan("tiny", (("scale", 1.0),), "code")
+    outcomes = [Outcome(Task({"n": n}, seed), [{"norm": n + seed / 7, "word": "a"}], 0.5) for n, seed in ALL]
+    for outcome in outcomes:
+        Records(tmp_path, plan).add(outcome)
+    path, rng = tmp_path / "runs.jsonl", np.random.default_rng(0)
+    good, seen = path.read_bytes(), set()
+    for _ in range(150):
+        content = np.frombuffer(good, np.uint8).copy()
+        content[rng.integers(len(content), size=rng.choice([1, 1, 3, 20]))] = rng.integers(256)
+        path.write_bytes(content.tobytes()[: rng.choice([len(good), rng.integers(len(good))])])
+        try:
+            records = Records(tmp_path, plan)
+        except FileError as error:
+            assert "\n" not in str(error)
+            seen.add("refused")
+            continue
+        found = [records.get(outcome.task) for outcome in outcomes]
+        assert all(got in (None, outcome) for got, outcome in zip(found, outcomes, strict=True))
+        seen.add("damaged" if records.damaged else "whole")
+        again = Records(tmp_path, plan)
+        assert again.damaged == ()
+        assert [again.get(outcome.task) for outcome in outcomes] == found
+    assert seen >= {"damaged", "whole"}
+
+
+def test_a_file_in_which_nothing_can_be_read_is_told(run, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "runs.jsonl").write_bytes(b"\xff\xfe\n")
-    with pytest.raises(FileError, match="experiment: expected runs in .*, got .*; choose another folder"):
+    with pytest.raises(FileError, match="expected runs in .*, got no line that can be read; choose another folder, or"):
         run()
+    assert (tmp_path / "out" / "runs.jsonl").read_bytes() == b"\xff\xfe\n"
+
+
+def test_a_file_that_the_disk_does_not_give_is_told(tmp_path, monkeypatch):
+    def failing(path):
+        raise OSError(5, "Input/output error")
+
+    (tmp_path / "runs.jsonl").touch()
+    monkeypatch.setattr("pathlib.Path.read_bytes", failing)
+    with pytest.raises(FileError, match="expected runs in .*, got .*Input/output error; choose another folder"):
+        Records(tmp_path, Plan("tiny", (), "code"))
 
 
 def test_a_folder_with_something_else_is_left_alone(run, signals, tmp_path):
