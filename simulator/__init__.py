@@ -16,7 +16,7 @@ _WHERE = {
     "channels": ["ChannelGroups"],
     "data": ["Dataset", "Normalise", "one_hot"],
     "engine": ["Engine", "SciPyEngine"],
-    "errors": ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError"],
+    "errors": ["FileError", "NotInstalledError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError"],
     "estimator": ["SimulatorClassifier"],
     "experiments": ["Experiment", "Finding", "aggregated"],
     "files": ["load", "save"],
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from simulator.channels import ChannelGroups
     from simulator.data import Dataset, Normalise, one_hot
     from simulator.engine import Engine, SciPyEngine
-    from simulator.errors import FileError, PluginError, ShapeError, SimulatorError, UnknownNameError
+    from simulator.errors import FileError, NotInstalledError, PluginError, ShapeError, SimulatorError, UnknownNameError
     from simulator.estimator import SimulatorClassifier
     from simulator.experiments import Experiment, Finding, aggregated
     from simulator.files import load, save

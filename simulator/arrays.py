@@ -1,4 +1,4 @@
-"""Arrays that a caller gives, of any library that NumPy can read."""
+"""Arrays that somebody else gives: a caller, or the code of a plugin."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 
-__all__ = ["real_array"]
+__all__ = ["promised", "real_array", "seen"]
 
 
 def real_array(who: str, value: Any) -> np.ndarray:
@@ -55,3 +55,44 @@ def real_array(who: str, value: Any) -> np.ndarray:
             "convert them first"
         )
     return array
+
+
+def promised(array: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray | None:
+    """What someone else's code returned, as everything after it takes it; None for anything but such an array.
+
+    Compiled loops read and write at addresses, so an array of another size or precision must never reach them. Real
+    numbers of another dtype are cast: ``np.where(x > 0, 1.0, 0.0)`` is float64, and its meaning is clear.
+
+    Parameters
+    ----------
+    array : object
+        What came.
+    shape : tuple of int
+        What it must have.
+    dtype : numpy dtype
+        What it will have; it will be C-contiguous, too.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        The array itself where nothing has to be done.
+
+    Examples
+    --------
+    >>> promised(np.array([True, False]), (2,), np.float32)
+    array([1., 0.], dtype=float32)
+    >>> promised(np.array([1j, 0]), (2,), np.float32) is None
+    True
+    """
+    if type(array) is np.ndarray and array.dtype == dtype and array.shape == shape and array.flags.c_contiguous:
+        return array
+    if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in "fiub":
+        return None
+    return np.asarray(array, dtype, order="C")
+
+
+def seen(value: Any, shape: tuple[int, ...]) -> str:
+    """What came in place of an array of real numbers of this shape, in a few words for a message."""
+    if not isinstance(value, np.ndarray):
+        return brief(value)
+    return str(value.shape) if value.shape != shape else f"{value.shape} of {value.dtype}"

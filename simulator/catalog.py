@@ -17,6 +17,7 @@ from simulator.data import Dataset
 from simulator.engine import Engine
 from simulator.errors import (
     FileError,
+    NotInstalledError,
     PluginError,
     ShapeError,
     SimulatorError,
@@ -228,8 +229,8 @@ class Catalog:
         ------
         UnknownNameError
             If there is no such engine.
-        SimulatorError
-            If a library that it needs is not installed.
+        NotInstalledError
+            If a library that it needs is not installed; "auto" leaves such an engine out.
 
         Examples
         --------
@@ -242,7 +243,7 @@ class Catalog:
         found = []
         for each in self.engines:
             if hasattr(self.engines[each], "speed"):
-                with contextlib.suppress(SimulatorError):  # what it needs is not installed
+                with contextlib.suppress(NotInstalledError):
                     found.append(self.engine(each, threads))
         return AutoEngine(found)
 

@@ -8,7 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["FileError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError", "blamed", "brief", "nearest"]
+__all__ = [
+    "FileError",
+    "NotInstalledError",
+    "PluginError",
+    "ShapeError",
+    "SimulatorError",
+    "UnknownNameError",
+    "blamed",
+    "brief",
+    "nearest",
+]
 
 
 class SimulatorError(Exception):
@@ -25,6 +35,10 @@ class UnknownNameError(SimulatorError, LookupError):
 
 class PluginError(SimulatorError):
     """A plugin breaks its contract, or is missing."""
+
+
+class NotInstalledError(SimulatorError):
+    """A library that something needs is not installed; the message says how to install it."""
 
 
 class FileError(SimulatorError):

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import promised, seen
 from simulator.engine import Engine, Kernel, Pullback
 from simulator.errors import PluginError, SimulatorError, blamed, brief
 from simulator.interventions import Interventions
-from simulator.layers.base import FunctionLayer
+from simulator.layers.base import FunctionLayer, Layer, Shape
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
 from simulator.threads import one_blas_thread
@@ -87,10 +88,13 @@ class Step:
         What it computes: one node, or several of which each is read by the next alone.
     kernel : Kernel
         How.
+    by : Layer or Engine, optional
+        Whose code the kernel is: an error names it.
     """
 
     nodes: tuple[Node, ...]
     kernel: Kernel
+    by: Any = None
 
     @property
     def name(self) -> str:
@@ -103,6 +107,120 @@ class Step:
         pairs = zip(self.nodes, self.nodes[1:], strict=False)
         others = tuple(source for before, node in pairs for source in node.inputs if source != before.name)
         return self.nodes[0].inputs + others
+
+    def forward(self, run: Run, xs: Sequence[np.ndarray]) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
+        """What the kernel computes, after a check of every array.
+
+        Parameters
+        ----------
+        run : Run
+            What the kernel gets.
+        xs : sequence of numpy.ndarray, (channels, *space, batch)
+            Of the nodes that it reads.
+
+        Returns
+        -------
+        y : numpy.ndarray, (channels, *space, batch)
+            Of the run's dtype, C-contiguous.
+        pullback : callable
+            As the kernel gave it.
+        buffers : dict of numpy.ndarray by full name
+
+        Raises
+        ------
+        PluginError
+            If the kernel fails, or gives anything but arrays of real numbers of the right shapes.
+        """
+        try:
+            y, pullback, new = self.kernel(run, *xs)
+            new = dict(new)
+        except (SimulatorError, MemoryError):
+            raise
+        except Exception as error:
+            raise self._broken(
+                self.name, "(y, pullback, buffers) and leave its arguments alone", brief(error)
+            ) from error
+        shape = (*self.nodes[-1].shape, xs[0].shape[-1])
+        checked = promised(y, shape, run.dtype)
+        if checked is None:
+            raise self._broken(self.name, f"an array {shape}", seen(y, shape))
+        if new:
+            names = [f"{node.name}.{key}" for node in self.nodes for key in node.buffer_names]
+            new = self._named(self.name, "buffers", new, {name: run.buffers[name].shape for name in names}, run.dtype)
+        return checked, pullback, new
+
+    def backward(
+        self, pullback: Pullback, dy: np.ndarray, input_needed: bool
+    ) -> tuple[list[Any], dict[str, np.ndarray]]:
+        """The gradients that a pullback gives, after a check of every array.
+
+        Parameters
+        ----------
+        pullback : callable
+            From `forward`.
+        dy : numpy.ndarray, (channels, *space, batch)
+            Gradient of the output.
+        input_needed : bool
+            Whether the gradients of the inputs are asked for.
+
+        Returns
+        -------
+        list of numpy.ndarray, (channels, *space, batch)
+            One for each of `inputs`; those that nobody asked for may be None.
+        dict of numpy.ndarray by full name
+            Of the params.
+
+        Raises
+        ------
+        PluginError
+            As for `forward`.
+        """
+        who, batch = f"backward {self.name}", dy.shape[-1]
+        shapes = [(*shape, batch) for shape in self._input_shapes]
+        wanted = f"gradients of shapes {shapes}"
+        try:
+            dxs, grads = pullback(dy, input_needed)
+            dxs, grads = list(dxs), dict(grads)
+        except (SimulatorError, MemoryError):
+            raise
+        except Exception as error:
+            raise self._broken(who, wanted, brief(error)) from error
+        checked = [promised(dx, shape, dy.dtype) for dx, shape in zip(dxs, shapes, strict=False)]
+        needless = () if input_needed else [i for i, dx in enumerate(dxs) if dx is None]
+        if len(dxs) != len(shapes) or any(dx is None for i, dx in enumerate(checked) if i not in needless):
+            got = ", ".join(map(seen, dxs, [*shapes, *(() for _ in dxs)]))
+            raise self._broken(who, wanted, f"[{got}]")
+        return checked, self._named(who, "gradients", grads, self._param_shapes, dy.dtype)
+
+    def _named(
+        self, who: str, what: str, given: Mapping[str, Any], shapes: Mapping[str, Shape], dtype: np.dtype
+    ) -> dict[str, np.ndarray]:
+        """Buffers or gradients of params by full name, after a check of each."""
+        found = {}
+        for name, array in given.items():
+            if name not in shapes:
+                raise self._broken(who, f"{what} of {', '.join(shapes) or 'nothing'}", name)
+            checked = promised(array, shapes[name], dtype)
+            if checked is None:
+                raise self._broken(who, f"{what} with {name} as an array {shapes[name]}", seen(array, shapes[name]))
+            found[name] = checked
+        return found
+
+    @cached_property
+    def _input_shapes(self) -> list[Shape]:
+        """Of one sample of each of `inputs`."""
+        shapes = {source: s for node in self.nodes for source, s in zip(node.inputs, node.input_shapes, strict=True)}
+        return [shapes[source] for source in self.inputs]
+
+    @cached_property
+    def _param_shapes(self) -> dict[str, Shape]:
+        return {f"{node.owner}.{key}": s for node in self.nodes for key, s in node.param_shapes.items()}
+
+    def _broken(self, who: str, expected: str, got: str) -> PluginError:
+        layer = isinstance(self.by, Layer)
+        whose = brief(self.by) if layer else f"engine {brief(self.by)}"
+        cure = f"mend the {'layer' if layer else 'engine'}; simulator.testing.check_{'layer' if layer else 'engine'}"
+        return PluginError(f"{who}: expected {whose} to give {expected}, got {got}; {cure} tells more")
 
 
 class Plan(tuple[Step, ...]):
@@ -130,7 +248,7 @@ def readers(nodes: Mapping[str, Node]) -> Counter[str]:
 
 def alone(nodes: Mapping[str, Node], engine: Engine) -> Plan:
     """One step for each node, none of them with a kernel of the engine's own: every activation can be kept."""
-    return Plan(Step((node,), _plain(node, engine)) for node in nodes.values() if node.inputs)
+    return Plan(_plain(node, engine) for node in nodes.values() if node.inputs)
 
 
 def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batch: int) -> Plan:
@@ -167,8 +285,11 @@ def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batc
         if offer is not None:
             with blamed(f"engine {chosen!r}", "kernel to give a kernel and the number of its nodes, or None"):
                 offered = offer(tuple(chain), batch)
-        kernel, length = (_plain(node, engine), 1) if offered is None else offered
-        step = Step(tuple(chain[:length]), kernel)
+        if offered is None:
+            step = _plain(node, engine)
+        else:
+            kernel, length = offered
+            step = Step(tuple(chain[:length]), kernel, chosen)
         done.update(n.name for n in step.nodes)
         steps.append(step)
     return Plan(steps)
@@ -208,7 +329,7 @@ def execute(
         activations[name].flags.writeable = False
     with one_blas_thread():
         for step in plan:
-            y, pullback, new = step.kernel(run, *(activations[i] for i in step.inputs))
+            y, pullback, new = step.forward(run, [activations[i] for i in step.inputs])
             y = interventions.forward(step.name, y, run.empty)
             y.flags.writeable = False
             activations[step.name] = y
@@ -226,21 +347,34 @@ def execute(
     return activations, pullbacks, buffers
 
 
-def _plain(node: Node, engine: Engine) -> Kernel:
-    return _by_layer(node) if isinstance(node.layer, FunctionLayer) else _by_products(node, engine)
+def _plain(node: Node, engine: Engine) -> Step:
+    if isinstance(node.layer, FunctionLayer):
+        return Step((node,), _by_layer(node, node.layer), node.layer)
+    return Step((node,), _by_products(node, engine), engine)
 
 
 def _by_products(node: Node, engine: Engine) -> Kernel:
     """A node with a matrix, by the engine's three products."""
     trained = {key: f"{node.owner}.{key}" for key in node.param_shapes}
 
+    def product(name: str, shape: Shape, dtype: Any, *args: Any) -> np.ndarray:
+        with blamed(f"engine {engine!r}", f"{name} to give an array {shape}"):
+            given = getattr(engine, name)(*args)
+        array = promised(given, shape, dtype)
+        if array is None:
+            raise PluginError(
+                f"engine {brief(engine)}: expected {name} to give an array {shape}, got {seen(given, shape)}; mend the "
+                "engine; simulator.testing.check_engine tells more"
+            )
+        return array
+
     def kernel(run: Run, *xs: np.ndarray) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
         (x,) = xs
         batch = x.shape[-1]
         matrix = run.matrix(node)
-        flat = np.ascontiguousarray(x).reshape(matrix.shape[1], batch)
-        with blamed(f"engine {engine!r}", f"apply to give an array {(matrix.shape[0], batch)}"):
-            y = engine.apply(matrix, flat).reshape(*node.shape, batch)
+        n_out, n_in = matrix.shape
+        flat = np.ascontiguousarray(x).reshape(n_in, batch)
+        y = product("apply", (n_out, batch), x.dtype, matrix, flat).reshape(*node.shape, batch)
         padding = None if node.padding is None else TiedMatrix(node.padding, matrix.weight)
         constant = np.full((1, 1), getattr(node.layer, "pad_value", 0), x.dtype)
         if padding is not None:
@@ -250,65 +384,33 @@ def _by_products(node: Node, engine: Engine) -> Kernel:
             y += bias.reshape(*bias.shape, *(1,) * (y.ndim - bias.ndim))
 
         def pullback(dy: np.ndarray, input_needed: bool) -> tuple[Sequence[Any], dict[str, np.ndarray]]:
-            flat_dy = np.ascontiguousarray(dy).reshape(matrix.shape[0], batch)
+            flat_dy = np.ascontiguousarray(dy).reshape(n_out, batch)
             grads = {}
             if "weight" in trained:
-                shape = node.param_shapes["weight"]
-                with blamed(f"engine {engine!r}", f"grad to give an array {shape}"):
-                    grad = engine.grad(matrix, flat, flat_dy).reshape(shape)
+                grad = product("grad", matrix.weight.shape, x.dtype, matrix, flat, flat_dy)
                 if padding is not None:
                     grad = grad + padding.grad(constant, flat_dy.sum(axis=1, keepdims=True))
-                grads[trained["weight"]] = grad
+                grads[trained["weight"]] = grad.reshape(node.param_shapes["weight"])
             if bias is not None:
                 grads[trained["bias"]] = dy.sum(axis=tuple(range(bias.ndim, dy.ndim)))
             if not input_needed:
                 return (None,), grads
-            with blamed(f"engine {engine!r}", f"apply_transposed to give an array {(matrix.shape[1], batch)}"):
-                return (engine.apply_transposed(matrix, flat_dy).reshape(x.shape),), grads
+            return (product("apply_transposed", (n_in, batch), x.dtype, matrix, flat_dy).reshape(x.shape),), grads
 
         return y, pullback, {}
 
     return kernel
 
 
-def _by_layer(node: Node) -> Kernel:
-    """A function layer's own forward; a layer that breaks its contract is named."""
-    layer, cure = node.layer, "mend the layer; simulator.testing.check_layer tells more"
-    assert isinstance(layer, FunctionLayer)
+def _by_layer(node: Node, layer: FunctionLayer) -> Kernel:
+    """A function layer's own forward."""
 
     def kernel(run: Run, *xs: np.ndarray) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
         params, buffers = run.own_params(node), run.own_buffers(node)
-        try:
-            y, back, new = layer.forward(params, buffers, *xs, training=run.training, rng=run.rng)
-        except (SimulatorError, MemoryError):
-            raise
-        except Exception as error:
-            raise PluginError(
-                f"{node.name}: expected {brief(layer)} to give (y, pullback, buffers) and leave its arguments "
-                "alone, got "
-                f"{brief(error)}; {cure}"
-            ) from error
-        shape = (*node.shape, xs[0].shape[-1])
-        if not isinstance(y, np.ndarray) or y.shape != shape:
-            raise PluginError(
-                f"{node.name}: expected {brief(layer)} to give an array {shape}, got "
-                f"{brief(getattr(y, 'shape', y))}; {cure}"
-            )
-        expected, who = [x.shape for x in xs], f"backward {node.name}"
+        y, back, new = layer.forward(params, buffers, *xs, training=run.training, rng=run.rng)
 
         def pullback(dy: np.ndarray, input_needed: bool) -> tuple[Sequence[Any], dict[str, np.ndarray]]:
-            try:
-                dxs, grads = back(dy)
-                got: Any = [getattr(dx, "shape", dx) for dx in dxs]
-                cause = None
-            except (SimulatorError, MemoryError):
-                raise
-            except Exception as error:
-                got, cause = brief(error), error
-            if got != expected:
-                raise PluginError(
-                    f"{who}: expected {brief(layer)} to give gradients of shapes {expected}, got {got}; {cure}"
-                ) from cause
+            dxs, grads = back(dy)
             return dxs, {f"{node.owner}.{key}": grad for key, grad in grads.items()}
 
         return y, pullback, {f"{node.name}.{key}": array for key, array in new.items()}

@@ -20,9 +20,9 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from simulator.arrays import real_array
+from simulator.arrays import promised, real_array, seen
 from simulator.engine import Engine, SciPyEngine
-from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, brief, nearest
+from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, blamed, brief, nearest
 from simulator.execution import Empty, Plan, Run, alone, execute, fused
 from simulator.interventions import Interventions, addressed
 from simulator.layers.base import Layer, MatrixLayer, Shape
@@ -327,12 +327,13 @@ class Network:
         with blamed(f"{name}, {type(layer).__name__}", "first values of its params and buffers"):
             buffers = layer.init_buffers(*input_shapes, dtype=self.dtype)
             self._take_in_node(replace(node, buffer_names=tuple(buffers)))
-            self._buffers.update({f"{name}.{k}": _frozen(v) for k, v in buffers.items()})
+            kept = {key: np.shape(array) for key, array in buffers.items()}
+            self._buffers.update(_first_values(node, "buffer", buffers, kept, self.dtype))
             if share is None and rng is not None:
                 need = sum(math.prod(shape) for shape in node_params.values()) * self.dtype.itemsize
                 check_memory(need, f"{name}, weights", "use a smaller layer, or rng=None to look at it without weights")
                 drawn = layer.init_params(as_rng(rng), *input_shapes, dtype=self.dtype)
-                self._params.update({f"{name}.{k}": _frozen(v) for k, v in drawn.items()})
+                self._params.update(_first_values(node, "param", drawn, node_params, self.dtype))
 
     def _free_name(self, stem: str) -> str:
         number = 1
@@ -1079,6 +1080,27 @@ def _frozen(array: Any) -> np.ndarray:
     return frozen
 
 
+def _first_values(
+    node: Node, kind: str, given: Mapping[str, Any], shapes: Mapping[str, Shape], dtype: np.dtype
+) -> dict[str, np.ndarray]:
+    """What a layer gives to begin with, by full name, in the network's dtype and frozen."""
+    if given.keys() != shapes.keys():
+        raise PluginError(
+            f"{node.name}: expected {brief(node.layer)} to give first values of {', '.join(shapes) or 'nothing'}, got "
+            f"{', '.join(given) or 'none'}; correct its init_params or param_shapes"
+        )
+    values = {}
+    for key, shape in shapes.items():
+        array = promised(given[key], shape, dtype)
+        if array is None:
+            raise PluginError(
+                f"{node.name}: expected {brief(node.layer)} to give the {kind} {key} as an array {shape} of real "
+                f"numbers, got {seen(given[key], shape)}; correct its init_{kind}s"
+            )
+        values[f"{node.name}.{key}"] = _frozen(array)
+    return values
+
+
 def _fitting(
     given: Mapping[str, Any],
     shapes: Mapping[str, Shape],
@@ -1104,5 +1126,5 @@ def _fitting(
             raise ShapeError(
                 f"network.{who}: expected {name} of shape {tuple(shapes[name])}, got {array.shape}; give one that fits"
             )
-        fitting[name] = _frozen(array.astype(dtype, copy=copy))
+        fitting[name] = _frozen(array.astype(dtype, order="C", copy=copy))
     return fitting

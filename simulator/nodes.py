@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 
-from simulator.errors import ShapeError, blamed, brief
+from simulator.errors import PluginError, ShapeError, blamed, brief
 from simulator.layers.base import Counts, Layer, MatrixLayer, Shape
 from simulator.patterns import Pattern, WindowPattern
 
@@ -78,6 +78,12 @@ class Node:
             pattern = self.layer.pattern(*self.input_shapes)
             if not isinstance(pattern, Pattern):
                 raise TypeError(f"{brief(pattern)} is none")
+        units = math.prod(self.shape), math.prod(self.input_shapes[0])
+        if pattern.shape != units:  # compiled loops trust it
+            raise PluginError(
+                f"{self.name}: expected {brief(self.layer)} to have a pattern of {units[0]} x {units[1]} units, got "
+                f"{brief(pattern)}; correct its pattern or its output_shape"
+            )
         return pattern
 
     @cached_property

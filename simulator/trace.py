@@ -140,7 +140,7 @@ class Trace:
                 if dy is None or step.name not in needed:
                     continue
                 dy = self._interventions.backward(step.name, dy, self._empty)
-                dxs, grads = pullback(dy, any(i in needed for i in step.inputs))
+                dxs, grads = step.backward(pullback, dy, any(i in needed for i in step.inputs))
                 for name, grad in grads.items():
                     params[name] = params[name] + grad if name in params else grad
                 for source, dx in zip(step.inputs, dxs, strict=True):

@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from simulator.arrays import promised, seen
 from simulator.data import Dataset
-from simulator.errors import ShapeError, SimulatorError, UnknownNameError, blamed, brief, nearest
+from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, blamed, brief, nearest
 from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network, Rng, Trace, as_rng
 from simulator.optimizers import SGD, Optimizer
@@ -225,6 +226,7 @@ def _epochs(
                         new, state = optimizer.step(
                             {n: params[n] for n in names}, {n: gradients[n] for n in names}, state
                         )
+                        new = _as_trained(optimizer, new, {n: params[n] for n in names})
                         network = network.with_params(new, copy=False).with_buffers(trace.buffers)
                 for name, value in values.items():
                     totals[name] = totals.get(name, 0.0) + value * len(batch)
@@ -333,10 +335,16 @@ class _Objective:
             if at_once is not None:
                 with blamed(f"loss {loss!r}", "value_and_grad to give a number and an array"):
                     values[name], gradient = at_once(loss, prediction, target)
-                    gradients[name] = self.weights.get(name, 1.0) * gradient
             else:
                 with blamed(f"loss {loss!r}", "grad to give an array in the prediction's shape"):
-                    gradients[name] = self.weights.get(name, 1.0) * loss.grad(prediction, target)
+                    gradient = loss.grad(prediction, target)
+            checked = promised(gradient, prediction.shape, prediction.dtype)
+            if checked is None:
+                raise PluginError(
+                    f"loss {brief(loss)}: expected a gradient {prediction.shape} of real numbers, got "
+                    f"{seen(gradient, prediction.shape)}; give one number for each of the prediction"
+                )
+            gradients[name] = self.weights.get(name, 1.0) * checked
         return self.values(trace, batch, values), gradients
 
     def evaluate(self, network: Network, data: Dataset, batch_size: int) -> dict[str, float]:
@@ -367,6 +375,20 @@ class _Peak:
             self.bytes = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             self._tracing = False
+
+
+def _as_trained(optimizer: Optimizer, new: Mapping[str, Any], old: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays that an optimizer gave, in the place of the old ones."""
+    fitting = {}
+    for name, before in old.items():
+        array = promised(new.get(name), before.shape, before.dtype)
+        if array is None:
+            raise PluginError(
+                f"optimizer {brief(optimizer)}: expected step to give {name} as an array {before.shape} of real "
+                f"numbers, got {seen(new.get(name), before.shape)}; give every param in its own shape"
+            )
+        fitting[name] = array
+    return fitting
 
 
 def _augmented(inputs: Any, augment: Augment | None, rng: np.random.Generator) -> Any:

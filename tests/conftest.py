@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from simulator import Catalog, NotInstalledError
+
 settings.register_profile("simulator", derandomize=True, deadline=None, max_examples=30)
 settings.load_profile("simulator")
 
@@ -26,6 +28,20 @@ def torch():
     module = pytest.importorskip("torch")
     module.set_num_threads(1)
     return module
+
+
+@pytest.fixture(scope="session")
+def engine_called():
+    """An engine by name; a test that asks for one whose library is not installed is skipped, and says so."""
+    catalog = Catalog()
+
+    def get(name, threads=None):
+        try:
+            return catalog.engine(name, threads)
+        except NotInstalledError as error:
+            pytest.skip(str(error))
+
+    return get
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator import Catalog, Conv, Dense, Network, ReLU, SciPyEngine, ShapeError, SimulatorError
+from simulator import Catalog, Conv, Dense, Network, NotInstalledError, ReLU, SciPyEngine, ShapeError, SimulatorError
 from simulator.auto import AutoEngine
 from simulator.execution import fused
 from simulator.testing import check_engine
@@ -91,7 +91,11 @@ def test_engines_must_state_their_speed():
 def test_the_catalog_takes_all_that_are_installed():
     class Missing(SciPyEngine):
         def __init__(self):
-            raise SimulatorError("engine missing: expected a library, got none; install it")
+            raise NotInstalledError("engine missing: expected a library, got none; install it")
+
+    class Broken(SciPyEngine):
+        def __init__(self):
+            raise SimulatorError("engine broken: expected to work, got nothing; choose another")
 
     class Plugin:
         from simulator import hookimpl
@@ -100,6 +104,15 @@ def test_the_catalog_takes_all_that_are_installed():
         def register_engines(self, register):
             register("missing", Missing)
 
+    class Worse:
+        from simulator import hookimpl
+
+        @hookimpl
+        def register_engines(self, register):
+            register("broken", Broken)
+
+    with pytest.raises(SimulatorError, match="engine broken: expected to work"):
+        Catalog(Worse(), entry_points=False).engine()
     catalog = Catalog(Plugin(), entry_points=False)
     assert [type(e) for e in catalog.engine().engines] == [SciPyEngine]
     with pytest.raises(SimulatorError, match="engine missing: expected a library"):

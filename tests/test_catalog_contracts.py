@@ -1,12 +1,9 @@
 """Everything in the catalog keeps its promises, the layers once per engine; a new layer adds its lines to one table."""
 
-import contextlib
-import itertools
-
 import numpy as np
 import pytest
 
-from simulator import Catalog, ExplicitPattern, MatrixLayer, SimulatorError
+from simulator import Catalog, ExplicitPattern, MatrixLayer
 from simulator.testing import check_engine, check_loss, check_optimizer, layer_checks, plugin_checks
 
 CATALOG = Catalog()
@@ -205,30 +202,21 @@ OPTIMIZERS = [
 ]
 
 
-def installed():
-    engines = {}
-    for name in CATALOG.engines:
-        with contextlib.suppress(SimulatorError):  # the library that it needs is not there
-            engines[name] = CATALOG.engine(name)
-    return engines
+ENGINES = list(CATALOG.engines)
 
 
-ENGINES = installed()
-
-
-def layer_cases(engines):
-    for engine, (name, arguments, options, shapes) in itertools.product(engines, LAYERS):
-        layer = CATALOG.make(name, *arguments, **options)
+def layer_cases():
+    for name, arguments, options, shapes in LAYERS:
         given = ", ".join([*map(str, arguments), *(f"{key}={value}" for key, value in options.items())])
-        yield f"{engine}: {name}({given}) on {shapes}", layer, layer_checks(layer, *shapes, engine=ENGINES[engine])
+        yield f"{name}({given}) on {shapes}", CATALOG.make(name, *arguments, **options), shapes
 
 
 @pytest.mark.parametrize(
     "check",
     [
         pytest.param(check, id=f"{name}: {promise}")
-        for name, _, checks in layer_cases(["scipy"])
-        for promise, check in checks
+        for name, layer, shapes in layer_cases()
+        for promise, check in layer_checks(layer, *shapes)
     ],
 )
 def test_layer(check):
@@ -237,12 +225,10 @@ def test_layer(check):
         pytest.skip(reason)
 
 
-@pytest.mark.parametrize(
-    ("layer", "checks"),
-    [pytest.param(*case, id=name) for name, *case in layer_cases(name for name in ENGINES if name != "scipy")],
-)
-def test_layer_with_another_engine(layer, checks):
-    for promise, check in checks:
+@pytest.mark.parametrize("engine", [name for name in ENGINES if name != "scipy"])
+@pytest.mark.parametrize(("layer", "shapes"), [pytest.param(*case, id=name) for name, *case in layer_cases()])
+def test_layer_with_another_engine(layer, shapes, engine, engine_called):
+    for promise, check in layer_checks(layer, *shapes, engine=engine_called(engine)):
         # A function layer meets the engine only where it may be computed by a kernel.
         if isinstance(layer, MatrixLayer) or promise == "check_workspace":
             check()
@@ -260,16 +246,16 @@ def test_optimizer(name, options):
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", ENGINES)
-def test_engine(name, threads):
-    check_engine(CATALOG.engine(name, threads))
+def test_engine(name, threads, engine_called):
+    check_engine(engine_called(name, threads))
 
 
 @pytest.mark.parametrize(
     "engine", [pytest.param(name, marks=[] if name == "scipy" else pytest.mark.slow) for name in ENGINES]
 )
 @pytest.mark.parametrize("plugin", [p.name for p in CATALOG.plugins])
-def test_plugin(plugin, engine):
-    for what, _, check in plugin_checks(CATALOG, plugin, engine=ENGINES[engine]):
+def test_plugin(plugin, engine, engine_called):
+    for what, _, check in plugin_checks(CATALOG, plugin, engine=engine_called(engine)):
         if what.startswith("layers ") or engine == "scipy":  # nothing but layers depends on the engine
             check()
 

@@ -410,14 +410,15 @@ def _one_after_the_other(nodes, engine):
         for step, previous in zip(steps, before, strict=True):
             if previous is not None:
                 own = [y if source == previous else next(others) for source in step.inputs]
-            y, pullback, new = step.kernel(run, *own)
+            y, pullback, new = step.forward(run, own)
             pullbacks.append(pullback)
             buffers.update(new)
 
         def together(dy, input_needed):
             found, besides = {}, []
             for i in reversed(range(len(nodes))):
-                dxs, grads = pullbacks[i](dy, input_needed or any(node.param_shapes for node in nodes[:i]))
+                needed = input_needed or any(node.param_shapes for node in nodes[:i])
+                dxs, grads = steps[i].backward(pullbacks[i], dy, needed)
                 for name, grad in grads.items():
                     found[name] = found[name] + grad if name in found else grad
                 if before[i] is not None:

@@ -210,7 +210,7 @@ class _Line:
         """Compute one more node; forget those that nobody reads any more."""
         need = 6 * len(self.starts) * 8 * math.prod(step.nodes[0].shape)
         check_memory(need, f"pieces, {len(self.starts)} regions", _CURE)
-        self.values[step.name] = step.kernel(run, *(self.values[name] for name in step.inputs))[0]
+        self.values[step.name] = step.forward(run, [self.values[name] for name in step.inputs])[0]
         for name in done:
             del self.values[name]
 
@@ -269,8 +269,8 @@ class _Choices:
         share = line.share(owner, t)
         spans = [line.span(name, owner) for name in self._step.inputs]
         xs = [first + share * whole for first, whole in spans]
-        y, pullback, _ = self._step.kernel(self._run, *xs)
-        rows, _ = pullback(np.broadcast_to(self._out, y.shape), True)  # of each input Mᵀq
+        y, pullback, _ = self._step.forward(self._run, xs)
+        rows, _ = self._step.backward(pullback, np.broadcast_to(self._out, y.shape), True)  # of each input Mᵀq
         value = _dot([self._out], [y])
         matrix, linear, moved = (_dot(rows, others) for others in (self._in, xs, [whole for _, whole in spans]))
         return np.stack([matrix, value - linear, value, moved / (line.stops - line.starts)[owner]])

@@ -15,7 +15,7 @@ import numpy as np
 
 from simulator.engine import Engine, SciPyEngine
 from simulator.errors import ShapeError
-from simulator.layers import Layer, LeakyReLU, MatrixLayer, ReLU
+from simulator.layers import FunctionLayer, Layer, LeakyReLU, MatrixLayer, ReLU
 from simulator.layers.base import Shape
 from simulator.matrix import TiedMatrix
 from simulator.network import BoundNode, Network, Rng, Trace, as_rng
@@ -265,9 +265,20 @@ def check_dtype(case: Case) -> None:
             trace = network.run(case.x, training=training, rng=case.seed)
             gradients = trace.backward(case.dy)
             arrays = {"output": trace["layer"], **trace.buffers, **gradients.inputs, **gradients.params}
+            if isinstance(case.layer, FunctionLayer):  # a network would cast what it gives
+                arrays.update(_given(case.layer, network, case, training))
             for name, array in arrays.items():
                 require(array.dtype == dtype, f"{name} of {dtype}", array.dtype)
         same(f"in {dtype} the output", network.run(case.x)["layer"], case.run()["layer"], SINGLE)
+
+
+def _given(layer: FunctionLayer, network: Network, case: Case, training: bool) -> dict[str, np.ndarray]:
+    """What a layer itself gives, before anything is cast."""
+    bound, rng = network.node("layer"), as_rng(case.seed) if training else None
+    xs, dy = ([np.moveaxis(x, 0, -1).astype(network.dtype) for x in arrays] for arrays in (case.x.values(), [case.dy]))
+    y, pullback, buffers = layer.forward(bound.params, bound.buffers, *xs, training=training, rng=rng)
+    dxs, grads = pullback(*dy)
+    return {"output": y, **buffers, **{f"gradient of x{k}": dx for k, dx in enumerate(dxs)}, **grads}
 
 
 def check_input_gradients(case: Case) -> None:

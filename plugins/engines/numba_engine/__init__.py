@@ -20,7 +20,8 @@ import numpy as np
 from simulator_plugins.engines.numba_engine import kernels
 from simulator_plugins.engines.numba_engine.plans import Transposed, flat, plan
 
-from simulator import Conv, SciPyEngine, SimulatorError, Subsample, hookimpl
+from simulator import Conv, SciPyEngine, ShapeError, SimulatorError, Subsample, hookimpl
+from simulator.errors import NotInstalledError
 from simulator.patterns import TransposedPattern
 from simulator.threads import check_threads
 
@@ -41,7 +42,7 @@ class NumbaEngine(SciPyEngine):
 
     Raises
     ------
-    SimulatorError
+    NotInstalledError
         If numba is not installed.
     ShapeError
         If `threads` is not a positive integer.
@@ -78,15 +79,17 @@ class NumbaEngine(SciPyEngine):
             self._plans[pattern] = plan(pattern)
         return self._plans[pattern]
 
-    def _usable(self, matrix, *arrays):
-        """The plan for a matrix and arrays of its dtype, or None."""
-        if matrix.dtype not in ("float32", "float64") or any(a.dtype != matrix.dtype or a.ndim != 2 for a in arrays):
-            return None
-        return self._plan(matrix.pattern)
+    def _usable(self, matrix, x=None, dy=None):
+        """The plan for a matrix and arrays that fit it; None where SciPy multiplies, or says what is wrong."""
+        given = [(n, a) for n, a in zip(matrix.shape, (dy, x), strict=True) if a is not None]
+        batch = given[0][1].shape[-1:]
+        if matrix.dtype.char in "fd" and all(a.dtype == matrix.dtype and a.shape == (n, *batch) for n, a in given):
+            return self._plan(matrix.pattern)
+        return None
 
     def apply(self, matrix, x):
         """W @ x, (n_out, batch)."""
-        plan = self._usable(matrix, x)
+        plan = self._usable(matrix, x=x)
         if plan is None:
             return super().apply(matrix, x)
         y = np.empty((matrix.shape[0], x.shape[1]), x.dtype)
@@ -95,7 +98,7 @@ class NumbaEngine(SciPyEngine):
 
     def apply_transposed(self, matrix, dy):
         """Wᵀ @ dy, (n_in, batch)."""
-        plan = self._usable(matrix, dy)
+        plan = self._usable(matrix, dy=dy)
         if plan is None:
             return super().apply_transposed(matrix, dy)
         dx = np.empty((matrix.shape[1], dy.shape[1]), dy.dtype)
@@ -159,10 +162,15 @@ class Loops:
     def __init__(self, threads, small=SMALL):
         try:
             from simulator_plugins.engines.numba_engine import loops
-        except ImportError:
+        except ImportError as error:
+            if isinstance(error, ModuleNotFoundError) and error.name in ("numba", "llvmlite"):
+                raise NotInstalledError(
+                    "engine numba: expected numba, got none; pip install 'cnn-matrix-simulator[fast]'"
+                ) from None
             raise SimulatorError(
-                "engine numba: expected numba, got none; pip install 'cnn-matrix-simulator[fast]'"
-            ) from None
+                f"engine numba: expected numba to load, got {type(error).__name__}: {error}; install one that fits, "
+                "pip install --upgrade 'cnn-matrix-simulator[fast]', or choose another engine, such as blas"
+            ) from error
         self.threads, self.loops, self._small = threads, loops, small
         self._both = {
             name: (getattr(loops, name), threaded)
@@ -182,10 +190,20 @@ class Loops:
         dtype : numpy.dtype
             Of the numbers.
         *args
-            Of the loop, after its `kind`.
+            Of the loop, after its `kind`; arrays are C-contiguous.
+
+        Raises
+        ------
+        ShapeError
+            If an array of numbers is not of that dtype.
         """
         one, threaded = self._both[name]
         kind = dtype.type(0)
+        for array in args[1:]:  # they are read at addresses, whatever stands there; the first one is the result
+            if type(array) is np.ndarray and array.dtype.kind == "f" and array.dtype != dtype:
+                raise ShapeError(
+                    f"engine numba, {name}: expected numbers of {dtype}, got {array.dtype}; give arrays of one dtype"
+                )
         if work <= self._small or self.threads == 1 or os.getpid() != self.loops.PROCESS:
             one(0, 1, kind, *args)
         else:

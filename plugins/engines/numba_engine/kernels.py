@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from simulator_plugins.engines.numba_engine.plans import Convolution, flat, transposed
 
@@ -114,7 +116,8 @@ def _matrix(loops, nodes, plan, pools):
     node = nodes[0]
     bias_shape = node.param_shapes.get("bias")
     simple = bias_shape is None or bias_shape == node.shape[:1] == (_channels(node.pattern),)
-    plan = plan(node.pattern) if node.padding is None and simple else None
+    whole = math.prod(node.param_shapes.get("weight", (node.pattern.n_ties,))) == node.pattern.n_ties
+    plan = plan(node.pattern) if node.padding is None and simple and whole else None
     if plan is None:
         return None
     count, pool = 1, None
@@ -134,7 +137,7 @@ def _matrix(loops, nodes, plan, pools):
     joint = joint and _channels(node.pattern) == node.shape[0] and plan.groups * pool.sites >= 4 * loops.threads
 
     def kernel(run, x):
-        weight = run.params[weight_name] if trained else np.asarray(node.fixed_weight, run.dtype)
+        weight = run.params[weight_name] if trained else run.matrix(node).weight
         bias = None if bias_name is None else run.params[bias_name]
         chosen, batch = None, x.shape[-1]
         if joint and batch * x.itemsize >= loops.loops.PANEL:

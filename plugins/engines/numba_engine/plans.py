@@ -53,8 +53,10 @@ def plan(pattern):
 
 
 def flat(array):
-    """The array in one line, read-only, so that numba always meets the same type."""
+    """The array in one piece and one line, read-only, so that numba always meets the same type."""
     line = array.reshape(-1)
+    if not line.flags.c_contiguous:  # a line with gaps stays one
+        line = line.copy()
     line.flags.writeable = False
     return line
 

@@ -21,6 +21,7 @@ from simulator import (
     LocallyConnected,
     MaxPool,
     Network,
+    NotInstalledError,
     Pad,
     ReLU,
     SciPyEngine,
@@ -324,11 +325,34 @@ def test_a_wrong_number_of_threads_is_refused():
         NumbaEngine(0)
 
 
-def test_a_missing_numba_says_how_to_get_it(monkeypatch):
+def without(monkeypatch, name, error):
+    """The engine where importing `name` raises an error."""
+
+    class Finder:
+        @staticmethod
+        def find_spec(fullname, path=None, target=None):
+            if fullname == name:
+                raise error
+
+    for module in [m for m in sys.modules if m.split(".")[0] == name or m.endswith("numba_engine.loops")]:
+        monkeypatch.delitem(sys.modules, module)
     monkeypatch.delattr(numba_engine, "loops", raising=False)
-    monkeypatch.setitem(sys.modules, "simulator_plugins.engines.numba_engine.loops", None)
-    with pytest.raises(SimulatorError, match=r"pip install 'cnn-matrix-simulator\[fast\]'"):
+    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+
+
+def test_a_missing_numba_says_how_to_get_it(monkeypatch):
+    without(monkeypatch, "numba", ModuleNotFoundError("No module named 'numba'", name="numba"))
+    with pytest.raises(NotInstalledError, match=r"pip install 'cnn-matrix-simulator\[fast\]'"):
         NumbaEngine()
+    assert "numba" not in repr(Catalog().engine()).lower()  # the others work
+
+
+def test_a_numba_that_does_not_load_is_no_missing_one(monkeypatch):
+    without(monkeypatch, "numba", ImportError("Numba needs NumPy 1.0 or less"))
+    for make in (NumbaEngine, lambda: Catalog().engine("numba"), lambda: Catalog().engine("auto")):
+        with pytest.raises(SimulatorError, match="engine numba: expected numba to load, got ImportError: Numba needs"):
+            make()
+    assert Catalog().engine("blas").apply is not None  # the cure
 
 
 def test_warming_up_tells_once_and_early_that_loops_are_compiled(monkeypatch):
