@@ -188,28 +188,34 @@ class Catalog:
             raise ShapeError(
                 f"{name}: expected an input shape such as (1, 28, 28), got {brief(input_shape)}; give all sizes"
             )
-        generator = None if rng is None else as_rng(rng)
+        given = dict(options)
+        if "classes" in parameters and (
+            classes is not None or parameters["classes"].default is inspect.Parameter.empty
+        ):
+            given["classes"] = classes or 10
+        if rng is not None:  # shapes cost nothing: see first whether the weights fit into memory
+            self._built(entry, tuple(input_shape), None, given).check_weights(name, dtype)
+        network = self._built(entry, tuple(input_shape), None if rng is None else as_rng(rng), given)
+        return network.with_dtype(dtype).with_engine(self.engine(engine) if isinstance(engine, str) else engine)
+
+    def _built(self, entry: Entry, input_shape: tuple[int, ...], rng: Rng, options: dict[str, Any]) -> Network:
+        """What an architecture builds; one that fails is named."""
         try:
-            given = {}
-            if "classes" in parameters and (
-                classes is not None or parameters["classes"].default is inspect.Parameter.empty
-            ):
-                given["classes"] = classes or 10
-            network = self._call(entry, self.make, input_shape=tuple(input_shape), rng=generator, **given, **options)
+            network = self._call(entry, self.make, input_shape=input_shape, rng=rng, **options)
         except (SimulatorError, MemoryError, OverflowError):
             raise
         except Exception as error:
-            told = ", ".join(f"{key}={value!r}" for key, value in options.items()) or "no options"
+            told = ", ".join(f"{key}={brief(value)}" for key, value in options.items()) or "no options"
             raise PluginError(
-                f"plugin {entry.plugin.name}, architecture {name}: expected to build with {told}, got "
+                f"plugin {entry.plugin.name}, architecture {entry.name}: expected to build with {told}, got "
                 f"{brief(error)}; correct the options, or mend the plugin"
             ) from error
         if not isinstance(network, Network):
             raise PluginError(
-                f"plugin {entry.plugin.name}, architecture {name}: expected a Network, got {type(network).__name__}; "
-                "return one from the function"
+                f"plugin {entry.plugin.name}, architecture {entry.name}: expected a Network, got "
+                f"{type(network).__name__}; return one from the function"
             )
-        return network.with_dtype(dtype).with_engine(self.engine(engine) if isinstance(engine, str) else engine)
+        return network
 
     def engine(self, name: str = "auto", threads: int | None = None) -> Engine:
         """An engine by name.

@@ -667,6 +667,50 @@ class Network:
         who = f"network, a batch of {batch}"
         check_memory(self.activation_bytes(batch, keep_all=keep_all), who, "give fewer samples at once")
 
+    def check_training(self, batch: int) -> None:
+        """Refuse training whose steps would not fit into memory, before the first of them.
+
+        Parameters
+        ----------
+        batch : int
+            Samples per step.
+
+        Raises
+        ------
+        ShapeError
+            If they would not, with the estimate.
+
+        Notes
+        -----
+        Counted are the activations and as much again for the way back, and the weights four times: themselves, their
+        gradients, what the optimizer remembers, and the new ones.
+        """
+        weights = sum(math.prod(shape) for shape in self._param_shapes.values()) * self.dtype.itemsize
+        need = 4 * weights + 2 * self.activation_bytes(batch, keep_all=True)
+        check_memory(need, f"training in batches of {batch}", "use smaller batches, inputs or networks")
+
+    def check_weights(self, who: str, dtype: Any = None) -> None:
+        """Refuse weights that would not fit into memory, before they are drawn or read.
+
+        Parameters
+        ----------
+        who : str
+            Whom the error names.
+        dtype : numpy dtype, optional
+            What they are cast to afterwards. Default: the network's.
+
+        Raises
+        ------
+        ShapeError
+            If they would not, with the estimate.
+        """
+        count = sum(math.prod(shape) for shape in self._param_shapes.values())
+        size = self.dtype.itemsize
+        last = self.dtype if dtype is None else Network.input((1,), dtype=dtype).dtype
+        if last != self.dtype:
+            size += last.itemsize  # for a moment there are both
+        check_memory(count * size, f"{who}, {count:,} weights", "use a smaller input or a narrower network")
+
     # ------------------------------------------------------------------ weights
 
     @cached_property

@@ -15,7 +15,7 @@ from simulator.cli.common import (
     figure_option,
     is_file,
     json_option,
-    network_from,
+    planned_network,
     print_json,
     print_table,
     progress_bar,
@@ -75,14 +75,16 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     from simulator.lab import ablation
 
     catalog = the_catalog()
-    saved = network_from(catalog, net, **build)
-    network = saved.network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
+    planned = planned_network(catalog, net, **build)
+    saved = planned.saved
+    saved.network.node(layer)  # or an error, before weights are drawn
     if source is None and not is_file(catalog, net):
         source = "digits"
     data, what = data_of(catalog, saved, source, every)
     task, losses, _ = objective_of(catalog, saved)
     data = data.take(slice(samples))
     data = replace(data, targets=data.inputs) if task == "reconstruct" else with_classes(data, classes_of(saved), what)
+    network = planned.drawn().network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
     with progress_bar(f"Ablating {layer}") as on_batch:
         loss = losses[network.output_name]
         found = ablation(network, data, layer, by, value=value, loss=loss, on_batch=on_batch)

@@ -10,7 +10,7 @@ from simulator.cli.common import (
     dtype_option,
     figure_option,
     json_option,
-    network_from,
+    planned_network,
     print_json,
     print_table,
     progress_bar,
@@ -44,6 +44,7 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
     """
     from rich.console import Console
 
+    from simulator import Units
     from simulator.lab import affine, pieces
 
     if line is not None and jacobian:
@@ -51,10 +52,13 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
     catalog = the_catalog()
     engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
     with Console(stderr=True).status("Multiplying ..."):
-        saved = network_from(catalog, net, dtype=dtype, engine=engine, **build)
-        network = saved.network
+        planned = planned_network(catalog, net, dtype=dtype, engine=engine, **build)
+        saved = planned.saved
+        if units is not None:
+            Units.of(saved.network.nodes, units)  # or an error, before weights are drawn
         x = sample_for(catalog, saved, data, sample)
         other = None if line is None else sample_for(catalog, saved, data, line)
+        network = planned.drawn().network
         found = affine(network, x, units, jacobian)
     crossed = None
     if other is not None:

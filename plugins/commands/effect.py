@@ -11,7 +11,7 @@ from simulator.cli.common import (
     dtype_option,
     engine_from,
     json_option,
-    network_from,
+    planned_network,
     print_json,
     print_table,
     shape_text,
@@ -55,6 +55,7 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     """
     from rich.console import Console
 
+    from simulator import Units
     from simulator.lab import effect
 
     if not (clamp or ablate or patch):
@@ -69,11 +70,14 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
             )
     catalog = the_catalog()
     with Console(stderr=True).status("Running ..."):
-        saved = network_from(catalog, net, dtype=dtype, **build)
-        network = saved.network.with_engine(engine_from(catalog, "auto", None, dtype))
+        planned = planned_network(catalog, net, dtype=dtype, **build)
+        saved = planned.saved
+        for units in (*clamps, *ablate, *patches):
+            Units.of(saved.network.nodes, units)  # or an error, before weights are drawn
         x = sample_for(catalog, saved, data, sample)
         sources = {units: sample_for(catalog, saved, data, number) for units, number in patches.items()}
         label, names = _label(catalog, saved, data, sample)
+        network = planned.drawn().network.with_engine(engine_from(catalog, "auto", None, dtype))
         found = effect(network, x, clamp=clamps, ablate=ablate, patch=sources, target=label)
         classes = [] if label is None else _classes(found, network, names)
     nodes = [

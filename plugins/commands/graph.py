@@ -11,7 +11,7 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     json_option,
-    network_from,
+    planned_network,
     print_json,
     the_catalog,
     was_given,
@@ -64,17 +64,20 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
         raise click.UsageError("--hops: expected a UNIT with it, got none; name one, such as 'conv1[0, 3, 4]'")
     if sampled and not (unit or units):
         raise click.UsageError("--data, --sample: expected a UNIT or --units with it, got none; layers have no value")
-    from simulator import draw
+    from simulator import Units, draw
     from simulator.lab import layer_graph, unit_graph, write_graph
 
     of_units, path = bool(unit or units), output or Path(f"{Path(net).stem}-graph.png")
     picture = _is_picture(path)
     catalog = the_catalog()
     with _status(f"making the graph of {net}"):
-        saved = network_from(catalog, net, rng=0 if sampled else None, **build)
+        planned = planned_network(catalog, net, rng=0 if sampled else None, **build)
+        saved = planned.saved
         if of_units:
+            if unit:
+                Units.of(saved.network.nodes, unit)  # or an error, before weights are drawn
             x = sample_for(catalog, saved, data, sample) if sampled else None
-            graph = unit_graph(saved.network, unit, hops=hops, x=x, max_edges=max_edges)
+            graph = unit_graph(planned.drawn().network, unit, hops=hops, x=x, max_edges=max_edges)
         else:
             graph = layer_graph(saved.network)
     nodes, edges = graph.number_of_nodes(), graph.number_of_edges()

@@ -11,7 +11,7 @@ from simulator.cli.common import (
     engine_options,
     figure_option,
     json_option,
-    network_from,
+    planned_network,
     print_json,
     print_table,
     progress_bar,
@@ -43,10 +43,11 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     from simulator.lab import preferred_input, strongest
 
     catalog = the_catalog()
-    saved = network_from(catalog, net, **build)
-    network = saved.network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
-    units = Units.of(network.nodes, unit)
+    planned = planned_network(catalog, net, **build)
+    saved = planned.saved
+    units = Units.of(saved.network.nodes, unit)
     known, source = chosen_data(catalog, saved, data)
+    network = planned.drawn().network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
     with progress_bar(f"Running {source}") as on_batch:
         found = strongest(network, units, known, count, on_batch=on_batch)
     best = units.node, found.fields[0].unit

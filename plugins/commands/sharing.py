@@ -10,6 +10,7 @@ from simulator.cli.common import (
     is_file,
     json_option,
     network_from,
+    planned_network,
     print_json,
     print_table,
     table,
@@ -56,9 +57,11 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
         check_place(save_path, overwrite)
     catalog = the_catalog()
     theirs = is_file(catalog, net) and like is not None  # then what is built is LIKE
-    saved = network_from(catalog, net, **({} if theirs else build))
-    before = saved.network
+    planned = planned_network(catalog, net, **({} if theirs else build))
+    dataset, source = chosen_data(catalog, planned.saved, data)
     with Console(stderr=True).status("Working ..."):
+        saved = planned.drawn()
+        before = saved.network
         if like is not None:
             tied = _like(catalog, like, before, build, theirs)
             after, loose = lab.retie(before, tied), before
@@ -66,7 +69,6 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
             after = (lab.untie if untie else lab.densify)(before, layers or None)
             loose, tied = after, before
         off, within = lab.off_pattern(loose, tied), lab.tie_variance(loose, tied)
-        dataset, source = chosen_data(catalog, saved, data)
         difference = _difference(before, after, dataset.take(slice(samples)).inputs)
     if save_path is not None:
         save(save_path, after, catalog=catalog, info={**saved.info, "sharing": how})

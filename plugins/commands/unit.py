@@ -10,7 +10,7 @@ from simulator.cli.common import (
     dtype_option,
     figure_option,
     json_option,
-    network_from,
+    planned_network,
     print_json,
     print_table,
     table,
@@ -54,11 +54,12 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
     bare = field and figure is None  # a field does not depend on the weights
     with Console(stderr=True).status("Running ..."):
         engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
-        saved = network_from(catalog, net, rng=None if bare else 0, dtype=dtype, engine=engine, **build)
-        network = saved.network
-        address = Units.of(network.nodes, unit)
-        _ = address.number  # or an error, before anything is run
+        planned = planned_network(catalog, net, rng=None if bare else 0, dtype=dtype, engine=engine, **build)
+        saved = planned.saved
+        address = Units.of(saved.network.nodes, unit)
+        _ = address.number  # or an error, before weights are drawn
         x = None if bare else sample_for(catalog, saved, data, sample)
+        network = planned.drawn().network
         if field:
             report = _field(network, address, of)
         else:

@@ -10,7 +10,7 @@ from simulator.cli.common import (
     dtype_option,
     json_option,
     labels_of,
-    network_from,
+    planned_network,
     print_json,
     print_table,
     table,
@@ -41,18 +41,22 @@ def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json,
     """
     from rich.console import Console
 
+    from simulator import Weight
+
     if bare and (value is not None or was_given("batch") or was_given("sample") or was_given("data")):
         raise click.UsageError("--uses needs no data and changes nothing: leave out --set, --batch, --sample, --data")
     catalog = the_catalog()
     with Console(stderr=True).status("Running ..."):
         engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
-        saved = network_from(catalog, net, rng=None if bare else 0, dtype=dtype, engine=engine, **build)
-        network, report = saved.network, {"network": net}
+        planned = planned_network(catalog, net, rng=None if bare else 0, dtype=dtype, engine=engine, **build)
+        saved, report = planned.saved, {"network": net}
+        Weight.of(saved.network.nodes, weight)  # or an error, before weights are drawn
         if bare:
-            ok, found = True, _uses(network, weight, report)
+            ok, found = True, _uses(saved.network, weight, report)
         else:
             samples, source = chosen_data(catalog, saved, data)
             x, labels = _batch(samples, source, sample, batch)
+            network = planned.drawn().network
             ok, found = _gradient(network, weight, x, labels, report)
             if value is not None:
                 _changed(network, weight, value, x, labels, report)

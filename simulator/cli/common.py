@@ -9,7 +9,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -238,6 +238,60 @@ def labels_of(data: Dataset, source: str) -> np.ndarray:
     return data.labels
 
 
+@dataclass(frozen=True, eq=False)
+class Planned:
+    """A network whose weights are not drawn yet, so that whatever can be checked is checked before.
+
+    Parameters
+    ----------
+    saved : Saved
+        The network of an architecture without weights; one from a file as it is.
+    drawn : callable
+        Gives the same with weights.
+    """
+
+    saved: Saved
+    drawn: Callable[[], Saved]
+
+
+def planned_network(
+    catalog: Catalog,
+    net: str,
+    *,
+    input_shape: tuple[int, ...] | None = None,
+    classes: int | None = None,
+    build_option: tuple[tuple[str, Any], ...] = (),
+    rng: int | None = 0,
+    dtype: str | None = None,
+    engine: Engine | None = None,
+) -> Planned:
+    """A network by the name of its architecture or from a file, its weights still to be drawn."""
+    from simulator.files import Saved
+
+    if is_file(catalog, net):
+        if input_shape or classes or build_option:
+            raise click.UsageError(
+                f"{net} is a saved network: its input, classes and options are in the file; leave them out"
+            )
+        saved = load_file(catalog, net)
+        network = saved.network if engine is None else saved.network.with_engine(engine)
+        saved = replace(saved, network=network.with_dtype(dtype) if dtype else network)
+        return Planned(saved, lambda: saved)
+    options = dict(build_option)
+    for name in ("input_shape", "classes", "rng", "dtype", "engine", "make"):
+        if name in options:
+            raise click.UsageError(f"-o {name}: expected an option of {net} itself, got {name}; leave it out")
+
+    def built(rng: int | None) -> Saved:
+        network = catalog.build(
+            net, input_shape, classes, rng, dtype=dtype or "float32", engine=engine or "scipy", **options
+        )
+        return Saved(network, {"architecture": net})
+
+    shapes = built(None)
+    return Planned(shapes, lambda: shapes if rng is None else built(rng))
+
+
 def network_from(
     catalog: Catalog,
     net: str,
@@ -249,23 +303,17 @@ def network_from(
     dtype: str | None = None,
     engine: Engine | None = None,
 ) -> Saved:
-    """A network by the name of its architecture or from a file."""
-    from simulator.files import Saved
-
-    if is_file(catalog, net):
-        if input_shape or classes or build_option:
-            raise click.UsageError(
-                f"{net} is a saved network: its input, classes and options are in the file; leave them out"
-            )
-        saved = load_file(catalog, net)
-        network = saved.network if engine is None else saved.network.with_engine(engine)
-        return replace(saved, network=network.with_dtype(dtype) if dtype else network)
-    options = dict(build_option)
-    for name in ("input_shape", "classes", "rng", "dtype", "engine", "make"):
-        if name in options:
-            raise click.UsageError(f"-o {name}: expected an option of {net} itself, got {name}; leave it out")
-    built = catalog.build(net, input_shape, classes, rng, dtype=dtype or "float32", engine=engine or "scipy", **options)
-    return Saved(built, {"architecture": net})
+    """What `planned_network` gives, drawn at once: for a command that has nothing more to check."""
+    return planned_network(
+        catalog,
+        net,
+        input_shape=input_shape,
+        classes=classes,
+        build_option=build_option,
+        rng=rng,
+        dtype=dtype,
+        engine=engine,
+    ).drawn()
 
 
 def engine_from(catalog: Catalog, name: str, threads: int | None, dtype: str) -> Engine:

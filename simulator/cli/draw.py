@@ -11,7 +11,7 @@ from simulator.cli.common import (
     CatalogOptions,
     PictureType,
     build_options,
-    network_from,
+    planned_network,
     the_catalog,
     was_given,
 )
@@ -83,22 +83,23 @@ def draw(
         if what != "matrix" and was_given(name):
             raise click.UsageError(f"--{name}: expected --what matrix, got --what {what}; leave it out")
     catalog = the_catalog()
-    saved = network_from(catalog, net, **build)
-    network = saved.network
+    planned = planned_network(catalog, net, **build)
+    saved = planned.saved
     if what == "curve":
         figure = pictures.draw_curve(_history(saved, net))
     elif layer is None:
-        raise click.UsageError(
-            f"expected a layer, got none; name one of: {', '.join(n for n in network.nodes if n not in network.inputs)}"
-        )
-    elif what == "kernel":
-        figure = pictures.draw_kernel(network, layer)
-    elif what == "activations":
-        figure = pictures.draw_activations(network, layer, sample_for(catalog, saved, data, sample))
+        layers = [name for name, node in saved.network.nodes.items() if node.inputs]
+        raise click.UsageError(f"expected a layer, got none; name one of: {', '.join(layers)}")
     else:
-        fixed = isinstance(network.node(layer).layer, MatrixLayer)
-        x = None if fixed else sample_for(catalog, saved, data, sample)
-        if what == "graph":
+        fixed = isinstance(saved.network.node(layer).layer, MatrixLayer)
+        needed = what == "activations" or (what != "kernel" and not fixed)
+        x = sample_for(catalog, saved, data, sample) if needed else None
+        network = planned.drawn().network
+        if what == "kernel":
+            figure = pictures.draw_kernel(network, layer)
+        elif what == "activations":
+            figure = pictures.draw_activations(network, layer, x)
+        elif what == "graph":
             figure = pictures.draw_graph(network, layer, x)
         else:
             figure = pictures.draw_matrix(network, layer, x, rows=rows, columns=columns, order=order)

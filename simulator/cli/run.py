@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.common import is_file, labels_of, network_from, was_given
+from simulator.cli.common import is_file, labels_of, network_from, planned_network, was_given
 from simulator.cli.remembered import classes_of, with_classes
 
 if TYPE_CHECKING:
@@ -103,8 +104,10 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
         build["classes"] = build["classes"] or classes
     if start is None:
         build["input_shape"] = data.shape
-        start = network_from(catalog, net, rng=settings["seed"], dtype=settings["dtype"], **build)
-    start = replace(start, network=start.network.with_engine(engine))
+        planned = planned_network(catalog, net, rng=settings["seed"], dtype=settings["dtype"], **build)
+        start, drawn = planned.saved, planned.drawn
+    else:
+        drawn = functools.partial(replace, start)
     if task == "classify":
         for output in start.network.outputs:
             shape = start.network.node(output).shape
@@ -113,6 +116,9 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
                     f"{net}: expected outputs for the {classes} classes of {source}, got {shape}; "
                     + ("use other --data" if is_file(catalog, net) else f"build it with --classes {classes}")
                 )
+    start.network.check_training(settings["batch_size"])
+    start = drawn()
+    start = replace(start, network=start.network.with_engine(engine))
     train_on, held_out = (data, data.test) if data.test else data.split(settings["held_out"], settings["seed"])
     if task == "reconstruct":
         if (settings["shift"] and was_given("shift")) or settings["mirror"]:
