@@ -87,6 +87,7 @@ def average(
     if samples.ndim == 0:
         raise ShapeError(f"average: expected samples (batch, channels, *space), got {brief(x)}; give an array")
     means = np.zeros((len(samples), *shapes.pop()))
+    batch_size = min((network.fitting_batch(batch_size) for network in members), default=batch_size)
     for start in range(0, len(samples), batch_size):
         batch = slice(start, start + batch_size)
         seen = _views(views, samples[batch])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import ShapeError
+from simulator.memory import check_memory
 from simulator.windows import check_size
 
 __all__ = ["Dataset", "Normalise", "one_hot", "resized"]
@@ -395,5 +396,7 @@ def resized(inputs: np.ndarray, space: Sequence[int]) -> np.ndarray:
         check_size(n, "resized space")
     if tuple(space) == inputs.shape[2:]:
         return inputs
+    need = 2 * math.prod((*inputs.shape[:2], *space)) * inputs.itemsize  # callers hold the samples and cast or cut them
+    check_memory(need, f"{len(inputs):,} samples of size {'x'.join(map(str, space))}", "use a smaller --input")
     factors = [new / old for new, old in zip(space, inputs.shape[2:], strict=True)]
     return ndimage.zoom(inputs, (1, 1, *factors), order=1, mode="nearest", grid_mode=True)

@@ -6,6 +6,7 @@ The other multiplies with the literal `scipy.sparse.csr_array` and its transpose
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from simulator.direct import direct
 from simulator.errors import ShapeError, blamed
 from simulator.layers import FunctionLayer, Layer, MatrixLayer
 from simulator.matrix import LARGEST_CSR, TiedMatrix
+from simulator.memory import available_memory
 from simulator.network import Input, Network, Node, Rng, as_rng
 from simulator.windows import check_size
 
@@ -137,8 +139,11 @@ def _matrix_proof(network: Network, node: Node, x: np.ndarray, dy: np.ndarray, r
             *who, skipped=f"{who[1]} has no direct computation to compare with; register one with direct.register"
         )
     matrix = network.node(node.name).matrix
+    # A pattern keeps its CSR form. That of a copy goes with the copy: all layers at once would fill the memory.
+    matrix = TiedMatrix(copy.copy(matrix.pattern), matrix.weight)
     need = matrix.pattern.csr_nbytes(network.dtype)
-    if need > LARGEST_CSR:
+    free = available_memory()
+    if need > LARGEST_CSR or (free is not None and 2 * need > free):  # what is multiplied, and its index arrays again
         return Proof(*who, skipped=f"its matrix of {need:,} bytes is too large to build")
     if not matrix.weight.any():
         matrix = matrix.with_weight(rng.standard_normal(matrix.weight.shape).astype(network.dtype))

@@ -273,7 +273,8 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self, "network_")
         X = validate_data(self, X, dtype=self.network_.dtype, reset=False)
         samples = _samples(X, self.scaler_, self.network_)
-        chunks = [self.network_.predict(samples[i : i + _CHUNK]) for i in range(0, len(samples), _CHUNK)]
+        step = self.network_.fitting_batch(_CHUNK)
+        chunks = [self.network_.predict(samples[i : i + step]) for i in range(0, len(samples), step)]
         return np.concatenate(chunks)
 
     def _catalog(self) -> Catalog:

@@ -27,7 +27,7 @@ from simulator.execution import Empty, Plan, Run, alone, execute, fused
 from simulator.interventions import Interventions, addressed
 from simulator.layers.base import Layer, MatrixLayer, Shape
 from simulator.matrix import TiedMatrix
-from simulator.memory import check_memory
+from simulator.memory import available_memory, check_memory
 from simulator.nodes import Input, Node, only
 from simulator.patterns import Pattern
 from simulator.pool import Pool
@@ -37,6 +37,8 @@ from simulator.trace import Gradients, Trace
 from simulator.units import Units
 
 __all__ = ["Gradients", "Input", "Network", "Node", "Trace", "as_rng"]
+
+_SMALL = 2**26  # bytes of activations that need no look at the memory
 
 Rng = np.random.Generator | int | None
 Given = Mapping[Any, Any]  # by address
@@ -666,6 +668,32 @@ class Network:
         """
         who = f"network, a batch of {batch}"
         check_memory(self.activation_bytes(batch, keep_all=keep_all), who, "give fewer samples at once")
+
+    def fitting_batch(self, most: int, *, keep_all: bool = False) -> int:
+        """How many samples to run at a time where the result does not depend on it.
+
+        Parameters
+        ----------
+        most : int
+            Not more than these.
+        keep_all : bool, default False
+            As for `activation_bytes`.
+
+        Returns
+        -------
+        int
+            As many as need half of the free memory, at least 1.
+
+        Examples
+        --------
+        >>> from simulator.layers import Dense
+        >>> Network.sequential((100,), [Dense(10)]).fitting_batch(256)
+        256
+        """
+        one, free = self.activation_bytes(1, keep_all=keep_all), None
+        if most * one > _SMALL:
+            free = available_memory()
+        return most if free is None else max(1, min(most, free // (2 * one)))
 
     def check_training(self, batch: int) -> None:
         """Refuse training whose steps would not fit into memory, before the first of them.

@@ -315,6 +315,9 @@ class ExplicitPattern(Pattern):
     def build_csr(self) -> Structure:
         return self.csr
 
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(vars(self))  # here it is no cache
+
     def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         i = self._check_unit(i, 0)
         indptr, indices, ties = self.csr

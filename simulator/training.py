@@ -269,7 +269,7 @@ def evaluate(
     network, data, losses, loss_weights, metrics
         As for `train`.
     batch_size : int, default 256
-        Samples at a time.
+        Samples at a time, fewer where memory is short.
 
     Returns
     -------
@@ -349,6 +349,7 @@ class _Objective:
 
     def evaluate(self, network: Network, data: Dataset, batch_size: int) -> dict[str, float]:
         totals: dict[str, float] = {}
+        batch_size = network.fitting_batch(batch_size)
         workspace = Workspace(network, self.losses)
         for start in range(0, len(data), batch_size):
             batch = data.take(slice(start, start + batch_size))

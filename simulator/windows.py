@@ -264,11 +264,13 @@ class Window:
 @functools.lru_cache(maxsize=128)
 def _sites(window: Window, space: tuple[int, ...]) -> np.ndarray:
     total = math.prod(space)
-    tables = window.axis_sites(space)
-    kernel = [table.shape[1] for table in tables]
     dtype = np.int32 if total <= np.iinfo(np.int32).max // 4 else np.int64
-    need = 2 * math.prod(table.size for table in tables) * np.dtype(dtype).itemsize
+    kernel, _, _ = window.sizes(space)
+    counts = window.output_space(space)
+    per_axis = sum(n * k for n, k in zip(counts, kernel, strict=True))
+    need = 2 * math.prod(counts) * math.prod(kernel) * np.dtype(dtype).itemsize + 3 * 8 * per_axis
     check_memory(need, f"{window.who} on {space}", "use a smaller input")
+    tables = window.axis_sites(space)
     out: np.ndarray = np.zeros((1, math.prod(kernel)), dtype)  # (windows so far, taps)
     step = total
     for axis, (n, table) in enumerate(zip(space, tables, strict=True)):

@@ -252,5 +252,10 @@ def test_a_batch_that_does_not_fit(a_gigabyte):
 def test_weights_that_do_not_fit(a_gigabyte):
     with refused("^dense1, weights: expected at most 1.0 GB of memory, got 4.0 GB; use a smaller layer, or rng=None"):
         Network.sequential((10_000,), [Dense(100_000)], rng=0)
-    with pytest.raises(ShapeError, match="^dense6, weights: expected at most 1.0 GB of memory, got 1.6 GB"):
-        Catalog().build("vgg16", width=2.0, rng=0)
+    message = "^vgg16, 545,206,888 weights: expected at most 1.0 GB of memory, got 2.2 GB; use a smaller input or"
+    catalog = Catalog()
+    with refused(message):
+        catalog.build("vgg16", width=2.0, rng=0)
+    with pytest.raises(ShapeError, match=r"^vgg16, 138,357,544 weights: .* got 1.7 GB; use a smaller input"):
+        catalog.build("vgg16", rng=0, dtype="float64")  # drawn in float32, then cast
+    catalog.build("vgg16", (3, 32, 32), rng=None, width=0.25).check_weights("vgg16")

@@ -1,7 +1,9 @@
 """Patterns against an enumeration by plain loops, and against published counts."""
 
+import copy
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -388,3 +390,10 @@ def test_weights_without_a_connection():
     assert pattern.n_ties == 5
     with pytest.raises(ShapeError, match="ties: expected numbers from 0 to 0, got 1 to 1"):
         ExplicitPattern([0], [0], [1], shape=(1, 1), n_ties=1)
+
+
+def test_an_explicit_pattern_survives_a_pickle():
+    pattern = pickle.loads(pickle.dumps(ExplicitPattern([0, 1, 1], [2, 0, 1], [0, 1, 0], shape=(2, 3))))
+    for mine, theirs in zip(pattern.triplets(), ([0, 1, 1], [2, 0, 1], [0, 1, 0]), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.testing.assert_array_equal(copy.copy(pattern).row(1)[0], [0, 1])

@@ -125,8 +125,12 @@ def _difference(before, after, inputs):
     """Largest difference of the outputs in float64, relative to the largest output."""
     import numpy as np
 
-    old, new = (network.with_dtype("float64").predict(inputs) for network in (before, after))
-    return float(np.abs(new - old).max() / (np.abs(old).max() or 1.0))
+    old, new = (network.with_dtype("float64") for network in (before, after))
+    step, largest, apart = old.fitting_batch(len(inputs)), 0.0, 0.0
+    for start in range(0, len(inputs), step):
+        one, other = (network.predict(inputs[start : start + step]) for network in (old, new))
+        largest, apart = max(largest, np.abs(one).max()), max(apart, np.abs(other - one).max())
+    return float(apart / (largest or 1.0))
 
 
 def _counts(before, after):

@@ -159,10 +159,11 @@ def ablation(
     shape = network.node(layer).shape
     sizes = _sizes(layer, by, shape)
     count = math.prod(sizes)
+    batch_size = min(cut.head.fitting_batch(batch_size), cut.tail.fitting_batch(batch_size))
     batches = [data.take(slice(start, start + batch_size)) for start in range(0, len(data), batch_size)]
     new = _means(cut, batches) if isinstance(value, str) and value == "mean" else _number(layer, value, network.dtype)
     loss = loss or CrossEntropy()
-    rows = max(batch_size, _BYTES // max(1, cut.tail.activation_bytes(1)))
+    rows = cut.tail.fitting_batch(max(batch_size, _BYTES // max(1, cut.tail.activation_bytes(1))))
     totals, done = np.zeros((1 + count, 2)), 0
     for batch in batches:
         entered = cut.before(batch.inputs)
@@ -266,7 +267,7 @@ def _groups(values: np.ndarray, parts: Iterable[Units], new: np.ndarray, rows: i
         value = new[units.slices] if new.ndim else new
         differs = values[:, *units.slices] != value
         samples = np.flatnonzero(differs.reshape(len(values), -1).any(axis=1))
-        if group and full + len(samples) > rows:
+        if group and (full + len(samples) > rows or len(group) == rows):
             yield group
             group, full = [], 0
         group.append(_Part(number, units, value, samples))

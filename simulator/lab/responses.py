@@ -125,6 +125,7 @@ def strongest(
     inputs = real_array(f"strongest {units}", given.get(name, ()) if isinstance(given, Mapping) else given)
     if not inputs.ndim or not inputs.size:
         raise ShapeError(f"strongest {units}: expected some samples, got none; give at least one")
+    batch_size = part.fitting_batch(batch_size)
     workspace = Workspace(part)
     values, where = np.empty(len(inputs), part.dtype), np.empty(len(inputs), np.intp)
     for start in range(0, len(inputs), batch_size):
