@@ -21,7 +21,7 @@ from simulator_plugins.engines.numba_engine import kernels
 from simulator_plugins.engines.numba_engine.plans import Transposed, flat, plan
 
 from simulator import Conv, SciPyEngine, ShapeError, SimulatorError, Subsample, hookimpl
-from simulator.errors import NotInstalledError
+from simulator.errors import NotInstalledError, brief
 from simulator.patterns import TransposedPattern
 from simulator.threads import check_threads
 
@@ -168,7 +168,7 @@ class Loops:
                     "engine numba: expected numba, got none; pip install 'cnn-matrix-simulator[fast]'"
                 ) from None
             raise SimulatorError(
-                f"engine numba: expected numba to load, got {type(error).__name__}: {error}; install one that fits, "
+                f"engine numba: expected numba to load, got {brief(error)}; install one that fits, "
                 "pip install --upgrade 'cnn-matrix-simulator[fast]', or choose another engine, such as blas"
             ) from error
         self.threads, self.loops, self._small = threads, loops, small
