@@ -1,7 +1,8 @@
 """Activations from straight pieces: hard sigmoid, hard tanh, ReLU6 and hard swish.
 
 As matrices: the piecewise linear ones are, for one sample, a diagonal that the input chooses, and an offset. Where two
-pieces meet, the slope is that of the flat one, as in PyTorch.
+pieces meet, the slope is that of the flat one, as in PyTorch. NaN stays NaN; the slopes there are those of PyTorch's
+formulas, which its own vectorised loops do not always keep to.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from simulator.errors import brief
 
 
 def _clipped(x, low, high):
-    """x cut off at `low` and `high`, and whether it lies between them."""
-    return np.clip(x, x.dtype.type(low), x.dtype.type(high)), (x > low) & (x < high)
+    """x cut off at `low` and `high`, and whether it is not cut off."""
+    return np.clip(x, x.dtype.type(low), x.dtype.type(high)), ~((x <= low) | (x >= high))
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class HardSigmoid(Elementwise):
 
     def value_and_slope(self, x):
         slope = x.dtype.type(self.slope)
-        y, inside = _clipped(slope * x + x.dtype.type(0.5), 0, 1)
-        return y, inside * slope
+        y, _ = _clipped(slope * x + x.dtype.type(0.5), 0, 1)
+        return y, ((y > 0) & (y < 1)) * slope
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,9 @@ class HardSwish(Elementwise):
     """
 
     def value_and_slope(self, x):
-        gate, inside = _clipped(x / 6 + x.dtype.type(0.5), 0, 1)
-        return x * gate, gate + inside * x / 6
+        gate, _ = _clipped(x / 6 + x.dtype.type(0.5), 0, 1)
+        slope = np.where(x < 3, x / 3 + x.dtype.type(0.5), x.dtype.type(1))
+        return x * gate, np.where(x <= -3, x.dtype.type(0), slope)
 
 
 @hookimpl

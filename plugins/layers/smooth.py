@@ -17,9 +17,9 @@ from simulator.schedules import check_number
 
 
 def _exponential(x, alpha):
-    """x where positive, alpha·(exp(x) − 1) elsewhere, and its slope."""
-    fall = alpha * np.expm1(np.minimum(x, 0))
-    return np.where(x > 0, x, fall), np.where(x > 0, x.dtype.type(1), fall + alpha)
+    """alpha·(exp(x) − 1) up to 0, x elsewhere, and its slope; that at NaN is the one of PyTorch's formula."""
+    low = np.minimum(x, 0)
+    return np.where(x <= 0, alpha * np.expm1(low), x), np.where(x <= 0, alpha * np.exp(low), x.dtype.type(1))
 
 
 @dataclass(frozen=True)

@@ -28,13 +28,15 @@ class Elementwise(FunctionLayer):
 
     @abstractmethod
     def value_and_slope(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """f(x) and f'(x), both in the shape of `x`."""
+        """f(x) and f'(x), both in the shape of `x`; truth values say where a gradient passes and where none does."""
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
         return input_shapes[0]
 
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         y, slope = self.value_and_slope(xs[0])
+        if slope.dtype == bool:  # where none passes an infinite one does not, either; infinity times zero would be NaN
+            return y, lambda dy: ((np.where(slope, dy, dy.dtype.type(0)),), {}), {}
         return y, lambda dy: ((dy * slope,), {}), {}
 
     def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
@@ -54,6 +56,10 @@ class ReLU(Elementwise):
 
     As a matrix: for one sample the 0/1 diagonal of the positive inputs.
 
+    Notes
+    -----
+    NaN stays NaN and lets gradients pass, as in PyTorch.
+
     Examples
     --------
     >>> ReLU().value_and_slope(np.array([-2.0, 3.0]))[0]
@@ -63,7 +69,7 @@ class ReLU(Elementwise):
     piecewise_linear = True
 
     def value_and_slope(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.maximum(x, 0), x > 0
+        return np.maximum(x, 0), ~(x <= 0)
 
 
 @dataclass(frozen=True)

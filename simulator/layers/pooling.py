@@ -210,7 +210,8 @@ class MaxPool(FunctionLayer):
 
     Notes
     -----
-    Of equal values the first in C order is taken; NaN is larger than any number.
+    Of equal values the first in C order is taken. NaN is larger than any number, and of several the last is taken, as
+    in PyTorch.
 
     Examples
     --------
@@ -287,12 +288,15 @@ class MaxPool(FunctionLayer):
     def _chosen(views: list[np.ndarray], y: np.ndarray, sites: np.ndarray) -> Iterator[np.ndarray]:
         """Where each tap is the maximum, (channels, *out_space, batch); of equals the first that is no padding."""
         taken = np.zeros(y.shape, bool)
-        undefined = np.isnan(y)
-        some_undefined = undefined.any()
+        undefined = np.isnan(y).any()
+        if undefined:
+            last = np.full(y.shape, -1)  # tap that is NaN
+            for tap, view in enumerate(views):
+                last[np.isnan(view)] = tap
         for tap, view in enumerate(views):
             chosen = view == y
-            if some_undefined:
-                chosen |= undefined & np.isnan(view)
+            if undefined:
+                chosen |= last == tap
             inside = sites[:, tap] >= 0
             if not inside.all():
                 chosen &= inside.reshape(*y.shape[1:-1], 1)

@@ -210,7 +210,16 @@ def test_nan_is_larger_than_any_number(torch):
     np.testing.assert_array_equal(run.y, [expected])
     theirs = torch.nn.functional.max_pool1d(torch.tensor(x), 2, 1, 1)
     np.testing.assert_array_equal(run.y, theirs.numpy())
-    assert run.dx[0, 1, 0] == pytest.approx(run.dy[0, 1, 0] + run.dy[0, 1, 1])  # the first NaN of each window
+    leaf = torch.tensor(x, requires_grad=True)
+    torch.nn.functional.max_pool1d(leaf, 2, 1, 1).backward(torch.tensor(run.dy))
+    np.testing.assert_allclose(run.dx, leaf.grad.numpy(), rtol=1e-14)
+
+
+def test_of_several_nan_the_last_gets_the_gradient():
+    run = Experiment(MaxPool(2), (1, 2, 2), [[[[5, np.nan], [np.nan, 7]]]])
+    assert (run.dx[0, 0] != 0).tolist() == [[False, False], [True, False]]
+    (matrix,), _ = MaxPool(2).affine_at({}, {}, run.x[0])
+    assert matrix.indices.tolist() == [2]
 
 
 @pytest.mark.parametrize("batch", [1, 2])

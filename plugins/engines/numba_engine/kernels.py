@@ -83,7 +83,7 @@ class _Pool:
         return y, chosen
 
     def back(self, loops, run, dy, chosen, y=None):
-        """The gradient of the input and its sum over each channel; where y is given, only from windows with y > 0."""
+        """The gradient of the input and its sum over each channel; where y is given, not from windows with y <= 0."""
         batch = dy.shape[-1]
         if self._back_table is None:
             self._back_table = transposed(self.table, self.in_sites)
@@ -100,7 +100,7 @@ def _pool(node, pools):
 
 
 def _masked(loops, run, dy, y):
-    """dy where y is positive (everywhere, if y is None), and its sum over each channel."""
+    """dy where y is not 0 or less (everywhere, if y is None), and its sum over each channel."""
     sums = np.empty(len(dy), dy.dtype)
     if y is None:
         g, mask = dy, np.empty(0, dy.dtype)

@@ -243,11 +243,11 @@ def positive_part(typingctx, a):
 
 @intrinsic
 def where_positive(typingctx, a, b):
-    """b where a > 0, else 0."""
+    """0 where a <= 0, else b: also where a is NaN."""
 
     def codegen(context, builder, signature, args):
         zero = ir.Constant(args[0].type, None)
-        return builder.select(builder.fcmp_ordered(">", args[0], zero), args[1], zero)
+        return builder.select(builder.fcmp_unordered(">", args[0], zero), args[1], zero)
 
     return a(a, a), codegen
 
@@ -265,11 +265,11 @@ def where_equal(typingctx, a, b, c):
 
 @intrinsic
 def where_larger(typingctx, a, b, c, d):
-    """c where a is larger than b, else d; NaN is larger than any number, but not than NaN."""
+    """c where a is larger than b, else d; NaN is larger than anything, NaN too."""
 
     def codegen(context, builder, signature, args):
         a, b, c, d = args
-        larger = builder.and_(builder.fcmp_unordered(">", a, b), builder.fcmp_ordered("ord", b, b))
+        larger = builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a))
         return builder.select(larger, c, d)
 
     return a(a, a, a, a), codegen
@@ -484,7 +484,7 @@ def largest(kind, y, chosen, source, offsets, batch):
         for tap in range(head + 1, taps):
             if offsets[tap] >= 0:
                 other = get(kind, source + offsets[tap] + sample * size)
-                if not other <= best_one and best_one == best_one:
+                if other > best_one or other != other:
                     best_one, tap_of_best = other, tap
         put(y + sample * size, best_one)
         put(chosen + sample, np.uint8(tap_of_best))
@@ -892,7 +892,7 @@ def pool_threaded(parts, kind, y, chosen, x, table, channels, in_sites, batch):
 def unpool(part, parts, kind, dx, sums, dy, y, chosen, table, taps, channels, out_sites, batch):
     """dx of `pool`, by the transposed table: each input collects from the windows that chose it.
 
-    Where y, the output of `pool` and a ReLU, is not empty, only windows with y > 0 are collected from. `sums` gets the
+    Where y, the output of `pool` and a ReLU, is not empty, windows with y <= 0 are left out. `sums` gets the
     sum of dx over each channel, taken in single precision for one site and in double beyond it.
     """
     size = size_of(kind)
@@ -921,7 +921,7 @@ def unpool(part, parts, kind, dx, sums, dy, y, chosen, table, taps, channels, ou
                 for slot in range(slots):
                     if table[site, slot] >= 0:
                         at = start + table[site, slot] * batch + sample
-                        if chosen[at] == slot % taps and (not y.size or y[at] > 0):
+                        if chosen[at] == slot % taps and not (y.size and y[at] <= 0):
                             collected += dy[at]
                 dx[to + sample] = collected
                 sum_of_rest += collected
@@ -940,7 +940,7 @@ def unpool_threaded(parts, kind, dx, sums, dy, y, chosen, table, taps, channels,
 
 @njit(**_one)
 def masked(part, parts, kind, g, sums, dy, y):
-    """g = dy where y > 0 and 0 elsewhere, with its sum over each channel: (channels, n). Without y, g is dy itself.
+    """g = 0 where y <= 0 and dy elsewhere, with its sum over each channel: (channels, n). Without y, g is dy itself.
 
     Sums are taken in single precision over a stretch, in double precision beyond it.
     """
@@ -962,7 +962,7 @@ def masked(part, parts, kind, g, sums, dy, y):
             while at < stop:
                 i = at // size
                 if y.size:
-                    g[i] = dy[i] if y[i] > 0 else kind
+                    g[i] = kind if y[i] <= 0 else dy[i]
                     value += g[i]
                 else:
                     value += dy[i]
@@ -1105,7 +1105,7 @@ def normalised_back(part, parts, kind, dx, dweight, dbias, dy, y, x, weight, mea
                 b = fma(g, minus(load(kind, address_of(x) + at), centre), b)
                 at += PANEL
             for i in range(at // size, stop // size):
-                if not y.size or y[i] > 0:
+                if not (y.size and y[i] <= 0):
                     value += dy[i]
                     dot += dy[i] * (x[i] - means[c])
             at = stop
@@ -1129,7 +1129,7 @@ def normalised_back(part, parts, kind, dx, dweight, dbias, dy, y, x, weight, mea
             store(address_of(dx) + at, times(g, f))
             at += PANEL
         for i in range(at // size, end // size):
-            value = dy[i] if not y.size or y[i] > 0 else kind
+            value = kind if y.size and y[i] <= 0 else dy[i]
             dx[i] = (value - mean_dy - (x[i] - means[c]) * slope) * factor
 
 
