@@ -24,7 +24,8 @@ _WHERE = {
     "layers": [
         "Add", "AveragePool", "Concatenate", "Conv", "ConvTranspose", "Counts", "Dense", "Elementwise", "Flatten",
         "FunctionLayer", "Layer", "LeakyReLU", "LocallyConnected", "LogSoftmax", "MatrixLayer", "MaxPool", "Pad",
-        "ReLU", "Reshape", "ScaledTanh", "Sigmoid", "Softmax", "Sparse", "Subsample", "Tanh",
+        "ReLU", "Reshape", "ScaledTanh", "Sigmoid", "Softmax", "Sparse", "Standardise", "Subsample",
+        "Tanh",
     ],
     "losses": ["CrossEntropy", "SquaredError", "accuracy"],
     "matrix": ["TiedMatrix", "identity"],

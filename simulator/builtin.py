@@ -28,6 +28,7 @@ def register_layers(register):  # type: ignore[no-untyped-def]
     register("scaled-tanh", layers.ScaledTanh)
     register("softmax", layers.Softmax)
     register("log-softmax", layers.LogSoftmax)
+    register("standardise", layers.Standardise)
     register("flatten", layers.Flatten)
     register("reshape", layers.Reshape, examples=[(layers.Reshape((4, -1)), (2, 2, 3))])
     register("pad", layers.Pad, examples=[(layers.Pad(2), (2, 3))])

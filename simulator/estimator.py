@@ -15,7 +15,10 @@ from scipy import special
 
 from simulator.catalog import Catalog
 from simulator.data import Dataset
-from simulator.errors import ShapeError, SimulatorError, brief
+from simulator.errors import FileError, ShapeError, SimulatorError, brief
+from simulator.files import load as read_file
+from simulator.files import save as write_file
+from simulator.layers import Layer, Standardise
 from simulator.network import Network
 from simulator.schedules import CosineDecay, check_number
 from simulator.training import train
@@ -36,6 +39,7 @@ __all__ = ["SimulatorClassifier"]
 
 _FLOATS = (np.float64, np.float32)  # what a network computes in; anything else becomes the first
 _OURS = ("make", "input_shape", "classes", "rng", "dtype", "engine")  # arguments of Catalog.build that fit() gives
+_LABELS = "biufUO"  # kinds of labels that a file can hold
 _CHUNK = 256  # samples that predict at once; a network keeps every activation of them
 
 
@@ -86,9 +90,9 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         Names of the columns, if they were given.
     network_ : Network
         As it was trained, in float32 for features in float32, else in float64; heads that only training needs are cut
-        off.
+        off. It reads features as they are: with `scale` its first layer, `Standardise`, brings them to one scale.
     scaler_ : sklearn.preprocessing.StandardScaler or None
-        What brought the features to one scale.
+        What measured that scale; None without `scale`, and in a model from a file, whose network has the numbers.
     n_iter_ : int
         Epochs that were run.
     loss_curve_ : list of float
@@ -98,7 +102,8 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
     -----
     A pickled model is code: load only what you trust. It finds its layers by module and name, so one whose layers come
     from a plugin file, rather than from an installed module, can be pickled in the process that loaded the file only.
-    `simulator.save` writes ``network_`` to a file in which nothing is ever evaluated.
+    `save` writes the model to a file in which nothing is ever evaluated, and `load` reads it; every command of the
+    command line takes the file, too, with data in the units of X.
 
     References
     ----------
@@ -110,7 +115,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
     >>> X, y = load_digits(return_X_y=True)
     >>> model = SimulatorClassifier(epochs=5, random_state=0).fit(X[:1500], y[:1500])
     >>> model.network_
-    Network 3 layers, 4810 params: (1, 8, 8) -> (10,)
+    Network 4 layers, 4810 params: (1, 8, 8) -> (10,)
     >>> model.score(X[1500:], y[1500:]) > 0.9
     True
     """
@@ -191,7 +196,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         curve = []
         for epoch in train(
             network,
-            Dataset(_samples(X, scaler, network), labels),
+            Dataset(_samples(X if scaler is None else scaler.transform(X), network), labels),
             epochs=epochs,
             batch_size=batch_size,
             optimizer=optimizer,
@@ -205,7 +210,8 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
                 print(f"epoch {epoch.number}/{epochs}: loss {epoch.loss:.4f}")
         self.classes_ = classes
         self.scaler_ = scaler
-        self.network_ = epoch.network.subnetwork(next(iter(losses)))
+        trained = epoch.network.subnetwork(next(iter(losses)))
+        self.network_ = trained if scaler is None else _reading_raw(trained, scaler)
         self.loss_curve_ = curve
         self.n_iter_ = len(curve)
         return self
@@ -269,10 +275,102 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         logits = self._logits(X)
         return self.classes_[logits.argmax(axis=1)]
 
+    def save(self, path: str | Path) -> None:
+        """Write the fitted model to a file, with scaling, labels and parameters; see `simulator.save`.
+
+        Parameters
+        ----------
+        path : str or Path
+            Where to; an existing file is replaced.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        FileError
+            If the file cannot be written, or labels or parameters are no plain values.
+
+        Notes
+        -----
+        `plugins` are not kept, since what a file names would be run: give them to `load`. Nor is a `random_state` that
+        is no number.
+        """
+        check_is_fitted(self, "network_")
+        given = {name: value for name, value in self.get_params(deep=False).items() if name != "plugins"}
+        if not isinstance(self.random_state, (int, np.integer)):
+            given["random_state"] = None
+        model = {
+            "labels": _plain_labels(self.classes_),
+            "params": given,
+            "features": list(getattr(self, "feature_names_in_", [])),
+            "loss_curve": self.loss_curve_,
+        }
+        info = {"classes": [str(label) for label in self.classes_.tolist()], "classifier": model}
+        write_file(path, self.network_, catalog=self._catalog(), info=info)
+
+    @classmethod
+    def load(cls, path: str | Path, *, plugins: Sequence[str | Path] = ()) -> SimulatorClassifier:
+        """Read a model that `save` wrote; nothing in the file is evaluated.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file.
+        plugins : sequence of str, default ()
+            Plugins that offer its layers, beside the installed ones.
+
+        Returns
+        -------
+        SimulatorClassifier
+            Fitted: it predicts the same as the one that was saved.
+
+        Raises
+        ------
+        FileError
+            If there is no such file, it is damaged, or holds no classifier.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], ["low", "low", "high", "high"]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     SimulatorClassifier(random_state=0).fit(X, y).save(f"{folder}/model")
+        ...     print(SimulatorClassifier.load(f"{folder}/model").predict([[0.5], [2.5]]))
+        ['low' 'high']
+        """
+        catalog = cls(plugins=plugins)._catalog()
+        saved = read_file(path, catalog=catalog)
+        told = saved.info.get("classifier")
+        if not isinstance(told, dict):
+            raise FileError(
+                f"SimulatorClassifier.load: expected a file that SimulatorClassifier.save wrote, got another network, "
+                f"{path}; read it with simulator.load"
+            )
+        try:
+            params = dict(told["params"])
+            if isinstance(params["input_shape"], list):
+                params["input_shape"] = tuple(params["input_shape"])
+            model = cls(**params, plugins=plugins)
+            labels, names, curve = _labels(told["labels"]), told["features"], told["loss_curve"]
+            if saved.network.output_shape != labels.shape or not all(isinstance(name, str) for name in names):
+                raise ValueError("labels or features that do not fit the network")
+            model.network_ = saved.network.with_engine(catalog.engine(model.engine))
+            model.loss_curve_ = [float(value) for value in curve]
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError, SimulatorError) as error:
+            raise FileError(
+                f"SimulatorClassifier.load {path}: expected what SimulatorClassifier.save wrote, got {brief(error)}; "
+                "the file is damaged"
+            ) from None
+        model.classes_, model.scaler_, model.n_iter_ = labels, None, len(model.loss_curve_)
+        model.n_features_in_ = math.prod(saved.network.input_shape)
+        if names:
+            model.feature_names_in_ = np.array(names, dtype=object)
+        return model
+
     def _logits(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "network_")
         X = validate_data(self, X, dtype=self.network_.dtype, reset=False)
-        samples = _samples(X, self.scaler_, self.network_)
+        samples = _samples(X, self.network_)
         step = self.network_.fitting_batch(_CHUNK)
         chunks = [self.network_.predict(samples[i : i + step]) for i in range(0, len(samples), step)]
         return np.concatenate(chunks)
@@ -341,7 +439,47 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         return catalog.create("optimizers", self.optimizer, lr=CosineDecay(rate, steps), **decay)
 
 
-def _samples(X: np.ndarray, scaler: StandardScaler | None, network: Network) -> np.ndarray:
+def _samples(X: np.ndarray, network: Network) -> np.ndarray:
     """Features as samples of the network, (n_samples, channels, *space)."""
-    scaled = X if scaler is None else scaler.transform(X)
-    return scaled.reshape(len(X), *network.input_shape)
+    return X.reshape(len(X), *network.input_shape)
+
+
+def _reading_raw(network: Network, scaler: StandardScaler) -> Network:
+    """The network with the scaling of its inputs as a first layer."""
+    start, name = network.input_name, "standardise"
+    while name in network.nodes:
+        name += "-"
+    nodes: list[tuple[str, Layer, list[str], str | None]] = [(name, Standardise(), [start], None)]
+    nodes += [
+        (node.name, node.layer, [name if source == start else source for source in node.inputs], node.share)
+        for node in network.nodes.values()
+        if node.name != start
+    ]
+    shape = network.input_shape
+    scale = {f"{name}.mean": scaler.mean_.reshape(shape), f"{name}.scale": scaler.scale_.reshape(shape)}
+    whole = Network.input(shape, start, dtype=network.dtype, engine=network.engine).extended(nodes)
+    whole = whole.with_params(network.params).with_buffers({**network.buffers, **scale})
+    return whole.subnetwork(network.outputs)
+
+
+def _plain_labels(classes: np.ndarray) -> dict[str, Any]:
+    """The labels as JSON knows them, and their type."""
+    values = classes.tolist()
+    if classes.dtype.kind not in _LABELS or not all(isinstance(value, (str, bool, int, float)) for value in values):
+        raise FileError(
+            f"SimulatorClassifier.save: expected labels of text, integers, floats or bools, got {classes.dtype}; fit "
+            "it with names as text"
+        )
+    return {"values": values, "dtype": classes.dtype.str}
+
+
+def _labels(told: Any) -> np.ndarray:
+    """The labels that `_plain_labels` wrote."""
+    values, dtype = told["values"], np.dtype(str(told["dtype"]))
+    kinds = {type(value) for value in values}
+    if dtype.kind not in _LABELS or not isinstance(values, list) or not kinds <= {str, bool, int, float}:
+        raise ValueError("labels of another kind")
+    labels = np.array(values, dtype)
+    if labels.tolist() != values or len(np.unique(labels)) != len(values):
+        raise ValueError("labels that are not distinct, or of another type")
+    return labels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import simulator
-from simulator import ShapeError, SimulatorError, UnknownNameError
+from simulator import FileError, ShapeError, SimulatorError, UnknownNameError
 
 pytest.importorskip("sklearn", "1.6")
 
@@ -108,6 +109,152 @@ def test_it_computes_what_its_weights_say(blobs):
     assert model.classes_.tolist() == ["ant", "bee", "cat"]
     assert model.n_iter_ == len(model.loss_curve_) == 3
     assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+FRESH = """
+import sys
+import numpy as np
+from simulator import SimulatorClassifier
+model = SimulatorClassifier.load(sys.argv[1])
+np.save(sys.argv[2], model.predict_proba(np.load(sys.argv[3])))
+"""
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_saved_model_predicts_the_same_in_a_fresh_process(digits, tmp_path, dtype):
+    X, y = digits
+    X = X.astype(dtype) + 100  # it depends on the scaling
+    model = SimulatorClassifier(epochs=3, random_state=0).fit(X[:1500], y[:1500])
+    assert model.score(X[1500:], y[1500:]) > 0.85
+    model.save(tmp_path / "model")
+    np.save(tmp_path / "x.npy", X[1500:])
+    paths = [str(tmp_path / name) for name in ("model", "p.npy", "x.npy")]
+    subprocess.run([sys.executable, "-c", FRESH, *paths], check=True)
+    np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), model.predict_proba(X[1500:]))
+
+
+def test_its_network_alone_has_the_scaling(digits, tmp_path):
+    X, y = digits
+    model = SimulatorClassifier(epochs=3, random_state=0).fit(X[:1500], y[:1500])
+    simulator.save(tmp_path / "net", model.network_)
+    network = simulator.load(tmp_path / "net").network
+    predicted = network.predict(X[1500:].reshape(-1, 1, 8, 8)).argmax(axis=1)
+    np.testing.assert_array_equal(predicted, model.predict(X[1500:]))
+    np.testing.assert_array_equal(network.buffers["standardise.mean"].ravel(), model.scaler_.mean_)
+
+
+def test_the_command_line_evaluates_a_saved_model(digits, tmp_path, capsys, monkeypatch):
+    from simulator.cli import main
+
+    X, y = digits
+    monkeypatch.chdir(tmp_path)
+    names = np.array([f"digit {n}" for n in range(10)])
+    model = SimulatorClassifier(epochs=3, random_state=0).fit(X[:1500], names[y[:1500]])
+    model.save("model")
+    np.savez("rest.npz", x=X[1500:].reshape(-1, 1, 8, 8), y=y[1500:], classes=names)
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", "model", "--data", "rest.npz", "--all", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert end.value.code == 0
+    assert report["accuracy"] == pytest.approx(model.score(X[1500:], names[y[1500:]]))
+    assert report["classes"] == names.tolist()
+
+
+LABELS = {
+    "text": np.array(["ä", "no", "yes"]),
+    "objects": np.array(["ä", "no", "yes"], dtype=object),
+    "integers": np.array([-5, 0, 7]),
+    "small integers": np.array([0, 1, 2], np.uint8),
+    "floats": np.array([-1.0, 0.0, 1.0]),
+    "bools": np.array([False, True]),
+}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS.keys())
+def test_labels_and_parameters_come_back(blobs, tmp_path, labels):
+    X, names = blobs
+    y = labels[np.unique(names, return_inverse=True)[1] % len(labels)]
+    options = {"hidden": (5, 4)}
+    model = SimulatorClassifier(epochs=2, options=options, input_shape=(X.shape[1],), random_state=3).fit(X, y)
+    model.save(tmp_path / "model")
+    back = SimulatorClassifier.load(tmp_path / "model")
+    assert back.classes_.dtype == model.classes_.dtype
+    assert back.predict(X).tolist() == model.predict(X).tolist()
+    assert [type(label) for label in back.classes_.tolist()] == [type(label) for label in model.classes_.tolist()]
+    assert {**back.get_params(), "options": None} == {**model.get_params(), "options": None}
+    assert back.options == {"hidden": [5, 4]}
+    assert (back.loss_curve_, back.n_iter_, back.n_features_in_) == (model.loss_curve_, 2, X.shape[1])
+    back.fit(X, y)  # it can be trained anew
+    np.testing.assert_array_equal(back.predict_proba(X), model.predict_proba(X))
+
+
+def test_names_of_columns_come_back(blobs, tmp_path):
+    X, y = blobs
+    model = SimulatorClassifier(epochs=1, random_state=np.random.RandomState(0)).fit(X, y)
+    model.feature_names_in_ = np.array([f"f{n}" for n in range(X.shape[1])], dtype=object)  # as of a data frame
+    model.save(tmp_path / "model")
+    back = SimulatorClassifier.load(tmp_path / "model")
+    assert back.random_state is None
+    assert (back.feature_names_in_.tolist(), back.feature_names_in_.dtype) == (model.feature_names_in_.tolist(), object)
+    with pytest.warns(UserWarning, match="X does not have valid feature names"):
+        back.predict(X)
+
+
+def test_layers_of_a_plugin_come_from_the_plugin_that_is_given(blobs, tmp_path):
+    X, y = blobs
+    (tmp_path / "heads.py").write_text(PLUGIN)
+    plugins = [tmp_path / "heads.py"]
+    model = SimulatorClassifier("two-heads", plugins=plugins, epochs=1, random_state=0).fit(X, y)
+    model.save(tmp_path / "model")
+    with pytest.raises(FileError, match=r"expected layer 'double' of plugin 'heads' .* or load it with -p"):
+        SimulatorClassifier.load(tmp_path / "model")
+    back = SimulatorClassifier.load(tmp_path / "model", plugins=plugins)
+    np.testing.assert_array_equal(back.predict_proba(X), model.predict_proba(X))
+
+
+def test_what_a_model_cannot_keep_is_refused(blobs, tmp_path):
+    X, y = blobs
+    with pytest.raises(NotFittedError):
+        SimulatorClassifier().save(tmp_path / "model")
+    model = SimulatorClassifier(epochs=1).fit(X, y)
+    model.classes_ = np.array(["2020-01-01", "2020-01-02", "2020-01-03"], "M8[D]")
+    with pytest.raises(
+        FileError, match=r"expected labels of text, integers, floats or bools, got datetime64\[D\]; fit"
+    ):
+        model.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_files_that_hold_no_model_are_refused(blobs, tmp_path):
+    X, y = blobs
+    model = SimulatorClassifier(epochs=1).fit(X, y)
+    simulator.save(tmp_path / "net", model.network_)
+    with pytest.raises(FileError, match="expected a file that SimulatorClassifier.save wrote, got another network, .*"):
+        SimulatorClassifier.load(tmp_path / "net")
+    model.save(tmp_path / "model")
+    good = simulator.load(tmp_path / "model").info
+    for keys, value in (
+        (("labels", "values"), ["ant", "bee"]),
+        (("labels", "values"), ["ant", "bee", 3]),
+        (("labels", "values"), ["ant", "bee", "bee"]),
+        (("labels", "dtype"), "M8[D]"),
+        (("labels",), None),
+        (("params", "plugins"), ["evil.py"]),
+        (("params", "engine"), "none"),
+        (("params",), {}),
+        (("features",), [1, 2]),
+        (("loss_curve",), ["x"]),
+    ):
+        info = json.loads(json.dumps(good))
+        place = info["classifier"]
+        for key in keys[:-1]:
+            place = place[key]
+        place[keys[-1]] = value
+        simulator.save(tmp_path / "bad", model.network_, info=info)
+        with pytest.raises(
+            FileError, match=r"expected what SimulatorClassifier.save wrote, got .*; the file is damaged"
+        ):
+            SimulatorClassifier.load(tmp_path / "bad")
 
 
 def test_of_two_classes_the_second_is_positive(blobs):

@@ -5,6 +5,7 @@ from simulator.layers.base import Counts, FunctionLayer, Layer, MatrixLayer
 from simulator.layers.convolution import Conv, ConvTranspose, LocallyConnected
 from simulator.layers.dense import Dense, Sparse
 from simulator.layers.pooling import AveragePool, MaxPool, Subsample
+from simulator.layers.scaling import Standardise
 from simulator.layers.shaping import Add, Concatenate, Flatten, Pad, Reshape
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Sparse",
+    "Standardise",
     "Subsample",
     "Tanh",
 ]
