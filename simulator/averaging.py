@@ -14,6 +14,7 @@ from scipy import special
 
 from simulator.arrays import real_array
 from simulator.errors import ShapeError, brief
+from simulator.finite import check_finite
 from simulator.network import Network
 from simulator.windows import check_size
 
@@ -95,6 +96,7 @@ def average(
             for network in members:
                 means[batch] += special.softmax(network.predict(view).astype(np.float64), axis=1)
         means[batch] /= len(seen) * len(members)
+    check_finite({"the probabilities": means}, "average")
     return means
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from simulator.arrays import promised, seen
 from simulator.data import Dataset
 from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, blamed, brief, nearest
+from simulator.finite import check_finite
 from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network, Rng, Trace, as_rng
 from simulator.optimizers import SGD, Optimizer
@@ -275,10 +276,17 @@ def evaluate(
     -------
     dict of str to float
         "loss" and the metrics, averaged over all samples.
+
+    Raises
+    ------
+    SimulatorError
+        If one is not finite: an accuracy beside it would be no result, either.
     """
     check_size(batch_size, "evaluate batch_size")
     objective = _Objective(network, losses, loss_weights or {}, metrics, data)
-    return objective.evaluate(network, data, batch_size)
+    measured = objective.evaluate(network, data, batch_size)
+    check_finite(measured, "evaluate")
+    return measured
 
 
 class _Objective:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from simulator.engine import Engine
     from simulator.files import Saved
 
+_WARNINGS = 3  # arrays that are named
 _LARGEST = 10**8  # no sample that fits this machine has more numbers; counting more would never end
 
 
@@ -205,7 +206,23 @@ def load_file(catalog: Catalog, net: str) -> Saved:
         cure = f"train one: simulator train {net} --save {net}.safetensors" if known else "check the path"
         command = click.get_current_context().info_name
         raise FileError(f"{command}: expected the file of a trained network, got {brief(net)}; {cure}")
-    return _for_prediction(load(net, catalog=catalog))
+    return _for_prediction(warned(load(net, catalog=catalog), net))
+
+
+def warned(saved: Saved, net: str | Path) -> Saved:
+    """What was loaded; a warning says which of its numbers are not finite."""
+    from simulator.finite import not_finite
+
+    arrays = {**saved.network.params, **saved.network.buffers}
+    if saved.epoch is not None:
+        state = saved.epoch.optimizer_state.items()
+        arrays.update({f"optimizer {name}": value for name, value in state if hasattr(value, "shape")})
+    found = not_finite(arrays)
+    for name, bad in list(found.items())[:_WARNINGS]:
+        click.echo(f"Warning: {bad:,} of {arrays[name].size:,} numbers of {name} are not finite in {net}", err=True)
+    if len(found) > _WARNINGS:
+        click.echo(f"Warning: nor are numbers of {len(found) - _WARNINGS:,} other arrays", err=True)
+    return saved
 
 
 def _for_prediction(saved: Saved) -> Saved:

@@ -19,6 +19,7 @@ from simulator.cli.common import (
     json_option,
     print_json,
     the_catalog,
+    warned,
     was_given,
 )
 from simulator.cli.keeping import Keeper, check_place, save_options
@@ -121,7 +122,7 @@ def train(
     catalog = the_catalog()
     resumed = None
     if resume_path is not None:
-        resumed = load(resume_path, catalog=catalog)
+        resumed = warned(load(resume_path, catalog=catalog), resume_path)
         settings = _resumed_settings(resumed, resume_path)
         save_path = save_path or resume_path
     if save_path is not None:

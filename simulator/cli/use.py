@@ -190,6 +190,7 @@ def predict(
     from scipy.special import softmax
 
     from simulator.errors import ShapeError
+    from simulator.finite import check_finite
 
     catalog = the_catalog()
     saved = _with_engine(catalog, load_file(catalog, net), engine, threads)
@@ -202,6 +203,7 @@ def predict(
         )
     chosen = data.take(numbers)
     probabilities = softmax(saved.network.predict(chosen.inputs).astype("float64"), axis=1)
+    check_finite({"the probabilities": probabilities}, f"predict {net}")
     names = list(classes_of(saved) or data.classes)
     names += [str(i) for i in range(len(names), probabilities.shape[1])]
     rows = []

@@ -13,6 +13,7 @@ import numpy as np
 
 from simulator.data import Dataset
 from simulator.errors import ShapeError, blamed, brief
+from simulator.finite import check_finite
 from simulator.layers.base import Shape
 from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network
@@ -177,6 +178,7 @@ def ablation(
             if on_batch is not None:
                 on_batch(done, count * len(batches))
     totals /= len(data)
+    check_finite({f"the loss on {layer}": totals}, "ablation")
     losses, hits = totals[1:].T.reshape(2, *sizes)
     labelled = data.labels is not None
     return Ablation(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import ShapeError, blamed, brief
+from simulator.finite import check_finite
 from simulator.lab.sample import read_sample
 from simulator.losses import CrossEntropy, Loss
 from simulator.network import Network, Trace
@@ -155,7 +156,9 @@ def effect(
     if isinstance(patch, Mapping):
         patch = {k: source if isinstance(source, Trace) else _batch_of_one(source) for k, source in patch.items()}
     before = network.run(batch)
+    check_finite(before.activations, "effect")
     after = network.run(batch, clamp=clamp, ablate=ablate, patch=patch)
+    check_finite(after.activations, "effect, with the new values")
     changes = {name: Change(name, before[name][0], after[name][0]) for name in network.nodes}
     if target is None:
         if loss is not None:

@@ -13,6 +13,7 @@ import numpy as np
 from simulator.arrays import real_array
 from simulator.data import Dataset
 from simulator.errors import ShapeError, SimulatorError, brief
+from simulator.finite import check_finite
 from simulator.network import Network, Rng, as_rng
 from simulator.receptive import ReceptiveField
 from simulator.units import Units
@@ -135,6 +136,7 @@ def strongest(
         values[some], where[some] = found.max(axis=1), found.argmax(axis=1)
         if on_batch is not None:
             on_batch(min(some.stop, len(inputs)), len(inputs))
+    check_finite({units.node: values}, f"strongest {units}")
     samples = np.argsort(-values, kind="stable")[:count]
     numbers = units.numbers[where[samples]]
     fields = [network.receptive_field(units.node, int(number), name) for number in numbers]
@@ -294,5 +296,6 @@ class _Climb:
     def responded(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Response and gradient, (channels, *space)."""
         trace = self._workspace.run(self._part, x[None], backward=True)
+        check_finite({self._units.node: trace[self._units.node]}, f"preferred input of {self._units}")
         value = float(np.sum(trace[self._units.node] * self._share))
         return value, trace.backward(self._share).inputs[self._part.input_name][0]

@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator.arrays import real_array
 from simulator.errors import ShapeError, brief
+from simulator.finite import check_finite
 from simulator.network import Network, Trace
 
 __all__ = ["read_sample", "run_sample"]
@@ -38,6 +39,8 @@ def run_sample(network: Network, nodes: str | Iterable[str], x: Any, who: str) -
     ShapeError
         If the sample does not have the shape of the input, or the trace is one of several samples or of another
         network.
+    SimulatorError
+        If an activation is not finite.
 
     Examples
     --------
@@ -69,7 +72,9 @@ def run_sample(network: Network, nodes: str | Iterable[str], x: Any, who: str) -
                 "one of a batch "
                 "with x[0]"
             )
-    return part.run(batches)
+    trace = part.run(batches)
+    check_finite(trace.activations, who)
+    return trace
 
 
 def read_sample(x: Any, inputs: Iterable[str], who: str) -> dict[str, np.ndarray]:

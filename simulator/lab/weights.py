@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from simulator.errors import ShapeError, blamed, brief
+from simulator.finite import check_finite
 from simulator.lab.connection import Connection, connections_of
 from simulator.losses import CrossEntropy, Loss
 from simulator.memory import check_memory
@@ -171,6 +172,7 @@ def gradient_of(network: Network, weight: Any, x: Any, targets: Any, loss: Loss 
     if not isinstance(loss, Loss):
         raise ShapeError(f"gradient {address} loss: expected a loss, got {brief(loss)}; write CrossEntropy()")
     trace = network.run(x)
+    check_finite(trace.activations, f"gradient {address}")
     with blamed(f"loss {loss!r}", "grad to give an array in the prediction's shape"):
         output_gradient = loss.grad(trace[network.output_name], targets)
     gradients = trace.backward(output_gradient)
