@@ -23,6 +23,8 @@ from simulator.nodes import Node
 
 __all__ = ["Units", "Weight", "numbered"]
 
+_MOST_AXES = 8
+_NUMBER = re.compile("[0-9]{1,18}")  # no layer has more units
 _ADDRESS = re.compile(r"(?P<name>[^\[\]]*?)\s*\[(?P<index>[^\[\]]*)\]\s*", re.DOTALL)
 
 
@@ -293,7 +295,11 @@ def _split(address: str, what: str, example: str) -> tuple[str, list[int | None]
     """The name before the brackets, and the entries in them; None for a colon."""
     match = _ADDRESS.fullmatch(address.strip())
     entries = [entry.strip() for entry in match["index"].split(",")] if match else []
-    if match is None or not all(entry == ":" or (entry.isascii() and entry.isdecimal()) for entry in entries):
+    if (
+        match is None
+        or len(entries) > _MOST_AXES
+        or not all(entry == ":" or _NUMBER.fullmatch(entry) for entry in entries)
+    ):
         raise ShapeError(f"{what}: expected an address, got {brief(address)}; write for example {example}")
     return match["name"], [None if entry == ":" else int(entry) for entry in entries]
 

@@ -16,6 +16,7 @@ from simulator.cli.common import (
     table,
     the_catalog,
 )
+from simulator.cli.leaving import leaving_status
 
 _MOST = 30  # rows of a table that are printed
 
@@ -68,9 +69,11 @@ def command(name, seeds, quick, jobs, out, cluster, options, as_json):
                 prefer=dict(wish.partition("=")[::2] for wish in meta.get("simulator.prefer", ())),
                 watch=watch,
             )
-    except KeyboardInterrupt:
-        click.echo(f"\nInterrupted: the finished runs are in {folder}; go on with the same command.", err=True)
-        click.get_current_context().exit(130)
+    except KeyboardInterrupt as error:
+        status = leaving_status(error)
+        left = "Interrupted" if status == 130 else "Terminated"
+        click.echo(f"\n{left}: the finished runs are in {folder}; go on with the same command.", err=True)
+        click.get_current_context().exit(status)
     if report.damaged:
         which = f"line{'s'[: len(report.damaged) > 1]} {', '.join(map(str, report.damaged))}"
         click.echo(

@@ -23,6 +23,7 @@ from simulator.cli.common import (
     was_given,
 )
 from simulator.cli.keeping import Keeper, check_place, save_options
+from simulator.cli.leaving import leaving_status
 from simulator.cli.look import print_proofs
 from simulator.cli.remembered import history_of, settings_of
 from simulator.cli.run import epochs_of, prepared
@@ -153,7 +154,7 @@ def train(
             for epoch in epochs:
                 last, history = epoch, [*history, _entry(epoch)]
                 keeper.keep(epoch)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if save_path is None:
             cure = "nothing was saved; use --save PATH to keep every finished epoch"
         elif last is None:
@@ -162,8 +163,9 @@ def train(
             keeper.keep(last)  # the interrupt may have come while it was being written
             kept = keeper.finish(last)
             cure = f"epoch {last.number} is in {kept}; go on with: simulator train --resume {kept}"
-        click.echo(f"\nInterrupted: {cure}", err=True)
-        click.get_current_context().exit(130)
+        status = leaving_status(error)
+        click.echo(f"\n{'Interrupted' if status == 130 else 'Terminated'}: {cure}", err=True)
+        click.get_current_context().exit(status)
     assert last is not None
     kept = keeper.finish(last)
     network = last.network

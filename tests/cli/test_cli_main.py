@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import click
@@ -16,6 +19,7 @@ import pytest
 from simulator import Catalog, PluginError
 from simulator.cli import cli, main
 from simulator.cli.common import print_json
+from simulator.cli.leaving import Terminated, sigterm_raises
 
 HEAVY = ("numpy", "scipy", "networkx", "pluggy", "rich", "matplotlib", "safetensors", "sklearn")
 
@@ -133,7 +137,7 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
         (["describe", "--input", "28"], "lenet5: expected an input (channels, height, width) of at least 12 x 12"),
         (["describe", "--classes", "0"], "0 is not in the range x>=1"),
         (["describe", "--classes", "-1"], "-1 is not in the range x>=1"),
-        (["describe", "--classes", "1" + "0" * 30], "simulator: expected sizes that fit into memory"),
+        (["describe", "--classes", "1" + "0" * 30], "simulator: expected work that fits into memory"),
         (["describe", "-o", "width"], "expected NAME=VALUE, got 'width'"),
         (["describe", "-o", "=2"], "expected NAME=VALUE, got '=2'"),
         (["describe", "-o", "widht=2"], "lenet5: expected one of its options, got 'widht'; did you mean 'width'?"),
@@ -146,7 +150,7 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
             ["describe", "nothing.safetensors"],
             "describe: expected the file of a trained network, got 'nothing.safetensors'; check the path",
         ),
-        (["describe", "n" * 300], "simulator: expected to read and write, got: "),
+        (["describe", "n" * 300], "simulator: expected to read and write, got "),
         (["train", "--engine", "scipi"], "one of the engines, got 'scipi'; did you mean 'scipy'?"),
         (["equivalence", "--dtype", "float16"], "'float16' is not one of 'float32', 'float64'"),
         (["equivalence", "--seed", "-1"], "-1 is not in the range x>=0"),
@@ -164,7 +168,11 @@ def test_damaged_files(run, files):
 
 def test_too_little_memory(run, mine):
     result = run("-p", mine, "--prefer", "layers.relu=core", "describe", "mine", "-o", "story=large")
-    assert result.complaint == "simulator: expected sizes that fit into memory, got: the moon; use smaller ones"
+    assert re.fullmatch(
+        r"simulator: expected work that fits into memory, of which [\d.,]+ [MG]B are left, got MemoryError: the moon; "
+        "use a smaller --input, a smaller network or fewer samples",
+        result.complaint,
+    )
 
 
 def test_an_option_that_the_architecture_refuses(run, mine):
@@ -190,6 +198,85 @@ def test_interrupted_anywhere(run, monkeypatch):
     result = run("describe")
     assert result.status == 130
     assert result.err.strip() == "Interrupted."
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+@pytest.mark.parametrize("module", ["click", "simulator.cli.program", "numpy"])
+def test_ctrl_c_while_it_starts(module, tmp_path):
+    """The interrupt comes while a module is imported, before or after the command line is there."""
+    code = f"""
+import importlib.abc, signal, sys
+class Impatient(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Impatient())
+sys.argv = ["simulator", "describe"]
+from importlib.metadata import entry_points
+(script,) = entry_points(group="console_scripts", name="simulator")
+script.load()()
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=100)
+    assert (told.returncode, told.stderr.strip(), told.stdout) == (130, "Interrupted.", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_sigterm_while_nothing_is_trained(shell):
+    Path("slow.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)\n")
+    process = shell("-p", "slow.py", "describe")
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip()) == (143, "Terminated.")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_sigterm_acts_as_before_afterwards_and_in_child_processes():
+    before = signal.getsignal(signal.SIGTERM)
+    with sigterm_raises():
+        assert signal.getsignal(signal.SIGTERM) is not before
+        child = os.fork()
+        if not child:
+            signal.raise_signal(signal.SIGTERM)
+            os._exit(7)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+        with pytest.raises(Terminated):
+            signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_signals_belong_to_the_main_thread():
+    seen = []
+
+    def work():
+        with sigterm_raises():
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["unit", "lenet5", "conv1[" + "9" * 5000 + "]"],
+        ["unit", "lenet5", "conv1[" + "0, " * 5000 + "0]"],
+        ["weight", "lenet5", "conv1.weight[" + "9" * 5000 + ", 0, 0, 0]"],
+        ["describe", "--input", "1x" + "9" * 5000],
+        ["describe", "--input", "1x" + "9" * 4000],
+        ["describe", "--classes", "9" * 5000],
+        ["describe", "-o", "width=" + "9" * 5000],
+        ["describe", "-o", "width=" + "(" * 5000],
+        ["train", "--lr", "x" * 5000],
+        ["describe", "n" * 5000],
+        ["d" * 5000],
+    ],
+)
+def test_what_is_much_too_long_is_answered_in_one_short_line(args, run):
+    result = run(*args)
+    assert result.status == 2
+    assert len(result.complaint) < 400
 
 
 # ---------------------------------------------------------------------- plugins
@@ -298,7 +385,7 @@ def test_a_full_disk(shell):
         process = shell("describe", "--json", stdout=full)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert err.startswith("Error: simulator: expected to read and write, got: ")
+    assert err.startswith("Error: simulator: expected to read and write, got ")
     assert len(err.splitlines()) == 1
 
 

@@ -515,14 +515,17 @@ def test_interrupted_while_writing_the_epoch_is_written_after_all(run, monkeypat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
-def test_ctrl_c_in_earnest(shell, files, run):
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
+)
+def test_ctrl_c_and_sigterm_in_earnest(number, status, word, shell, files, run):
     settings = ("--data", files / "good.npz", "-o", "width=0.3", "--epochs", "100000", "--no-proof")
     process = shell("train", *settings, "--save", "net")
     assert process.stderr.readline().startswith("epoch      1/100000  loss ")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    number = int(re.fullmatch(r"Interrupted: epoch (\d+) is in net; .*", err.splitlines()[-1])[1])
+    assert process.returncode == status
+    number = int(re.fullmatch(rf"{word}: epoch (\d+) is in net; .*", err.splitlines()[-1])[1])
     assert "Traceback" not in err
     assert load("net").epoch.number == number >= 1
     assert run("evaluate", "net").status == 0
