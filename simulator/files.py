@@ -53,6 +53,11 @@ class Saved:
     info: dict[str, Any] = field(default_factory=dict)
     epoch: Epoch | None = None
 
+    @property
+    def untrained(self) -> bool:
+        """Whether it is known that no weight was ever trained; of a file that Python code wrote it is not known."""
+        return self.info.get("untrained") is True
+
 
 def save(
     path: str | Path,

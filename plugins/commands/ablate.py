@@ -19,8 +19,10 @@ from simulator.cli.common import (
     print_json,
     print_table,
     progress_bar,
+    save_figure,
     table,
     the_catalog,
+    title_of,
 )
 from simulator.cli.remembered import classes_of, with_classes
 from simulator.cli.use import data_of, data_options, objective_of
@@ -84,19 +86,28 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     task, losses, _ = objective_of(catalog, saved)
     data = data.take(slice(samples))
     data = replace(data, targets=data.inputs) if task == "reconstruct" else with_classes(data, classes_of(saved), what)
-    network = planned.drawn().network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
+    saved = planned.drawn()
+    network = saved.network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
     with progress_bar(f"Ablating {layer}") as on_batch:
         loss = losses[network.output_name]
         found = ablation(network, data, layer, by, value=value, loss=loss, on_batch=on_batch)
     if figure is not None:
-        from simulator.draw import draw_ablation, save
+        from simulator.draw import draw_ablation
 
-        save(draw_ablation(found), figure)
+        save_figure(draw_ablation(found), figure, saved)
     before = {"loss": found.loss_before, "accuracy": found.accuracy_before}
     if as_json:
         ranking = [{"units": str(units), "loss": loss, "accuracy": share} for units, loss, share in found.ranking]
         print_json(
-            {"network": net, "layer": layer, "by": by, "samples": len(data), "before": before, "ranking": ranking}
+            {
+                "network": net,
+                "untrained": saved.untrained,
+                "layer": layer,
+                "by": by,
+                "samples": len(data),
+                "before": before,
+                "ranking": ranking,
+            }
         )
         return
     made = table("without", "loss", "change", "accuracy")
@@ -105,7 +116,7 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     for units, loss, share in islice(found.ranking, rows):
         made.add_row(str(units), f"{loss:.4f}", f"{loss - found.loss_before:+.4f}", _percent(share))
     given = "its mean" if value == "mean" else f"{value:g}"
-    print_table(f"{layer} of {net} by {by}, each clamped to {given}, on {len(data)} {what}", made)
+    print_table(f"{layer} of {title_of(net, saved)} by {by}, each clamped to {given}, on {len(data)} {what}", made)
     if found.loss.size > rows:
         click.echo(f"The {rows} most harmful of {found.loss.size}; --rows {found.loss.size} prints all.")
     if figure is not None:

@@ -14,8 +14,10 @@ from simulator.cli.common import (
     print_json,
     print_table,
     progress_bar,
+    save_figure,
     table,
     the_catalog,
+    title_of,
 )
 from simulator.cli.sample import sample_for, sample_options
 
@@ -58,23 +60,25 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
             Units.of(saved.network.nodes, units)  # or an error, before weights are drawn
         x = sample_for(catalog, saved, data, sample)
         other = None if line is None else sample_for(catalog, saved, data, line)
-        network = planned.drawn().network
+        saved = planned.drawn()
+        network = saved.network
         found = affine(network, x, units, jacobian)
     crossed = None
     if other is not None:
         with progress_bar("Cutting the line") as on_step:
             crossed = pieces(network, x, other, units, on_step=on_step)
     if figure is not None:
-        from simulator.draw import draw_rows, save
+        from simulator.draw import draw_rows
 
-        save(draw_rows(found), figure)
+        save_figure(draw_rows(found), figure, saved)
     names = [_name(found.units, number) for number in found.units.numbers]
     if as_json:
         outputs = [
             {"unit": name, "row_times_x": value - offset, "b": offset, "value": value}
             for name, offset, value in zip(names, found.b.tolist(), found.y.tolist(), strict=True)
         ]
-        report = {"network": net, "sample": sample, "shape": found.A.shape, "nonzeros": found.A.nnz}
+        report = {"network": net, "untrained": saved.untrained, "sample": sample}
+        report.update(shape=found.A.shape, nonzeros=found.A.nnz)
         report.update(exact=found.exact, difference=found.difference, outputs=outputs)
         if crossed is not None:
             report["line"] = {
@@ -92,7 +96,7 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
         made.add_row(name, *(f"{n:.6g}" for n in (product, offset, product + offset, value)))
     kind = "f(x) = A x + b" if found.exact else "f(x) = A x + b, the tangent"
     size = f"A is {found.A.shape[0]} x {found.A.shape[1]} with {found.A.nnz:,} nonzeros"
-    print_table(f"{net} at sample {sample}: {kind}; {size}", made)
+    print_table(f"{title_of(net, saved)} at sample {sample}: {kind}; {size}", made)
     if len(names) > rows:
         click.echo(f"The first {rows} of {len(names)} outputs; --rows {len(names)} prints all.")
     if found.exact:

@@ -17,6 +17,7 @@ from simulator.cli.common import (
     shape_text,
     table,
     the_catalog,
+    title_of,
 )
 from simulator.cli.remembered import classes_of, with_classes
 from simulator.cli.sample import chosen_data, sample_for, sample_options
@@ -77,7 +78,8 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
         x = sample_for(catalog, saved, data, sample)
         sources = {units: sample_for(catalog, saved, data, number) for units, number in patches.items()}
         label, names = _label(catalog, saved, data, sample)
-        network = planned.drawn().network.with_engine(engine_from(catalog, "auto", None, dtype))
+        saved = planned.drawn()
+        network = saved.network.with_engine(engine_from(catalog, "auto", None, dtype))
         found = effect(network, x, clamp=clamps, ablate=ablate, patch=sources, target=label)
         classes = [] if label is None else _classes(found, network, names)
     nodes = [
@@ -92,14 +94,15 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     ]
     if as_json:
         losses = {"loss_before": found.loss_before, "loss_after": found.loss_after}
-        print_json({"network": net, "sample": sample, "nodes": nodes, "label": label, **losses, "classes": classes})
+        report = {"network": net, "untrained": saved.untrained, "sample": sample, "nodes": nodes, "label": label}
+        print_json({**report, **losses, "classes": classes})
         return
     made = table("node", "output", "units", "changed", "largest\nchange", "change of\nthe norm", left=2)
     for row in nodes:
         if row["changed"]:
             cells = f"{row['units']:,}", f"{row['changed']:,}", f"{row['largest']:.4g}", f"{row['relative']:.1%}"
             made.add_row(row["node"], shape_text(network.node(row["node"]).shape), *cells)
-    title, same = f"Effect on {net}, sample {sample}", len(nodes) - len(found.changed)
+    title, same = f"Effect on {title_of(net, saved)}, sample {sample}", len(nodes) - len(found.changed)
     if found.changed:
         print_table(title, made)
     else:

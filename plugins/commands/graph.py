@@ -13,6 +13,7 @@ from simulator.cli.common import (
     json_option,
     planned_network,
     print_json,
+    save_figure,
     the_catalog,
     was_given,
 )
@@ -77,19 +78,20 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
             if unit:
                 Units.of(saved.network.nodes, unit)  # or an error, before weights are drawn
             x = sample_for(catalog, saved, data, sample) if sampled else None
-            graph = unit_graph(planned.drawn().network, unit, hops=hops, x=x, max_edges=max_edges)
+            saved = planned.drawn()
+            graph = unit_graph(saved.network, unit, hops=hops, x=x, max_edges=max_edges)
         else:
             graph = layer_graph(saved.network)
     nodes, edges = graph.number_of_nodes(), graph.number_of_edges()
     with _status(f"writing {path}, {edges:,} edges"):
         if picture:
-            draw.save(draw.draw_unit_graph(graph) if of_units else draw.draw_layer_graph(graph), path)
+            save_figure(draw.draw_unit_graph(graph) if of_units else draw.draw_layer_graph(graph), path, saved)
         else:
             write_graph(graph, path)
     word, line = ("unit", "connection") if of_units else ("node", "edge")
     if as_json:
         what = "units" if of_units else "layers"
-        print_json({"file": str(path), "what": what, "nodes": nodes, "edges": edges})
+        print_json({"untrained": saved.untrained, "file": str(path), "what": what, "nodes": nodes, "edges": edges})
         return
     counts = f"{nodes:,} {word}{'s'[: nodes != 1]}, {edges:,} {line}{'s'[: edges != 1]}"
     click.echo(f"{'Drew' if picture else 'Wrote'} {path}: {counts}")

@@ -15,8 +15,10 @@ from simulator.cli.common import (
     print_json,
     print_table,
     progress_bar,
+    save_figure,
     table,
     the_catalog,
+    title_of,
 )
 from simulator.cli.sample import chosen_data, data_option
 
@@ -47,16 +49,17 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     saved = planned.saved
     units = Units.of(saved.network.nodes, unit)
     known, source = chosen_data(catalog, saved, data)
-    network = planned.drawn().network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
+    saved = planned.drawn()
+    network = saved.network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
     with progress_bar(f"Running {source}") as on_batch:
         found = strongest(network, units, known, count, on_batch=on_batch)
     best = units.node, found.fields[0].unit
     with progress_bar("Climbing") as on_step:
         preferred = preferred_input(network, best, steps=steps, x0=found.inputs[0], on_step=on_step)
     if figure is not None:
-        from simulator.draw import draw_responses, save
+        from simulator.draw import draw_responses
 
-        save(draw_responses(found, preferred), figure)
+        save_figure(draw_responses(found, preferred), figure, saved)
     rows = [
         {
             "sample": int(sample),
@@ -69,13 +72,14 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     ]
     if as_json:
         climb = {"unit": str(preferred.unit), "start": float(preferred.history[0]), "response": preferred.value}
-        print_json({"network": net, "unit": str(units), "data": source, "strongest": rows, "preferred": climb})
+        report = {"network": net, "untrained": saved.untrained, "unit": str(units), "data": source}
+        print_json({**report, "strongest": rows, "preferred": climb})
         return
     made = table("sample", "label", "response", "unit", "sees", left=2)
     for row in rows:
         box = " x ".join(f"{first}:{stop}" for first, stop in row["sees"])
         made.add_row(str(row["sample"]), row["label"] or "", f"{row['response']:.4g}", row["unit"], box)
-    print_table(f"{units} of {net}: the strongest of {len(known)} samples of {source}", made)
+    print_table(f"{units} of {title_of(net, saved)}: the strongest of {len(known)} samples of {source}", made)
     click.echo(
         f"The preferred input, by {steps} steps from sample {rows[0]['sample']} and as long as that: "
         f"{preferred.unit} responds {preferred.value:.4g} instead of {preferred.history[0]:.4g}."

@@ -15,6 +15,7 @@ from simulator.cli.common import (
     print_table,
     table,
     the_catalog,
+    title_of,
 )
 from simulator.cli.keeping import check_place, save_options
 from simulator.cli.sample import chosen_data, data_option
@@ -84,6 +85,7 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
         print_json(
             {
                 "network": net,
+                "untrained": saved.untrained,
                 "how": how,
                 "layers": measured,
                 "off_pattern": off.total,
@@ -100,7 +102,7 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
     made.add_section()
     sums = (f"{sum(column):,}" for column in zip(*rows.values(), strict=True))
     made.add_row("total", *sums, _share(off.total), _share(within.total))
-    print_table(f"{_DONE[how]}{net}{f' as {like}' if like else ''}: {after!r}", made)
+    print_table(f"{_DONE[how]}{title_of(net, saved)}{f' as {like}' if like else ''}: {after!r}", made)
     click.echo(f"On {counted} samples of {source} the outputs differ by {difference:.1e} of the largest one.")
     if save_path is None:
         click.echo("Nothing was saved; --save FILE keeps the new network.")

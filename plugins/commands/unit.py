@@ -13,8 +13,10 @@ from simulator.cli.common import (
     planned_network,
     print_json,
     print_table,
+    save_figure,
     table,
     the_catalog,
+    title_of,
     was_given,
 )
 from simulator.cli.sample import sample_for, sample_options
@@ -59,7 +61,8 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
         address = Units.of(saved.network.nodes, unit)
         _ = address.number  # or an error, before weights are drawn
         x = None if bare else sample_for(catalog, saved, data, sample)
-        network = planned.drawn().network
+        saved = planned.drawn()
+        network = saved.network
         if field:
             report = _field(network, address, of)
         else:
@@ -67,14 +70,16 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
             if not report["connections"] and (not outgoing or network.graph.out_degree(address.node)):
                 report["lines"].append(_NONE)
         if figure is not None:
-            _draw(network, address, x, of, figure)
+            _draw(saved, address, x, of, figure)
     if as_json:
-        print_json({"network": net, "unit": str(address), **({} if bare else {"sample": sample}), **report["json"]})
+        about = {"network": net, "untrained": saved.untrained, "unit": str(address)}
+        print_json({**about, **({} if bare else {"sample": sample}), **report["json"]})
         return
+    title = f"{address} of {title_of(net, saved)}"
     if field:
-        click.secho(f"{address} of {net}", bold=True)
+        click.secho(title, bold=True)
     elif report["connections"]:
-        _print_connections(f"{address} of {net}, sample {sample}", report["connections"], rows, outgoing)
+        _print_connections(f"{title}, sample {sample}", report["connections"], rows, outgoing)
     for line in report["lines"]:
         click.echo(line)
     if figure is not None:
@@ -181,7 +186,7 @@ def _print_connections(title, connections, rows, outgoing):
         click.echo(f"The {rows} largest of {len(others):,} connections; --rows {len(others)} prints all.")
 
 
-def _draw(network, address, x, of, path):
-    from simulator.draw import draw_field, save
+def _draw(saved, address, x, of, path):
+    from simulator.draw import draw_field
 
-    save(draw_field(network, address, x, of), path)
+    save_figure(draw_field(saved.network, address, x, of), path, saved)

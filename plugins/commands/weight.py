@@ -15,6 +15,7 @@ from simulator.cli.common import (
     print_table,
     table,
     the_catalog,
+    title_of,
     was_given,
 )
 from simulator.cli.sample import chosen_data, sample_options
@@ -49,21 +50,22 @@ def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json,
     with Console(stderr=True).status("Running ..."):
         engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
         planned = planned_network(catalog, net, rng=None if bare else 0, dtype=dtype, engine=engine, **build)
-        saved, report = planned.saved, {"network": net}
+        saved, report = planned.saved, {"network": net, "untrained": planned.saved.untrained}
         Weight.of(saved.network.nodes, weight)  # or an error, before weights are drawn
         if bare:
             ok, found = True, _uses(saved.network, weight, report)
         else:
             samples, source = chosen_data(catalog, saved, data)
             x, labels = _batch(samples, source, sample, batch)
-            network = planned.drawn().network
+            saved = planned.drawn()
+            network = saved.network
             ok, found = _gradient(network, weight, x, labels, report)
             if value is not None:
                 _changed(network, weight, value, x, labels, report)
     if as_json:
         print_json({**report, "ok": ok})
     else:
-        title = f"{report['weight']} of {net}"
+        title = f"{report['weight']} of {title_of(net, saved)}"
         if not bare:
             title += f", sample {sample}" if batch == 1 else f", samples {sample} to {sample + batch - 1}"
         _print(title, report, found, rows)

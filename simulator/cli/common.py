@@ -19,6 +19,7 @@ from simulator.errors import brief
 
 if TYPE_CHECKING:
     import numpy as np
+    from matplotlib.figure import Figure
     from rich.table import Table
 
     from simulator.catalog import Catalog
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from simulator.files import Saved
 
 _WARNINGS = 3  # arrays that are named
+_UNTRAINED = "untrained: random weights"
 _LARGEST = 10**8  # no sample that fits this machine has more numbers; counting more would never end
 
 
@@ -303,7 +305,7 @@ def planned_network(
         network = catalog.build(
             net, input_shape, classes, rng, dtype=dtype or "float32", engine=engine or "scipy", **options
         )
-        return Saved(network, {"architecture": net})
+        return Saved(network, {"architecture": net, "untrained": True})
 
     shapes = built(None)
     return Planned(shapes, lambda: shapes if rng is None else built(rng))
@@ -331,6 +333,20 @@ def network_from(
         dtype=dtype,
         engine=engine,
     ).drawn()
+
+
+def title_of(net: str, saved: Saved) -> str:
+    """The name of a network in titles, which says so where its weights say nothing."""
+    return f"{net} ({_UNTRAINED})" if saved.untrained and saved.network.has_weights else net
+
+
+def save_figure(figure: Figure, path: Path, saved: Saved) -> None:
+    """Write a picture of a network; its title says so where the weights say nothing."""
+    from simulator.draw import save
+
+    if saved.untrained and saved.network.has_weights:
+        figure.suptitle("\n".join(filter(None, (figure.get_suptitle(), _UNTRAINED))), fontsize=11)
+    save(figure, path)
 
 
 def engine_from(catalog: Catalog, name: str, threads: int | None, dtype: str) -> Engine:

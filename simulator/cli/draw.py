@@ -12,6 +12,7 @@ from simulator.cli.common import (
     PictureType,
     build_options,
     planned_network,
+    save_figure,
     the_catalog,
     was_given,
 )
@@ -94,7 +95,8 @@ def draw(
         fixed = isinstance(saved.network.node(layer).layer, MatrixLayer)
         needed = what == "activations" or (what != "kernel" and not fixed)
         x = sample_for(catalog, saved, data, sample) if needed else None
-        network = planned.drawn().network
+        saved = planned.drawn()
+        network = saved.network
         if what == "kernel":
             figure = pictures.draw_kernel(network, layer)
         elif what == "activations":
@@ -104,7 +106,7 @@ def draw(
         else:
             figure = pictures.draw_matrix(network, layer, x, rows=rows, columns=columns, order=order)
     path = output or Path(f"{layer or 'training'}-{what}.png")
-    pictures.save(figure, path)
+    save_figure(figure, path, saved)
     click.echo(f"Drew {path}")
 
 

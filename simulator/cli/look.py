@@ -18,6 +18,7 @@ from simulator.cli.common import (
     shape_text,
     table,
     the_catalog,
+    title_of,
 )
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
     """
     from simulator.describe import describe as count
 
-    network = network_from(the_catalog(), net, rng=0 if weights else None, **build).network
+    saved = network_from(the_catalog(), net, rng=0 if weights else None, **build)
+    network = saved.network
     description = count(network)
     shown = weights is not False and network.has_weights
     if as_json:
-        print_json({"network": net, **description.as_dict()})
+        print_json({"network": net, "untrained": saved.untrained, **description.as_dict()})
         return
     counted = ("params", "connections", "links", "nonzeros", "fixed\nnonzeros", "density", "MACs")
     spread = ("weight\nmean", "weight\nstd") if shown else ()
@@ -79,7 +81,7 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
         "",
         *("" for _ in spread),
     )
-    print_table(f"{net}: {network!r}", made)
+    print_table(f"{title_of(net, saved)}: {network!r}", made)
     twice = [row.name for row in description.layers if row.repeats]
     if twice:
         names = ", ".join(twice[:3]) + (f" and {len(twice) - 3} more" if len(twice) > 3 else "")
@@ -104,13 +106,22 @@ def equivalence(net: str, dtype: str, seed: int, as_json: bool, **build: Any) ->
     """
     from simulator.equivalence import equivalence as prove
 
-    network = network_from(the_catalog(), net, rng=seed, dtype=dtype, **build).network
+    saved = network_from(the_catalog(), net, rng=seed, dtype=dtype, **build)
+    network = saved.network
     proofs = list(prove(network, rng=seed))
     ok = all(proof.ok for proof in proofs)
     if as_json:
-        print_json({"network": net, "dtype": dtype, "ok": ok, "layers": [p.as_dict() for p in proofs]})
+        print_json(
+            {
+                "network": net,
+                "untrained": saved.untrained,
+                "dtype": dtype,
+                "ok": ok,
+                "layers": [p.as_dict() for p in proofs],
+            }
+        )
     else:
-        print_proofs(proofs, f"{net} in {dtype}")
+        print_proofs(proofs, f"{title_of(net, saved)} in {dtype}")
     if not ok:
         click.get_current_context().exit(1)
 

@@ -21,6 +21,7 @@ from simulator.cli.common import (
     print_table,
     table,
     the_catalog,
+    title_of,
 )
 from simulator.cli.remembered import classes_of, settings_of, with_classes
 from simulator.cli.train import train
@@ -121,14 +122,15 @@ def evaluate(
     catalog = the_catalog()
     several = [_with_engine(catalog, load_file(catalog, net), engine, threads) for net in nets]
     saved, net = several[0], ", ".join(nets)
+    title, untrained = ", ".join(map(title_of, nets, several)), any(each.untrained for each in several)
     data, what = data_of(catalog, saved, source, every)
     task, losses, weights = objective_of(catalog, saved)
     if task == "reconstruct" and len(several) == 1:
         measured = measure(saved.network, replace(data, targets=data.inputs), losses=losses, loss_weights=weights)
         if as_json:
-            print_json({"network": net, "samples": len(data), **measured})
+            print_json({"network": net, "untrained": untrained, "samples": len(data), **measured})
         else:
-            click.echo(f"{net} on {len(data)} {what}: loss {measured['loss']:.4f} between input and output")
+            click.echo(f"{title} on {len(data)} {what}: loss {measured['loss']:.4f} between input and output")
         return
     for file, each in zip(nets, several, strict=True):
         _check_classifier(each)
@@ -153,11 +155,18 @@ def evaluate(
     confusion = np.bincount(labels * n + predicted, minlength=n * n).reshape(n, n)
     if as_json:
         print_json(
-            {"network": net, "samples": len(data), **measured, "classes": classes, "confusion": confusion.tolist()}
+            {
+                "network": net,
+                "untrained": untrained,
+                "samples": len(data),
+                **measured,
+                "classes": classes,
+                "confusion": confusion.tolist(),
+            }
         )
         return
     numbers = ", ".join(f"{k} {v:.2%}" if k == "accuracy" else f"{k} {v:.4f}" for k, v in measured.items())
-    click.echo(f"{net} on {len(data)} {what}: {numbers}\n")
+    click.echo(f"{title} on {len(data)} {what}: {numbers}\n")
     made = table("", *classes)
     for name, row in zip(classes, confusion, strict=True):
         made.add_row(name, *(str(count) if count else "." for count in row))
@@ -216,9 +225,9 @@ def predict(
             {"sample": number, "prediction": names[best], "probability": float(probabilities[i, best]), "truth": truth}
         )
     if as_json:
-        print_json({"network": net, "predictions": rows})
+        print_json({"network": net, "untrained": saved.untrained, "predictions": rows})
         return
     made = table("sample", "prediction", "truth", "probability", left=3)
     for row in rows:
         made.add_row(str(row["sample"]), str(row["prediction"]), str(row["truth"] or ""), f"{row['probability']:.2%}")
-    print_table(f"{net} on {what}", made)
+    print_table(f"{title_of(net, saved)} on {what}", made)

@@ -91,7 +91,7 @@ def test_describe_says_what_python_says(args, build, run, catalog):
     result = run("describe", *args, "--json")
     expected = describe(catalog.build(**build, rng=None))
     assert (result.status, result.err) == (0, "")
-    assert json.loads(result.out) == {"network": build["name"], **through_json(expected.as_dict())}
+    assert json.loads(result.out) == {"network": build["name"], "untrained": True, **through_json(expected.as_dict())}
     assert list(json.loads(result.out)["totals"]) == COUNTS
 
 
@@ -145,12 +145,13 @@ def test_describe_a_saved_network(run, trained, catalog):
     assert content["layers"][0]["weight_std"] == pytest.approx(weight.std())
     for layer in content["layers"]:
         layer["weight_mean"] = layer["weight_std"] = None
-    assert content == {"network": str(trained), **through_json(expected.as_dict())}
+    assert content == {"network": str(trained), "untrained": False, **through_json(expected.as_dict())}
 
 
 def test_describe_draws_weights_only_when_asked(run):
     assert run("describe").out == run("describe", "--no-weights").out
     plain, drawn = (run("describe", *more).rows() for more in ((), ("--weights",)))
+    del plain["lenet5:"]  # the title, which says with weights that they are random
     assert {name: cells[: len(plain[name])] for name, cells in drawn.items() if name in plain} == plain
     mean, std = map(float, drawn["dense1"][-2:])
     assert abs(mean) < 0.01
@@ -183,6 +184,7 @@ def test_equivalence_says_what_python_says(run, catalog):
     assert (result.status, result.err) == (0, "")
     assert json.loads(result.out) == {
         "network": "lenet5",
+        "untrained": True,
         "dtype": "float64",
         "ok": True,
         "layers": [through_json(proof.as_dict()) for proof in proofs],

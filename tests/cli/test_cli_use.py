@@ -47,6 +47,7 @@ def test_evaluate_says_what_python_says(run, trained, held_out):
     assert (result.status, result.err) == (0, "")
     assert content == {
         "network": str(trained),
+        "untrained": False,
         "samples": 200,
         **evaluate(network, held_out),
         "classes": ["X", "O"],

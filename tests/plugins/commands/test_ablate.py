@@ -25,7 +25,9 @@ def test_the_ranking_is_that_of_the_lab(run, data, tmp_path):
     assert [f"{units}", f"{loss:.4f}", f"{loss - found.loss_before:+.4f}", f"{share:.2%}"] in map(
         str.split, out.splitlines()
     )
-    assert out.startswith("relu2 of lenet5 by channel, each clamped to 0.5, on 60 samples of xo\n")
+    assert out.startswith(
+        "relu2 of lenet5 (untrained: random weights) by channel, each clamped to 0.5, on 60 samples of xo\n"
+    )
     assert "The 2 most harmful of 5; --rows 5 prints all.\nDrew a.png\n" in out
     assert out.endswith(f"Next: simulator effect lenet5 --ablate '{units}'\n")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
@@ -74,7 +76,9 @@ def test_a_network_that_gives_back_its_input(run):
 
 def test_an_architecture_that_gives_back_its_input(run):
     status, out, _ = run("ablate", "autoencoder", "code", "--samples", 20)
-    assert status == 0 and out.startswith("code of autoencoder by channel, each clamped to 0, on 20 samples of digits")
+    assert status == 0 and out.startswith(
+        "code of autoencoder (untrained: random weights) by channel, each clamped to 0, on 20 samples of digits"
+    )
 
 
 def test_the_figure_is_refused_before_anything_is_computed(run):

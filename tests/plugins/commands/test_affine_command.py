@@ -13,7 +13,9 @@ def test_the_matrix_of_a_sample(run, network, data, tmp_path):
     found = affine(network, data.inputs[3])
     status, out, _ = run("affine", *SMALL, "--sample", 3, "--rows", 2, "--figure", "rows.png")
     assert status == 0
-    assert out.startswith(f"lenet5 at sample 3: f(x) = A x + b; A is 10 x 144 with {found.A.nnz:,} nonzeros\n")
+    assert out.startswith(
+        f"lenet5 (untrained: random weights) at sample 3: f(x) = A x + b; A is 10 x 144 with {found.A.nnz:,} nonzeros\n"
+    )
     (row,) = (line.split() for line in out.splitlines() if line.split()[:1] == ["dense3[1]"])
     assert float(row[1]) == pytest.approx((found.A @ data.inputs[3].ravel())[1], rel=1e-5)
     assert row[3] == row[4] == f"{found.y[1]:.6g}"

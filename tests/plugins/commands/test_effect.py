@@ -54,7 +54,7 @@ def test_what_is_printed(run, network, data):
 def test_nothing_changes(run):
     status, out, _ = run("effect", *SMALL, "--patch", "conv1=3", "--sample", 3)
     assert status == 0
-    assert out.startswith("Effect on lenet5, sample 3: nothing changes\n\nProbabilities\n")
+    assert out.startswith("Effect on lenet5 (untrained: random weights), sample 3: nothing changes\n\nProbabilities\n")
 
 
 def test_a_network_that_does_not_classify(run):
@@ -87,7 +87,10 @@ def test_a_saved_network_of_fewer_classes_than_the_data(run, tmp_path):
         (("--ablate", "relu9"), "network: expected a node, got 'relu9'; did you mean 'relu4'"),
         (("--ablate", "relu1[9]"), "unit relu1[9]: expected a position (channel, *space) within (2, 12, 12), got [9]"),
         (("--clamp", "conv1[0]"), "expected NAME=VALUE, got 'conv1[0]'"),
-        (("--clamp", "conv1[0]=x"), "clamp conv1[0]: expected real numbers, got 'x'; give a number"),
+        (
+            ("--clamp", "conv1[0]=x"),
+            "clamp conv1[0]: expected an array of real numbers, got values of type str; convert them",
+        ),
         (("--clamp", "conv1[0]=1e999"), "clamp conv1[0]: expected finite numbers, got NaN or infinity"),
         (("--clamp", "conv1=1", "--clamp", "conv1=2"), "--clamp conv1: expected one value, got several; leave out all"),
         (("--patch", "conv1=1", "--patch", "conv1=2"), "--patch conv1: expected one value, got several; leave out all"),

@@ -68,7 +68,13 @@ def test_json(run):
     assert status == 0
     report = json.loads(out)
     graph = nx.read_gexf("unit.gexf")
-    assert report == {"file": "unit.gexf", "what": "units", "nodes": len(graph), "edges": graph.number_of_edges()}
+    assert report == {
+        "untrained": True,
+        "file": "unit.gexf",
+        "what": "units",
+        "nodes": len(graph),
+        "edges": graph.number_of_edges(),
+    }
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def test_what_a_unit_reads(run, network, data):
     found = incoming(network, "conv2[3, 1, 0]", data.inputs[2])
     status, out, _ = run("unit", *SMALL, "conv2[3, 1, 0]", "--sample", 2, "--rows", 3)
     assert status == 0
-    assert out.startswith("conv2[3, 1, 0] of lenet5, sample 2\n")
+    assert out.startswith("conv2[3, 1, 0] of lenet5 (untrained: random weights), sample 2\n")
     for c in found.largest(3):
         row = [str(c.source), str(c.weight), *(f"{v:.6g}" for v in (c.value, c.input, c.product))]
         assert [" ".join(row).split()] == [line.split() for line in out.splitlines() if str(c.weight) in line]

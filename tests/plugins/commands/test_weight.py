@@ -16,7 +16,7 @@ def test_a_gradient_is_a_sum(run, network, data):
     found = gradient_of(network, NAME, data.inputs[3:7], data.targets[3:7])
     status, out, _ = run("weight", *SMALL, NAME, *DATA, "--sample", 3, "--batch", 4, "--rows", 2)
     assert status == 0
-    assert out.startswith(f"{NAME} of lenet5, samples 3 to 6\n")
+    assert out.startswith(f"{NAME} of lenet5 (untrained: random weights), samples 3 to 6\n")
     for c, term in list(zip(found.connections, found.terms, strict=True))[:2]:
         words = f"{c.source} {c.target} {term:.6g}".split()
         assert words in [line.split() for line in out.splitlines()]
