@@ -15,6 +15,8 @@ def register_layers(register):  # type: ignore[no-untyped-def]
     register("conv", layers.Conv, examples=[(layers.Conv(2, 3, padding=1), (2, 5, 5))])
     register("conv-transpose", layers.ConvTranspose, examples=[(layers.ConvTranspose(2, 3, stride=2), (2, 3, 3))])
     register("locally-connected", layers.LocallyConnected, examples=[(layers.LocallyConnected(2, 3), (2, 5, 5))])
+    adaptive = [(layers.AdaptiveAveragePool(2), (2, 5)), (layers.AdaptiveAveragePool((2, 3)), (2, 4, 2))]
+    register("adaptive-average-pool", layers.AdaptiveAveragePool, examples=adaptive)
     register("average-pool", layers.AveragePool, examples=[(layers.AveragePool(2), (2, 4, 5))])
     register("max-pool", layers.MaxPool, examples=[(layers.MaxPool(2), (2, 4, 5))])
     register("subsample", layers.Subsample, examples=[(layers.Subsample(2), (2, 4, 5))])

@@ -21,6 +21,7 @@ import numpy as np
 
 from simulator.errors import ShapeError
 from simulator.layers import (
+    AdaptiveAveragePool,
     Add,
     AveragePool,
     Concatenate,
@@ -294,6 +295,21 @@ def _average(layer: AveragePool, x: np.ndarray, weight: np.ndarray, dy: np.ndarr
     count, _ = _sums(inner, ones, np.zeros((1, *slide.out_space, 1), x.dtype))
     total, dx = _sums(slide, x, dy / count)
     return total / count, dx, None
+
+
+@direct.register
+def _adaptive(layer: AdaptiveAveragePool, x: np.ndarray, weight: np.ndarray, dy: np.ndarray) -> Triple:
+    y, dx = np.empty_like(dy), np.zeros_like(x)
+    space, out = x.shape[1:-1], dy.shape[1:-1]
+    for site in np.ndindex(*out):
+        window = tuple(
+            slice(math.floor(i * n / k), math.ceil((i + 1) * n / k)) for i, n, k in zip(site, space, out, strict=True)
+        )
+        part = x[:, *window]
+        axes = tuple(range(1, part.ndim - 1))
+        y[:, *site] = part.mean(axis=axes)
+        dx[:, *window] += np.expand_dims(dy[:, *site], axes) / math.prod(part.shape[1:-1])
+    return y, dx, None
 
 
 def _padding_ends(layer: Any, slide: _Slide) -> list[int]:

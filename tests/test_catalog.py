@@ -45,7 +45,7 @@ def catalog():
 def test_the_core_comes_through_the_same_hooks():
     bare = Catalog(entry_points=False)
     assert {e.plugin.name for kind in SHELVES for e in getattr(bare, kind).entries.values()} == {"core"}
-    assert len(bare.layers) == 20
+    assert len(bare.layers) == 22
     assert list(bare.architectures) == []
 
 

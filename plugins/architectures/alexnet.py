@@ -54,7 +54,7 @@ def alexnet_ungrouped(make, input_shape=(3, 227, 227), classes=1000, rng=None, w
     return _published("alexnet-ungrouped", make, input_shape, classes, rng, width, groups=1)
 
 
-def alexnet_torchvision(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0):
+def alexnet_torchvision(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0, adaptive=True):
     """torchvision's AlexNet: 64, 192, 384, 256, 256 maps, no groups, no normalisation; 61.1 M params.
 
     Parameters
@@ -63,12 +63,16 @@ def alexnet_torchvision(make, input_shape=(3, 224, 224), classes=1000, rng=None,
         As for `alexnet`.
     input_shape : tuple of int, default (3, 224, 224)
         Channels, height, width; at least 63 x 63.
+    adaptive : bool, default True
+        Average maps of another size to 6 x 6 before the dense layers, as torchvision does, so that a net of any size
+        takes the weights of 224 x 224. Without it the first dense layer reads what there is: small nets for small
+        inputs.
 
     Notes
     -----
     61,100,840 params, 714,188,480 MACs, 657,918,720 nonzeros. The first convolution is padded by 2, so that 224 x 224
-    gives 55 x 55. torchvision averages other sizes to 6 x 6 before the dense layers, here these read what there is.
-    Dropout stands before the first two dense layers, not after them.
+    gives 55 x 55, and in the end 6 x 6: there is nothing to average then, and no layer for it. Dropout stands before
+    the first two dense layers, not after them.
 
     References
     ----------
@@ -90,6 +94,10 @@ def alexnet_torchvision(make, input_shape=(3, 224, 224), classes=1000, rng=None,
         ("conv5", make("conv", scaled(256), kernel=3, padding=1)),
         ("relu5", make("relu")),
         ("pool5", make("max-pool", 3, stride=2)),
+    ]
+    network = Network.input(input_shape).chain(layers, rng=rng)
+    layers = [
+        *([("average", make("adaptive-average-pool", 6))] if adaptive and network.output_shape[1:] != (6, 6) else []),
         ("flatten", make("flatten")),
         ("dropout6", make("dropout", 0.5)),
         ("dense6", make("dense", scaled(4096))),
@@ -99,7 +107,7 @@ def alexnet_torchvision(make, input_shape=(3, 224, 224), classes=1000, rng=None,
         ("relu7", make("relu")),
         ("dense8", make("dense", classes)),
     ]
-    return Network.input(input_shape).chain(layers, rng=rng)
+    return network.chain(layers, rng=rng)
 
 
 def _published(who, make, input_shape, classes, rng, width, groups):

@@ -65,7 +65,9 @@ def googlenet(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0
     def norm(number):
         return [(f"norm{number}", make("local-response-norm", size=5, alpha=1e-4, beta=0.75, k=1.0))]
 
-    return _build("googlenet", make, input_shape, classes, rng, width, aux, conv, norm, "5x5", 3, 0.4)
+    return _build(
+        "googlenet", make, input_shape, classes, rng, width, aux, conv, norm, "5x5", 3, 0.4, _published_head_pool
+    )
 
 
 def googlenet_torchvision(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0, aux=False):
@@ -89,8 +91,7 @@ def googlenet_torchvision(make, input_shape=(3, 224, 224), classes=1000, rng=Non
 
     Notes
     -----
-    The heads pool as in the paper; torchvision makes 4 x 4 sites of maps of any size instead, which takes as many
-    weights at 224 x 224.
+    The heads average maps of any size to 4 x 4 sites.
 
     References
     ----------
@@ -104,10 +105,19 @@ def googlenet_torchvision(make, input_shape=(3, 224, 224), classes=1000, rng=Non
     def norm(number):
         return []
 
-    return _build("googlenet-torchvision", make, input_shape, classes, rng, width, aux, conv, norm, "3x3b", 2, 0.2)
+    def head_pool(make, space):
+        return make("adaptive-average-pool", 4)
+
+    return _build(
+        "googlenet-torchvision", make, input_shape, classes, rng, width, aux, conv, norm, "3x3b", 2, 0.2, head_pool
+    )
 
 
-def _build(who, make, input_shape, classes, rng, width, aux, conv, norm, third, last_pool, dropout):
+def _published_head_pool(make, space):
+    return make("average-pool", 5, stride=3) if min(space) >= 5 else make("average-pool", "global")
+
+
+def _build(who, make, input_shape, classes, rng, width, aux, conv, norm, third, last_pool, dropout, head_pool):
     """The net; `third` names the third branch, which begins with its kernel."""
     check_image(who, input_shape, least=32)
     scaled = narrowed(who, width)
@@ -146,9 +156,8 @@ def _build(who, make, input_shape, classes, rng, width, aux, conv, norm, third, 
     ]
     network = network.chain(head, rng=rng)
     for number, source in enumerate(("inception4a", "inception4d") if aux else (), start=1):
-        large = min(network.node(source).shape[1:]) >= 5
         head = [
-            ("pool", make("average-pool", 5, stride=3) if large else make("average-pool", "global")),
+            ("pool", head_pool(make, network.node(source).shape[1:])),
             *conv("conv", scaled(128)),
             ("flatten", make("flatten")),
             ("dense", make("dense", scaled(1024))),

@@ -27,13 +27,15 @@ rng : numpy.random.Generator or None
     Draws the first weights.
 width : float, default 1
     Factor on the number of feature maps and hidden units.
+adaptive : bool, default True
+    Average maps of another size to 7 x 7 before the dense layers, as torchvision does, so that a net of any size takes
+    the weights of 224 x 224. Without it the first dense layer reads what there is: small nets for small inputs.
 
 Notes
 -----
 Params: 132,863,336 (11 layers), 133,047,848 (13), 138,357,544 (16), 143,667,240 (19); batch normalisation adds two for
-each feature map, and leaves the biases that it makes idle. The first dense layer alone has 102,764,544 at 224 x 224; at
-other sizes it reads what there is, where torchvision averages to 7 x 7. Configuration C, with 1x1 convolutions, is left
-out, as everywhere.
+each feature map, and leaves the biases that it makes idle. The first dense layer alone has 102,764,544. At 224 x 224
+there is nothing to average, and no layer for it. Configuration C, with 1x1 convolutions, is left out, as everywhere.
 
 Without batch normalisation the deeper nets are slow to start: the paper gave them the first and last layers of a
 trained configuration A; a narrow VGG-19 wants adam rather than momentum.
@@ -50,7 +52,7 @@ def _vgg(depth, batch_norm=False):
     name = f"vgg{depth}-bn" if batch_norm else f"vgg{depth}"
     convolutions, letter = STAGES[depth]
 
-    def build(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0):
+    def build(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0, adaptive=True):
         check_image(name, input_shape, least=32)
         scaled = narrowed(name, width)
         layers = []
@@ -61,13 +63,16 @@ def _vgg(depth, batch_norm=False):
                     layers.append((f"norm{stage}_{number}", make("batch-norm")))
                 layers.append((f"relu{stage}_{number}", make("relu")))
             layers.append((f"pool{stage}", make("max-pool", 2)))
-        layers.append(("flatten", make("flatten")))
+        network = Network.input(input_shape).chain(layers, rng=rng)
+        layers = [("flatten", make("flatten"))]
+        if adaptive and network.output_shape[1:] != (7, 7):
+            layers.insert(0, ("average", make("adaptive-average-pool", 7)))
         for number in (6, 7):
             layers.append((f"dense{number}", make("dense", scaled(4096))))
             layers.append((f"relu{number}", make("relu")))
             layers.append((f"dropout{number}", make("dropout", 0.5)))
         layers.append(("dense8", make("dense", classes)))
-        return Network.input(input_shape).chain(layers, rng=rng)
+        return network.chain(layers, rng=rng)
 
     build.__name__ = build.__qualname__ = name.replace("-", "_")
     build.__doc__ = _DOC.format(depth=depth, summary=" with batch norm" * batch_norm, letter=letter)

@@ -289,6 +289,7 @@ def _rbf(torch, node):
 
 
 _LAYERS = {
+    "adaptive-average-pool": lambda torch, node: _of(torch, "AdaptiveAvgPool", node)(node.shape[1:]),
     "add": lambda torch, node: lambda *xs: functools.reduce(torch.add, xs),
     "average-pool": _average_pool,
     "batch-norm": _batch_norm,

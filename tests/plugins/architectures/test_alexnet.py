@@ -86,10 +86,22 @@ def test_it_computes_what_torch_computes(catalog, torch, agree, name):
     y = shrunk(stage(torch.from_numpy(x), 1, stride=4, padding=2 if simple else 0))
     y = shrunk(stage(y, 2, padding=2, groups=groups))
     y = stage(stage(y, 3, padding=1), 4, padding=1, groups=groups)
-    y = f.max_pool2d(stage(y, 5, padding=1, groups=groups), 3, stride=2).flatten(1)
+    y = f.max_pool2d(stage(y, 5, padding=1, groups=groups), 3, stride=2)
+    y = (f.adaptive_avg_pool2d(y, 6) if simple else y).flatten(1)
     for number in (6, 7):
         y = f.relu(f.linear(y, p[f"dense{number}.weight"], p[f"dense{number}.bias"]))
     agree(network.predict(x), f.linear(y, p["dense8.weight"], p["dense8.bias"]).numpy())
+
+
+def test_any_size_takes_the_weights_of_the_published_one(catalog):
+    published = catalog.build("alexnet-torchvision", classes=5, rng=None, width=1 / 16)
+    assert "average" not in published.nodes  # files of it and counts are as they are without the layer
+    for shape in ((3, 63, 63), (3, 256, 230), (3, 480, 480)):
+        network = catalog.build("alexnet-torchvision", shape, classes=5, rng=None, width=1 / 16)
+        assert network.node("average").shape == (16, 6, 6)
+        assert network.param_shapes == published.param_shapes
+    small = catalog.build("alexnet-torchvision", (3, 63, 63), classes=5, rng=None, width=1 / 16, adaptive=False)
+    assert small.param_shapes["dense6.weight"] == (256, 16)
 
 
 def test_dropout_stands_around_the_dense_layers(catalog):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from simulator import Catalog, CosineDecay, CrossEntropy, ShapeError, evaluate, train
+from simulator import Catalog, CosineDecay, CrossEntropy, Network, ShapeError, evaluate, train
 from simulator.describe import describe
 
 # Params, multiply-adds and nonzeros with 1000 classes at 3x224x224, and params with both heads.
@@ -173,6 +173,17 @@ def test_a_module_of_pytorch_computes_the_same(catalog, torch, x):
         value = pool(value) if name in ("3b", "4e") else value
     value = value.mean(dim=(2, 3)) @ arrays["classifier.weight"].T + arrays["classifier.bias"]
     np.testing.assert_allclose(network.predict(x), value.numpy(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("size", [224, 299, 32])
+def test_heads_of_torchvision_average_to_four_by_four(catalog, torch, agree, size):
+    network = catalog.build("googlenet-torchvision", (3, size, size), classes=5, rng=None, width=1 / 16, aux=True)
+    for source, head in (("inception4a", "aux1-pool"), ("inception4d", "aux2-pool")):
+        node = network.nodes[head]
+        x = np.random.default_rng(0).standard_normal((1, *network.nodes[source].shape))
+        alone = Network.sequential(x.shape[1:], [node.layer], dtype="float64")
+        agree(alone.predict(x), torch.nn.functional.adaptive_avg_pool2d(torch.tensor(x), (4, 4)).numpy())
+    assert network.param_shapes["aux1-dense.weight"] == (64, 8 * 4 * 4)
 
 
 def test_it_builds_at_other_inputs_and_narrower(catalog):

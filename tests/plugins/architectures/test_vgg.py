@@ -78,10 +78,23 @@ def test_it_computes_what_torch_computes(catalog, torch, agree, name):
                 y = f.batch_norm(y, mean, variance, p[f"norm{at}.weight"], p[f"norm{at}.bias"])
             y = f.relu(y)
         y = f.max_pool2d(y, 2)
-    y = y.flatten(1)
+    y = f.adaptive_avg_pool2d(y, 7).flatten(1)
     for number in (6, 7):
         y = f.relu(f.linear(y, p[f"dense{number}.weight"], p[f"dense{number}.bias"]))
     agree(network.predict(x), f.linear(y, p["dense8.weight"], p["dense8.bias"]).numpy())
+
+
+@pytest.mark.parametrize("name", ["vgg11", "vgg16-bn"])
+def test_any_size_takes_the_weights_of_the_published_one(catalog, name):
+    published = catalog.build(name, classes=5, rng=None, width=1 / 16)
+    assert "average" not in published.nodes  # files of it and counts are as they are without the layer
+    for shape in ((3, 32, 32), (3, 256, 230), (3, 480, 480)):
+        network = catalog.build(name, shape, classes=5, rng=None, width=1 / 16)
+        assert network.node("average").shape == (32, 7, 7)
+        assert network.param_shapes == published.param_shapes
+        small = catalog.build(name, shape, classes=5, rng=None, width=1 / 16, adaptive=False)
+        assert "average" not in small.nodes
+        assert small.param_shapes["dense6.weight"][1] == 32 * (shape[1] // 32) * (shape[2] // 32)
 
 
 @pytest.mark.parametrize("name", PARAMS)
