@@ -63,7 +63,7 @@ class Epoch:
         State of the random generator (a PCG64, numpy's default), as numpy gives it.
     peak_memory : int, optional
         Bytes that the first step after the start needed at most beyond data and weights: activations, gradients, new
-        weights, and what the engine keeps. None where somebody else was tracing memory (`tracemalloc`).
+        weights, and what the engine keeps. None where `train` was not asked for it.
     """
 
     number: int
@@ -93,6 +93,7 @@ def train(
     rng: Rng = 0,
     resume: Epoch | None = None,
     on_batch: Callable[[int, int], None] | None = None,
+    trace_memory: bool = False,
 ) -> Iterator[Epoch]:
     """Train a network by gradient descent on mini-batches.
 
@@ -126,6 +127,9 @@ def train(
         Go on after this epoch; the network, optimizer state and rng are taken from it.
     on_batch : callable, optional
         ``on_batch(done, total)`` after every step of an epoch: for progress bars.
+    trace_memory : bool, default False
+        Measure `Epoch.peak_memory`. It switches Python's `tracemalloc` on for one step, and that is one switch for the
+        whole process: leave it off where other threads compute. Where somebody else is tracing, nothing is measured.
 
     Yields
     ------
@@ -170,6 +174,7 @@ def train(
         rng,
         resume,
         on_batch,
+        trace_memory,
     )
 
 
@@ -186,6 +191,7 @@ def _epochs(
     rng: Rng,
     resume: Epoch | None,
     on_batch: Callable[[int, int], None] | None,
+    trace_memory: bool,
 ) -> Iterator[Epoch]:
     generator = as_rng(rng)
     state: dict[str, Any]
@@ -203,7 +209,7 @@ def _epochs(
         generator = generator_at(resume.rng_state)
     steps = math.ceil(len(data) / batch_size)
     workspace = Workspace(network, (*network.outputs, *objective.losses))
-    watched = _Peak()
+    watched = _Peak(trace_memory)
     for number in range(first, epochs + 1):
         start = time.perf_counter()
         order = generator.permutation(len(data))
@@ -369,9 +375,9 @@ class _Objective:
 class _Peak:
     """The peak of memory in one stretch of work, measured the first time only: tracing is slow."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: bool) -> None:
         self.bytes: int | None = None
-        self._done = self._tracing = False
+        self._done, self._tracing = not wanted, False
 
     def __enter__(self) -> None:
         self._tracing = not self._done and not tracemalloc.is_tracing()

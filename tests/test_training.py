@@ -222,17 +222,23 @@ def test_evaluating_no_samples_at_a_time_is_refused(network, data):
 
 def test_the_peak_of_a_step_is_measured_once(data):
     network = Network.sequential((1, 6, 6), [Conv(64, 3, padding=1), Dense(3)], rng=0)
-    first, second = train(network, data, epochs=2, batch_size=20)
+    first, second = train(network, data, epochs=2, batch_size=20, trace_memory=True)
     activations = 20 * (36 + 64 * 36 + 3) * 4
     assert activations < first.peak_memory < 30 * activations
     assert second.peak_memory == first.peak_memory
     assert not tracemalloc.is_tracing()
 
 
+def test_memory_is_not_traced_unless_asked_for(network, data, monkeypatch):
+    monkeypatch.setattr(tracemalloc, "start", pytest.fail)  # a switch of the whole process, other threads included
+    (epoch,) = train(network, data, epochs=1)
+    assert epoch.peak_memory is None
+
+
 def test_memory_that_somebody_else_traces_is_left_alone(network, data):
     tracemalloc.start()
     try:
-        (epoch,) = train(network, data, epochs=1)
+        (epoch,) = train(network, data, epochs=1, trace_memory=True)
         assert epoch.peak_memory is None
         assert tracemalloc.is_tracing()
     finally:

@@ -202,6 +202,7 @@ def epochs_of(catalog: Catalog, settings: dict[str, Any], run: Run) -> Generator
             rng=settings["seed"],
             resume=run.start.epoch,
             on_batch=on_batch,
+            trace_memory=True,
         ):
             yield epoch
             on_epoch(epoch)  # once it is saved
