@@ -187,11 +187,21 @@ def test_sabotage_of_the_core_is_found(monkeypatch, kind, name, wrong):
     )
 
 
-def test_a_matrix_that_is_too_large_is_skipped_and_the_others_are_proven():
-    network = Network.sequential((64, 224, 224), [Conv(64, 3, padding=1), ReLU()], rng=0)
-    conv = next(equivalence(network, batch=1))
-    assert conv.ok
-    assert "its matrix of 14,722,400,260 bytes is too large to build" in conv.skipped
+def test_rows_and_columns_of_a_matrix_that_is_too_large_are_compared(monkeypatch):
+    def proof(layer):
+        monkeypatch.setattr("simulator.equivalence.LARGEST_CSR", 1000)
+        (found,) = equivalence(Network.sequential((2, 12, 12), [layer], rng=0, dtype="float64"))
+        return found
+
+    for layer in (Conv(3, 3), Conv(3, 3, padding=1, pad_value=2.0), Conv(2, 3, padding=1, init="zeros"), Dense(70)):
+        found = proof(layer)
+        assert (found.ok, found.skipped, found.weight_gradient) == (True, "", None)
+        assert found.sampled == 64
+        assert max(found.forward, found.input_gradient) < 1e-14
+        assert found.matrix.endswith("; 64 rows and 64 columns of it")
+    found = proof(WrongPattern(3, 3))
+    assert not found.ok
+    assert min(found.forward, found.input_gradient) > 0.01
 
 
 def test_what_is_skipped_says_why():

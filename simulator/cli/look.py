@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     dtype_option,
+    engine_from,
+    is_file,
     json_option,
     network_from,
     print_json,
@@ -22,7 +25,9 @@ from simulator.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from simulator.catalog import Catalog
     from simulator.equivalence import Proof
+    from simulator.network import Network
 
 
 @click.command()
@@ -95,55 +100,141 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
 @build_options
 @dtype_option("float64")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws weights and samples.")
+@click.option("--engine", help="Prove an engine, too: that it computes what these matrices do.  [default: none]")
+@click.option("--threads", type=click.IntRange(1), help="How many cores the engine uses.  [default: all]")
 @json_option
 @CatalogOptions.decorate
-def equivalence(net: str, dtype: str, seed: int, as_json: bool, **build: Any) -> None:
+def equivalence(
+    net: str, dtype: str, seed: int, engine: str | None, threads: int | None, as_json: bool, **build: Any
+) -> None:
     """Prove that every layer equals its matrix.
 
     Each layer is computed directly, by loops over views of the picture, and by its scipy.sparse matrix: output,
     gradient of the input, gradient of the weight. The numbers are the largest differences relative to the largest
-    magnitude. The exit status is 1 if a layer fails.
+    magnitude. Of a matrix that is too large to build, some rows and columns are compared. The exit status is 1 if a
+    layer fails, or the engine.
     """
+    from simulator.equivalence import engine_equivalence
     from simulator.equivalence import equivalence as prove
 
-    saved = network_from(the_catalog(), net, rng=seed, dtype=dtype, **build)
+    if threads is not None and engine is None:
+        raise click.UsageError("--threads is for an engine: give --engine, too, or leave it out")
+    catalog = the_catalog()
+    used = None if engine is None else engine_from(catalog, engine, threads, dtype)
+    saved = network_from(catalog, net, rng=seed, dtype=dtype, engine=used, **build)
     network = saved.network
     proofs = list(prove(network, rng=seed))
-    ok = all(proof.ok for proof in proofs)
+    steps = [] if engine is None else list(engine_equivalence(network, rng=seed))
+    ok = all(proof.ok for proof in (*proofs, *steps))
     if as_json:
-        print_json(
-            {
-                "network": net,
-                "untrained": saved.untrained,
-                "dtype": dtype,
-                "ok": ok,
-                "layers": [p.as_dict() for p in proofs],
-            }
-        )
+        result = {
+            "network": net,
+            "untrained": saved.untrained,
+            "dtype": dtype,
+            "ok": ok,
+            "layers": [p.as_dict() for p in proofs],
+        }
+        print_json(result if engine is None else {**result, "engine": engine_proofs(engine, steps, dtype, 32)})
     else:
-        print_proofs(proofs, f"{title_of(net, saved)} in {dtype}")
+        print_proofs(proofs, f"{title_of(net, saved)} in {dtype}", _that_fits(catalog, net, build, network))
+        if engine is not None:
+            print_engine_proofs(engine, steps, dtype, 32)
     if not ok:
         click.get_current_context().exit(1)
 
 
-def print_proofs(proofs: Iterable[Proof], title: str) -> None:
-    """The table of an equivalence, and its sum in one line."""
+def _that_fits(catalog: Catalog, net: str, build: dict[str, Any], network: Network) -> str:
+    """The command that proves an architecture at a size where all matrices can be built, or ""."""
+    from simulator.errors import SimulatorError
+    from simulator.matrix import LARGEST_CSR
+
+    def fits(network: Network) -> bool:
+        patterns = [node.pattern for node in network.nodes.values() if node.pattern is not None]
+        return all(pattern.csr_nbytes(np.float64) <= LARGEST_CSR for pattern in patterns)
+
+    import numpy as np
+
+    if fits(network) or is_file(catalog, net):
+        return ""
+    channels, *space = network.input_shape
+    while max(space, default=1) > 1:
+        space = [max(1, n // 2) for n in space]
+        with contextlib.suppress(SimulatorError):
+            smaller = network_from(catalog, net, rng=None, **{**build, "input_shape": (channels, *space)}).network
+            if fits(smaller):
+                return f"simulator equivalence {net} --input {shape_text((channels, *space))}"
+    return ""
+
+
+def print_proofs(proofs: Iterable[Proof], title: str, smaller: str = "") -> None:
+    """The table of an equivalence, and its sum in a few lines.
+
+    Parameters
+    ----------
+    proofs : iterable of Proof
+        Of all layers.
+    title : str
+        Above the table.
+    smaller : str, optional
+        A command that proves all of the matrices, if some are too large here.
+    """
     proofs = list(proofs)
     made = table("layer", "matrix", "forward", "input\ngradient", "weight\ngradient", "result", left=2, wrap="matrix")
     for p in proofs:
         numbers = ["" if d is None else f"{d:.1e}" for d in (p.forward, p.input_gradient, p.weight_gradient)]
-        verdict = "skipped" if p.skipped else "pass" if p.ok else "FAIL"
+        verdict = "skipped" if p.skipped else "FAIL" if not p.ok else "sampled" if p.sampled else "pass"
         made.add_row(p.name, (p.skipped or p.matrix).removeprefix("TiedMatrix "), *numbers, verdict)
     print_table(f"Layer against matrix: {title}", made)
     failed = [p.name for p in proofs if not p.ok]
     compared = [p for p in proofs if not p.skipped]
+    whole, sampled = ([p for p in compared if bool(p.sampled) == few] for few in (False, True))
+    unknown = [p.name for p in proofs if p.skipped and p.has_matrix]
     worst = max((p.max_difference or 0.0 for p in compared), default=0.0)
+    difference = f"the largest relative difference is {worst:.1e}"
     if failed:
         click.echo(f"{len(failed)} of {len(compared)} layers FAIL: {', '.join(failed)}")
+    elif not (sampled or unknown):
+        click.echo(f"All {len(compared)} layers that have a matrix equal it; {difference}.")
     else:
+        click.echo(f"{len(whole)} of {len(compared) + len(unknown)} layers that have a matrix equal it; {difference}.")
+    if sampled and not failed:
+        most = max(p.sampled for p in sampled)
         click.echo(
-            f"All {len(compared)} layers that have a matrix equal it; the largest relative difference is {worst:.1e}."
+            f"The matrices of {len(sampled)} are too large to build: up to {most} rows and {most} columns of each were "
+            f"compared, but no weight gradients: {', '.join(p.name for p in sampled)}."
         )
+    if unknown:
+        click.echo(f"Nothing is proved for {', '.join(unknown)}: the table says why.")
+    if (sampled or unknown) and smaller:
+        click.echo(f"All of these matrices can be built at a smaller input: {smaller}")
+
+
+def engine_proofs(engine: str, steps: list[Proof], dtype: str, batch: int) -> dict[str, Any]:
+    """The proof of an engine, for JSON."""
+    ok = all(p.ok for p in steps)
+    return {"name": engine, "dtype": dtype, "batch": batch, "ok": ok, "steps": [p.as_dict() for p in steps]}
+
+
+def print_engine_proofs(engine: str, steps: list[Proof], dtype: str, batch: int) -> None:
+    """The proof of an engine in a line, or a line for each step that fails."""
+    where = f"in {dtype}, with batches of {batch}"
+    failed = [p for p in steps if not p.ok]
+    for p in failed:
+        found = (("output", p.forward), ("input gradient", p.input_gradient), ("weight gradient", p.weight_gradient))
+        numbers = ", ".join(f"{what} {d:.1e}" for what, d in found if d)
+        click.echo(f"Engine {engine} FAILS {where}: {p.name} ({p.matrix}): {numbers}")
+    compared = [p for p in steps if not p.skipped]
+    if not failed and compared:
+        worst = max(p.max_difference or 0.0 for p in compared)
+        counts = {kind: sum(p.matrix == kind for p in compared) for kind in ("products", "training", "prediction")}
+        click.echo(
+            f"Engine {engine} computes what these matrices do, {where}: the products of {counts['products']} layers,\n"
+            f"{counts['training']} steps of training and {counts['prediction']} of prediction; the largest relative "
+            f"difference is {worst:.1e}."
+        )
+    skipped = dict.fromkeys(p.name for p in steps if p.skipped)
+    if skipped:
+        click.echo(f"Of the engine nothing is proved for {', '.join(skipped)}: matrices too large to build.")
 
 
 @click.command()

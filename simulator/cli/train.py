@@ -24,7 +24,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.keeping import Keeper, check_place, save_options
 from simulator.cli.leaving import leaving_status
-from simulator.cli.look import print_proofs
+from simulator.cli.look import engine_proofs, print_engine_proofs, print_proofs
 from simulator.cli.remembered import history_of, settings_of
 from simulator.cli.run import epochs_of, prepared
 
@@ -97,7 +97,11 @@ _LATER: dict[str, Any] = {"warm_up": 0.0, "clip": None, "loss": None, "mirror": 
 @dtype_option("float32")
 @save_options("Write a checkpoint here after every epoch.")
 @click.option("--resume", "resume_path", type=click.Path(path_type=Path), help="Go on with an interrupted run.")
-@click.option("--proof/--no-proof", default=True, help="Prove at the end that every layer equals its matrix.")
+@click.option(
+    "--proof/--no-proof",
+    default=True,
+    help="Prove at the end that every layer equals its matrix, and that the engine computes what the matrices do.",
+)
 @json_option
 @CatalogOptions.decorate
 def train(
@@ -115,7 +119,7 @@ def train(
     NET is the name of an architecture, or a saved network to start from. Without arguments: LeNet-5 on scikit-learn's
     handwritten digits, in well under a minute.
     """
-    from simulator.equivalence import equivalence
+    from simulator.equivalence import engine_equivalence, equivalence
     from simulator.errors import FileError
     from simulator.files import load, save
     from simulator.training import evaluate
@@ -172,8 +176,10 @@ def train(
     weights = {name: run.weights.get(name, 1.0) for name in run.tested}
     tested = evaluate(network.subnetwork(run.output), run.held_out, losses=run.tested, loss_weights=weights)
     seconds = sum(entry["seconds"] for entry in history)
+    batch = min(settings["batch_size"], len(run.data))
     proofs = list(equivalence(network.with_dtype("float64"))) if proof else []
-    ok = all(p.ok for p in proofs)
+    steps = list(engine_equivalence(network, batch=batch)) if proof else []
+    ok = all(p.ok for p in (*proofs, *steps))
     if as_json:
         result = {
             "network": settings["net"],
@@ -189,7 +195,11 @@ def train(
             "saved": None if kept is None else str(kept),
         }
         if proof:
-            result["equivalence"] = {"ok": ok, "layers": [p.as_dict() for p in proofs]}
+            result["equivalence"] = {
+                "ok": ok,
+                "layers": [p.as_dict() for p in proofs],
+                "engine": engine_proofs(engine, steps, settings["dtype"], batch),
+            }
         print_json(result)
     else:
         reached = f"accuracy {tested['accuracy']:.2%}" if "accuracy" in tested else f"loss {tested['loss']:.4f}"
@@ -202,6 +212,7 @@ def train(
         click.echo()
         if proof:
             print_proofs(proofs, "the trained network in float64")
+            print_engine_proofs(engine, steps, settings["dtype"], batch)
         if kept is not None:
             click.echo(f"Saved to {kept}. Look at it: simulator evaluate {kept}")
         else:

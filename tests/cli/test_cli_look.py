@@ -206,6 +206,60 @@ def test_equivalence_lists_what_it_skips_and_why(run):
     assert f"{layers['c3']['forward']:.1e}" == rows["c3"][8]
 
 
+def test_equivalence_says_what_was_not_compared(run, monkeypatch):
+    monkeypatch.setattr("simulator.equivalence.LARGEST_CSR", 2_000_000)
+    monkeypatch.setattr("simulator.matrix.LARGEST_CSR", 2_000_000)
+    result = run("equivalence", "lenet5")
+    assert result.status == 0
+    *_, first, second, third = result.out.splitlines()
+    assert first.startswith("11 of 12 layers that have a matrix equal it; the largest relative difference is ")
+    assert second == (
+        "The matrices of 1 are too large to build: up to 64 rows and 64 columns of each were compared, but no weight "
+        "gradients: conv2."
+    )
+    assert (
+        third == "All of these matrices can be built at a smaller input: simulator equivalence lenet5 --input 1x14x14"
+    )
+    assert result.rows()["conv2"][-1] == "sampled"
+    cured = run(*third.split()[-4:])
+    assert cured.status == 0
+    assert cured.out.splitlines()[-1].startswith("All 12 layers that have a matrix equal it")
+
+
+def test_equivalence_names_layers_for_which_nothing_is_proved(run, folder):
+    (folder / "mine.py").write_text(
+        "from simulator import Conv, Network, hookimpl\n"
+        "from simulator import MatrixLayer, Dense\n"
+        "from dataclasses import dataclass\n"
+        "@dataclass(frozen=True)\n"
+        "class Other(MatrixLayer):\n"
+        "    def output_shape(self, shape): return (3,)\n"
+        "    def pattern(self, shape): return Dense(3).pattern(shape)\n"
+        "    def weight_shape(self, shape): return Dense(3).weight_shape(shape)\n"
+        "def mine(make, input_shape=(1, 4, 4), rng=None):\n"
+        "    return Network.sequential(input_shape, [Conv(2, 3), Other()], rng=rng)\n"
+        "@hookimpl\n"
+        "def register_architectures(register): register('mine', mine)\n"
+    )
+    result = run("-p", "mine.py", "equivalence", "mine")
+    *_, first, second = result.out.splitlines()
+    assert result.status == 0
+    assert first.startswith("1 of 2 layers that have a matrix equal it; ")
+    assert second == "Nothing is proved for other1: the table says why."
+
+
+@pytest.mark.parametrize("engine", ["scipy", "blas"])
+def test_equivalence_of_an_engine(run, engine):
+    result = run("equivalence", "lenet5", "--input", "1x12x12", "--engine", engine, "--threads", "1")
+    assert result.status == 0
+    assert f"Engine {engine} computes what these matrices do, in float64, with batches of 32" in result.out
+    result = run("equivalence", "lenet5", "--input", "1x12x12", "--engine", engine, "--json")
+    proof = json.loads(result.out)["engine"]
+    assert (proof["name"], proof["ok"]) == (engine, True)
+    assert {step["matrix"] for step in proof["steps"]} == {"products", "training", "prediction"}
+    assert "give --engine, too, or leave it out" in run("equivalence", "lenet5", "--threads", "1").complaint
+
+
 def test_equivalence_in_single_precision(run):
     result = run("equivalence", "lenet5", "--input", "1x12x12", "--dtype", "float32", "--json")
     differences = [layer["max_difference"] for layer in json.loads(result.out)["layers"]]

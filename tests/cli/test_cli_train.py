@@ -114,6 +114,57 @@ def test_the_default_training(run):
     assert "All 12 layers that have a matrix equal it" in result.out
 
 
+WRONG = """
+from simulator import SciPyEngine, hookimpl
+
+class Wrong(SciPyEngine):
+    \"\"\"An engine whose products are 1 % too large.\"\"\"
+
+    def apply(self, matrix, x):
+        return super().apply(matrix, x) * x.dtype.type(1.01)
+
+class Negated(SciPyEngine):
+    \"\"\"An engine whose gradients have the wrong sign.\"\"\"
+
+    def grad(self, matrix, x, dy):
+        return -super().grad(matrix, x, dy)
+
+@hookimpl
+def register_engines(register):
+    register("wrong", Wrong)
+    register("negated", Negated)
+"""
+
+
+@pytest.mark.parametrize(
+    ("engine", "message", "times"),  # five layers alone, in training, and in prediction
+    [
+        ("wrong", r": conv1 \(products\): output 9.9e-03$", 15),
+        ("negated", r": conv1 \(products\): weight gradient 2.0e\+00$", 10),
+    ],
+)
+def test_the_proof_at_the_end_is_one_of_the_engine_that_trained(run, folder, engine, message, times):
+    (folder / "wrong.py").write_text(WRONG)
+    command = ("-p", "wrong.py", "train", *SMALL[:-1], "--epochs", "1", "--batch-size", "50", "--lr", "1e-6")
+    result = run(*command, "--engine", engine)
+    assert result.status == 1
+    assert "All 12 layers that have a matrix equal it" in result.out  # these are right
+    failed = [line for line in result.out.splitlines() if line.startswith(f"Engine {engine} FAILS in float32, with ")]
+    assert re.search(message, failed[0])
+    assert len(failed) == times
+
+    result = run(*command, "--engine", engine, "--json")
+    proof = json.loads(result.out)["equivalence"]
+    assert (result.status, proof["ok"], proof["engine"]["ok"], proof["engine"]["batch"]) == (1, False, False, 50)
+    assert all(layer["ok"] for layer in proof["layers"])
+
+    result = run(*command)
+    assert result.status == 0
+    assert (
+        "Engine auto computes what these matrices do, in float32, with batches of 50: the products of 5" in result.out
+    )
+
+
 def test_json_says_what_python_says(run):
     result = run("train", *SMALL, "--epochs", "2", "--batch-size", "50", "--lr", "0.02", "--seed", "5", "--json")
     content = json.loads(result.out)
