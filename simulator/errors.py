@@ -18,7 +18,10 @@ __all__ = [
     "blamed",
     "brief",
     "nearest",
+    "shown",
 ]
+
+_JOINERS = "\u200c\u200d"  # zero width; Persian, Hindi and some pictures need them
 
 
 class SimulatorError(Exception):
@@ -104,6 +107,31 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
     return "choose one of: " + ", ".join(names) if names else "there are none"
+
+
+def shown(text: str) -> str:
+    """Text in which everything that a terminal or a picture would act on stands as an escape.
+
+    Control characters, ends of lines too, and those that change the direction of writing: a name may come from a file
+    that somebody else made. The joiners that some scripts need stay.
+
+    Parameters
+    ----------
+    text : str
+        Such as the name of a class.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> shown("Ä cat"), shown("\\x1b[31mred\\n")
+    ('Ä cat', '\\\\x1b[31mred\\\\n')
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode() for c in text)
 
 
 def brief(value: Any, most: int = 80) -> str:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.errors import brief
+from simulator.errors import brief, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -395,6 +395,8 @@ def print_table(title: str, table: Table) -> None:
     from rich.console import Console
 
     for column in table.columns:
+        column.header = _harmless(column.header)
+        column._cells[:] = map(_harmless, column._cells)
         if column.no_wrap:
             lines = (line for cell in (column.header, *column.cells) for line in str(cell).splitlines())
             column.min_width = max(map(cell_len, lines), default=0)
@@ -403,9 +405,14 @@ def print_table(title: str, table: Table) -> None:
     console.width = max(console.width, size.minimum) if console.is_terminal else size.maximum
     with console.capture() as capture:
         console.print(table)
-    click.secho(title, bold=True)
-    for line in capture.get().splitlines():
-        click.echo(line.rstrip())
+    click.secho(_harmless(title), bold=True, file=console.file)
+    for line in capture.get().split("\n")[:-1]:
+        click.echo(line.rstrip(), file=console.file)
+
+
+def _harmless(cell: Any) -> Any:
+    """Text of a table in lines that a terminal does not act on."""
+    return "\n".join(map(shown, cell.split("\n"))) if isinstance(cell, str) else cell
 
 
 def table(*columns: str, left: int = 1, wrap: str = "") -> Table:

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -16,6 +17,7 @@ from simulator.cli.extension import CommandGroup
 from simulator.cli.leaving import leaving_status, sigterm_raises
 from simulator.cli.look import describe, equivalence, plugins
 from simulator.cli.processor import prepare_blas
+from simulator.cli.terminal import escaped_output
 from simulator.cli.train import train
 from simulator.cli.use import evaluate, predict
 from simulator.errors import SimulatorError, brief
@@ -54,6 +56,14 @@ def main(args: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without Greek letters still gets its table
+    with escaped_output():
+        status = _status(args)
+    sys.exit(status)
+
+
+def _status(args: Sequence[str] | None) -> int:
+    """Run a command, say what went wrong, and give the exit status."""
+    status: Any
     try:
         with sigterm_raises():
             status = cli.main(args=args, prog_name="simulator", standalone_mode=False)
@@ -77,7 +87,7 @@ def main(args: Sequence[str] | None = None) -> None:
         status = _failed(
             f"simulator: expected to read and write, got {brief(error)}; check the path, its rights and the disk"
         )
-    sys.exit(status if isinstance(status, int) else 0)
+    return status if isinstance(status, int) else 0
 
 
 def _failed(message: str) -> int:

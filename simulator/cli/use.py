@@ -25,6 +25,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.remembered import classes_of, settings_of, with_classes
 from simulator.cli.train import train
+from simulator.errors import shown
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -167,9 +168,9 @@ def evaluate(
         return
     numbers = ", ".join(f"{k} {v:.2%}" if k == "accuracy" else f"{k} {v:.4f}" for k, v in measured.items())
     click.echo(f"{title} on {len(data)} {what}: {numbers}\n")
-    made = table("", *classes)
+    made = table("", *map(shown, classes))
     for name, row in zip(classes, confusion, strict=True):
-        made.add_row(name, *(str(count) if count else "." for count in row))
+        made.add_row(shown(name), *(str(count) if count else "." for count in row))
     print_table("Confusion matrix: rows are the truth, columns the prediction", made)
 
 
@@ -229,5 +230,6 @@ def predict(
         return
     made = table("sample", "prediction", "truth", "probability", left=3)
     for row in rows:
-        made.add_row(str(row["sample"]), str(row["prediction"]), str(row["truth"] or ""), f"{row['probability']:.2%}")
+        told = (shown(str(row["prediction"])), shown(str(row["truth"] or "")))
+        made.add_row(str(row["sample"]), *told, f"{row['probability']:.2%}")
     print_table(f"{title_of(net, saved)} on {what}", made)

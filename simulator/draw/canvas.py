@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.errors import FileError, SimulatorError, brief
+from simulator.errors import FileError, SimulatorError, brief, shown
 from simulator.lab.sample import run_sample
 from simulator.network import Network, Trace
 from simulator.writing import check_writable, write_atomically
@@ -88,6 +88,13 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     FileError
         If the name ends otherwise, or the file cannot be written.
     """
+    from matplotlib.text import Text
+
     path = Path(path)
     kind = check_picture(path)
+    for text in figure.findobj(Text):
+        told = text.get_text()
+        harmless = "\n".join(map(shown, told.split("\n")))  # names may be anybody's
+        if harmless != told:
+            text.set_text(harmless)
     write_atomically(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=150))

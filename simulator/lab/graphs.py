@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -336,6 +337,17 @@ def _known(told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
+_NOT_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")  # XML 1.0, 2.2: Char
+
+
+def _texts(graph: nx.Graph) -> Iterator[str]:
+    """All text of a graph: names, and what nodes, edges and the graph itself carry."""
+    parts = (part for view in (graph.nodes, graph.edges) for *_, part in view(data=True))
+    for told in (graph.graph, *parts):
+        yield from (text for pair in told.items() for text in pair if isinstance(text, str))
+    yield from (name for name in graph if isinstance(name, str))
+
+
 def write_graph(graph: nx.Graph, path: str | os.PathLike[str]) -> None:
     """Write a graph for other programs, whole or not at all.
 
@@ -377,6 +389,12 @@ def write_graph(graph: nx.Graph, path: str | os.PathLike[str]) -> None:
         raise ShapeError(
             f"write_graph: expected a networkx graph, got {brief(graph)}; make one with unit_graph(network)"
         )
+    for text in _texts(graph):
+        if _NOT_XML.search(text):
+            raise ShapeError(
+                f"write_graph: expected names and text that XML can hold, got {brief(text)}; rename it, for example "
+                "with networkx.relabel_nodes"
+            )
     write = nx.write_gexf if kind == "gexf" else partial(nx.write_graphml_xml, named_key_ids=True)
     try:
         write_atomically(path, lambda temporary: write(graph, temporary))

@@ -1,0 +1,36 @@
+"""What leaves for the terminal: text alone, whatever names and messages a file or a folder brought in."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from simulator.errors import shown
+
+__all__ = ["escaped_output"]
+
+
+class _Escaped:
+    """A text stream that shows what a terminal would act on; Rich, which may steer it, writes to the stream below."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.rich_proxied_file = stream
+
+    def write(self, text: str) -> int:
+        return self.rich_proxied_file.write("\n".join(map(shown, text.split("\n"))))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rich_proxied_file, name)
+
+
+@contextlib.contextmanager
+def escaped_output() -> Iterator[None]:
+    """Show control characters as escapes on standard output and standard error, but for the ends of lines."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (_Escaped(stream) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before

@@ -1,0 +1,126 @@
+"""Names with terminal escapes, ends of lines and changes of direction come out as text, everywhere."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import networkx as nx
+import numpy as np
+import pytest
+from rich.console import Console
+
+from simulator import Conv, Dense, Network, ReLU, ShapeError, save
+from simulator.cli.terminal import escaped_output
+from simulator.errors import shown
+from simulator.lab import layer_graph, write_graph
+
+EVIL = "\x1b[31mred\x1b]0;title\x07\u202egnp.exe\u2066\r\n"
+NODE = "\x1b7\x07\u202egnp\u2066\r\n"  # names of nodes have neither dots nor brackets
+TAME = r"\x1b[31mred\x1b]0;title\x07\u202egnp.exe\u2066\r\n"
+
+
+def harmless(text):
+    return all(line.isprintable() for line in text.split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (EVIL, TAME),
+        ("Ä cat, 猫, 🐈", "Ä cat, 猫, 🐈"),
+        ("می\u200cخواهم", "می\u200cخواهم"),  # a joiner that Persian needs
+        ("\udcff\x9b\u2028\x00", r"\udcff\x9b\u2028\x00"),
+    ],
+)
+def test_text_is_shown(text, expected):
+    assert shown(text) == expected
+
+
+@pytest.fixture
+def hostile(folder):
+    """A network and data whose names all are hostile."""
+    x = np.random.default_rng(0).random((6, 1, 4, 4)).astype("f")
+    np.savez("data.npz", x=x, y=np.arange(6) % 2, classes=np.array([EVIL, "b" + EVIL + "b"]))
+    net = Network.input((1, 4, 4)).add(Conv(1, 3), name=f"a{NODE}a", rng=0).add(ReLU(), name=f"r{NODE}r")
+    net = net.add(Dense(2), name=f"d{NODE}d", rng=1)
+    info = {"classes": [EVIL, "b" + EVIL + "b"], "settings": {"data": "data.npz", "net": EVIL}}
+    save("net", net, info=info)
+    return "net"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["describe", "net"],
+        ["equivalence", "net"],
+        ["evaluate", "net", "--all"],
+        ["predict", "net", "--all"],
+        ["draw", "net", "nobody"],
+        ["draw", "net", f"a{NODE}a", "--what", "activations", "--figure", "x.png"],
+        ["unit", "net", "nobody[0]"],
+        ["effect", "net", "--ablate", f"a{NODE}a[0]", "--data", "data.npz"],
+        ["ablate", "net", f"r{NODE}r", "--data", "data.npz"],
+        ["graph", "net", "--output", "g.png"],
+        ["train", EVIL],
+        [EVIL],
+        ["evaluate", f"{EVIL}.safetensors"],
+    ],
+    ids=lambda command: command[0].strip() if command[0].isprintable() else "unknown",
+)
+def test_every_command_shows_it_as_text(run, hostile, command):
+    result = run(*command)
+    assert harmless(result.out)
+    assert harmless(result.err)
+
+
+def test_tables_show_it_as_text_and_json_keeps_it(run, hostile):
+    assert TAME in run("evaluate", hostile, "--all").out
+    assert TAME in run("predict", hostile, "--all").out
+    assert json.loads(run("evaluate", hostile, "--all", "--json").out)["classes"][0] == EVIL
+    assert r"\x1b7\x07\u202egnp\u2066" in run("describe", hostile).out
+
+
+def test_a_plugin_with_such_a_name_is_shown_as_text(run, hostile):
+    from safetensors import safe_open
+    from safetensors.numpy import save_file
+
+    with safe_open(hostile, framework="np") as file:
+        content = json.loads(file.metadata()["simulator"])
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    content["nodes"][1]["plugin"] = EVIL
+    save_file(arrays, hostile, {"simulator": json.dumps(content)})
+    result = run("describe", hostile)
+    assert result.status == 2
+    assert harmless(result.err)
+    assert r"\x1b[31mred" in result.err
+
+
+def test_rich_may_steer_the_terminal(monkeypatch):
+    below = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", below)
+    with escaped_output():
+        sys.stderr.write("\x1b[1m\n")
+        Console(stderr=True, force_terminal=True, color_system="standard").print("[bold]x[/]")
+        assert sys.stderr.isatty() is False
+    assert below.getvalue() == "\\x1b[1m\n\x1b[1mx\x1b[0m\n"
+    assert sys.stderr is below
+
+
+@pytest.mark.parametrize("ending", ["graphml", "gexf"])
+def test_graphs_hold_only_what_can_be_read_again(tmp_path, hostile, ending):
+    from simulator import load
+
+    path = tmp_path / f"g.{ending}"
+    with pytest.raises(ShapeError, match=r"write_graph: expected names and text that XML can hold, got .*; rename it"):
+        write_graph(layer_graph(load(hostile).network), path)
+    assert not path.exists()
+    graph = nx.DiGraph()
+    graph.add_edge("a", "b", word="\ud800")
+    with pytest.raises(ShapeError, match="expected names and text that XML can hold"):
+        write_graph(graph, path)
+    graph.edges["a", "b"]["word"] = "ä\u202e🐈"
+    write_graph(nx.relabel_nodes(graph, {"a": "<&\"'>"}), path)
+    back = nx.read_graphml(path) if ending == "graphml" else nx.read_gexf(path)
+    assert set(back) == {"<&\"'>", "b"}
