@@ -13,9 +13,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
+from simulator.declared import Declared
 from simulator.errors import ShapeError, brief
 from simulator.windows import check_size, check_sizes
 
@@ -23,7 +25,7 @@ __all__ = ["Chain", "RandomCrop", "RandomMirror", "RandomShift", "centre_crop", 
 
 
 @dataclass(frozen=True)
-class RandomCrop:
+class RandomCrop(Declared):
     """A window of a given size, cut out of every sample at a random place.
 
     Parameters
@@ -73,7 +75,7 @@ class RandomCrop:
 
 
 @dataclass(frozen=True)
-class RandomShift:
+class RandomShift(Declared):
     """Every sample moved by up to `sites` along each axis of space, zeros moved in.
 
     Parameters
@@ -105,7 +107,7 @@ class RandomShift:
 
 
 @dataclass(frozen=True)
-class RandomMirror:
+class RandomMirror(Declared):
     """Some samples, chosen at random, mirrored along one axis of space.
 
     Parameters
@@ -149,7 +151,7 @@ class RandomMirror:
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(Declared):
     """Several steps of augmentation, one after the other.
 
     Parameters
@@ -171,15 +173,10 @@ class Chain:
     (2, 3, 224, 224)
     """
 
-    steps: Sequence[Callable[[np.ndarray, np.random.Generator], np.ndarray]]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.steps, Sequence) or not all(callable(step) for step in self.steps):
-            raise ShapeError(
-                f"chain: expected a list of steps of augmentation, got {brief(self.steps)}; write "
-                "Chain([RandomCrop(24), "
-                "RandomMirror()])"
-            )
+    steps: Annotated[
+        Sequence[Callable[[np.ndarray, np.random.Generator], np.ndarray]],
+        "write Chain([RandomCrop(24), RandomMirror()])",
+    ]
 
     def __call__(self, inputs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """What the last step makes of `inputs` (batch, channels, *space)."""

@@ -14,6 +14,7 @@ from typing import Any
 from simulator import hookspecs
 from simulator.auto import AutoEngine
 from simulator.data import Dataset
+from simulator.declared import Declared, options_of
 from simulator.engine import Engine
 from simulator.errors import (
     FileError,
@@ -122,12 +123,16 @@ class Catalog:
 
     def _call(self, entry: Entry, *args: Any, **options: Any) -> Any:
         try:
-            inspect.signature(entry.object).bind(*args, **options)
+            bound = inspect.signature(entry.object).bind(*args, **options)
         except TypeError as error:
             raise ShapeError(
                 f"{entry.name}: expected the arguments {inspect.signature(entry.object)}, but {error}; correct the call"
             ) from None
-        return entry.object(*args, **options)
+        if not (isinstance(entry.object, type) and issubclass(entry.object, Declared)):  # which checks its fields
+            for option in options_of(entry.object).values():
+                if option.name in bound.arguments:
+                    bound.arguments[option.name] = option.checked(bound.arguments[option.name], entry.name)
+        return entry.object(*bound.args, **bound.kwargs)
 
     def build(
         self,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from simulator.declared import Declared
 from simulator.errors import PluginError, blamed, brief
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Finding:
     holds: bool
 
 
-class Experiment(ABC):
+class Experiment(Declared, ABC):
     """A published experiment that one command repeats: conditions times seeds, each run on its own.
 
     A subclass is a frozen dataclass whose fields, all with defaults, are its options. The first line of its docstring

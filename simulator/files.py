@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from simulator.catalog import Catalog
+from simulator.declared import options_of
 from simulator.errors import FileError, ShapeError, SimulatorError, brief
 from simulator.layers import Layer
 from simulator.memory import check_memory
@@ -316,15 +317,13 @@ def _node(node: Any, arrays: dict[str, np.ndarray], catalog: Catalog) -> tuple[s
 
 
 def _layer(kind: type[Layer], config: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Layer:
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    options = options_of(kind)
     values: dict[str, Any] = {}
     for name, value in config.items():
         if isinstance(value, dict):
             values[name] = _pattern(value, arrays)
             continue
-        if isinstance(fields[name].default, float) and not isinstance(value, (int, float)):
-            raise ValueError(f"{name}={brief(value)} is no number")
-        values[name] = _plain_value(value)
+        values[name] = options[name].read(_plain_value(value), kind.__name__)
     return kind(**values)
 
 

@@ -7,15 +7,16 @@ training deep feedforward neural networks", 2010; Y. LeCun et al., "Efficient Ba
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from simulator.errors import UnknownNameError, brief, nearest
 
-__all__ = ["INITIALIZERS", "initial"]
+__all__ = ["INITIALIZERS", "Init", "initial"]
 
-INITIALIZERS = ("he", "glorot", "lecun", "zeros")
+Init = Literal["he", "glorot", "lecun", "zeros"]
+INITIALIZERS = get_args(Init)
 _BLOCK = 2**20  # numbers are drawn in float64; a block at a time costs no memory beside the weight's own
 
 

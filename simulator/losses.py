@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from simulator.arrays import real_array
+from simulator.declared import Declared
 from simulator.errors import ShapeError
 
 __all__ = ["CrossEntropy", "Loss", "SquaredError", "accuracy", "check_labels", "check_targets"]
@@ -104,7 +105,7 @@ def check_targets(who: str, prediction: np.ndarray, target: Any) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Declared):
     """Softmax cross-entropy of logits: −log softmax(z)[label], averaged over the batch.
 
     Parameters

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from simulator.errors import ShapeError, brief
+from simulator.declared import Declared
+from simulator.errors import ShapeError
 from simulator.schedules import Rate, check_number, check_rate, learning_rate
 
 __all__ = ["SGD", "Clipped", "Optimizer", "decayed"]
@@ -35,7 +36,7 @@ class Optimizer(Protocol):
 
 
 @dataclass(frozen=True)
-class SGD:
+class SGD(Declared):
     """Stochastic gradient descent: θ ← θ − lr·(∇θ + weight_decay·θ).
 
     Parameters
@@ -77,7 +78,7 @@ class SGD:
 
 
 @dataclass(frozen=True)
-class Clipped:
+class Clipped(Declared):
     """Another optimizer that never sees a large gradient.
 
     Parameters
@@ -111,15 +112,11 @@ class Clipped:
     array([-0.25, -0.5 ])
     """
 
-    optimizer: Optimizer
+    optimizer: Annotated[Optimizer, "write Clipped(SGD(0.1), norm=1)"]
     norm: float | None = None
     value: float | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.optimizer, Optimizer):
-            raise ShapeError(
-                f"clipped: expected an optimizer, got {brief(self.optimizer)}; write Clipped(SGD(0.1), norm=1)"
-            )
         if (self.norm is None) == (self.value is None):
             raise ShapeError(
                 f"clipped: expected a norm or a value, got norm={self.norm}, value={self.value}; give exactly one"

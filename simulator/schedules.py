@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+from simulator.declared import Declared
 from simulator.errors import ShapeError, brief
 from simulator.windows import check_size
 
@@ -57,7 +58,7 @@ def check_rate(rate: Any, who: str) -> None:
 
 
 @dataclass(frozen=True)
-class CosineDecay:
+class CosineDecay(Declared):
     """A learning rate that falls from `start` to `end` along half a cosine.
 
     Parameters
@@ -100,7 +101,7 @@ class CosineDecay:
 
 
 @dataclass(frozen=True)
-class StepDecay:
+class StepDecay(Declared):
     """A learning rate that is multiplied by `factor` from time to time: a staircase.
 
     Parameters
@@ -149,7 +150,7 @@ class StepDecay:
 
 
 @dataclass(frozen=True)
-class WarmUp:
+class WarmUp(Declared):
     """A learning rate that is approached gradually: rate(step) · min(1, (step + 1) / steps).
 
     Parameters

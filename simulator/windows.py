@@ -13,17 +13,21 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from simulator.errors import ShapeError, brief
 from simulator.memory import check_memory
 
-__all__ = ["PADDING_MODES", "Window", "check_size", "check_sizes"]
+__all__ = ["PADDING_MODES", "Padding", "PaddingMode", "Sizes", "Window", "check_size", "check_sizes"]
 
-PADDING_MODES = ("constant", "circular", "reflect", "replicate")
-_NAMED_PADDING = ("valid", "same", "same_upper", "same_lower")
+_NamedPadding = Literal["valid", "same", "same_upper", "same_lower"]
+Sizes = int | Sequence[int]  # one for all axes of space, or one per axis
+Padding = int | _NamedPadding | Sequence[int | Sequence[int]]
+PaddingMode = Literal["constant", "circular", "reflect", "replicate"]
+PADDING_MODES = get_args(PaddingMode)
+_NAMED_PADDING = get_args(_NamedPadding)
 
 
 def _is_integer(value: Any) -> bool:
@@ -108,7 +112,7 @@ class Window:
     kernel: int | Sequence[int]
     stride: int | Sequence[int] = 1
     dilation: int | Sequence[int] = 1
-    padding: int | str | Sequence[int] | Sequence[Sequence[int]] = 0
+    padding: int | str | Sequence[int | Sequence[int]] = 0
     mode: str = "constant"
     ceil: bool = False
     who: str = "window"

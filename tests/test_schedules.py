@@ -114,13 +114,9 @@ def test_schedules_are_values(schedule):
     ("mistake", "message"),
     [
         (lambda: CosineDecay(-0.1, 5), "cosine-decay start: expected a finite number of at least 0, got -0.1; give"),
-        (lambda: CosineDecay(0.1, 5, end=np.nan), "cosine-decay end: expected a finite number .* got nan"),
-        (lambda: CosineDecay(0.1, 2.5), "cosine-decay steps: expected an integer of at least 0, got 2.5"),
-        (lambda: StepDecay("0.1", 5), "step-decay start: expected a finite number of at least 0, got '0.1'"),
         (lambda: StepDecay(0.1, 5, factor=1), "step-decay factor: expected a number from 0 to below 1, got 1; give"),
         (lambda: StepDecay(0.1, 0), "step-decay every: expected an integer of at least 1, got 0"),
         (lambda: StepDecay(0.1, (3, 0)), "step-decay every: expected an integer of at least 1, got 0"),
-        (lambda: StepDecay(0.1, "30"), "step-decay every: expected an integer of at least 1, got '3'"),
         (lambda: StepDecay(0.1, (5, 3)), r"step-decay every: expected steps in increasing order, got \(5, 3\); sort"),
         (lambda: StepDecay(0.1, [3, 3]), r"step-decay every: expected steps in increasing order, got \[3, 3\]"),
         (lambda: WarmUp(-1, 5), "warm-up rate: expected a finite number of at least 0, got -1"),

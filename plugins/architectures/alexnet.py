@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator import Network, check_image, hookimpl, narrowed
 
 
-def alexnet(make, input_shape=(3, 227, 227), classes=1000, rng=None, width=1.0):
+def alexnet(make, input_shape=(3, 227, 227), classes=1000, rng=None, width: float = 1.0):
     """AlexNet of 2012: five convolutions, three of them in two groups, and three dense layers; 61.0 M params.
 
     As a matrix: a convolution in two groups has two diagonal blocks, one per graphics card of 2012.
@@ -39,7 +39,7 @@ def alexnet(make, input_shape=(3, 227, 227), classes=1000, rng=None, width=1.0):
     return _published("alexnet", make, input_shape, classes, rng, width, groups=2)
 
 
-def alexnet_ungrouped(make, input_shape=(3, 227, 227), classes=1000, rng=None, width=1.0):
+def alexnet_ungrouped(make, input_shape=(3, 227, 227), classes=1000, rng=None, width: float = 1.0):
     """AlexNet on one graphics card: every map sees all maps; 62.4 M params.
 
     Parameters
@@ -54,7 +54,9 @@ def alexnet_ungrouped(make, input_shape=(3, 227, 227), classes=1000, rng=None, w
     return _published("alexnet-ungrouped", make, input_shape, classes, rng, width, groups=1)
 
 
-def alexnet_torchvision(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0, adaptive=True):
+def alexnet_torchvision(
+    make, input_shape=(3, 224, 224), classes=1000, rng=None, width: float = 1.0, adaptive: bool = True
+):
     """torchvision's AlexNet: 64, 192, 384, 256, 256 maps, no groups, no normalisation; 61.1 M params.
 
     Parameters

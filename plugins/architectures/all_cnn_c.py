@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator import Network, check_image, hookimpl, narrowed
 
 
-def all_cnn_c(make, input_shape=(3, 32, 32), classes=10, rng=None, width=1.0):
+def all_cnn_c(make, input_shape=(3, 32, 32), classes=10, rng=None, width: float = 1.0):
     """All-CNN-C: nine convolutions and nothing that pools before the last average; 1.4 M params.
 
     As a matrix: all layers but the ReLUs are convolutions, and a strided one takes every second row of its plain self.

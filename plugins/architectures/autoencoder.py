@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from simulator import Network, ShapeError, check_image, hookimpl
 from simulator.windows import check_size
 
 
-def autoencoder(make, input_shape=(1, 8, 8), rng=None, maps=(16, 32), code=16):
+def autoencoder(make, input_shape=(1, 8, 8), rng=None, maps: Sequence[int] = (16, 32), code: int = 16):
     """Strided convolutions down to a code, and transposed convolutions back up to logits of the input's shape.
 
     As a matrix: each transposed convolution is Cᵀ, where C has the connections and the ties of the convolution that it

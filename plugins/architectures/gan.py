@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from simulator.network import as_rng
 from simulator.windows import check_size
 
 
-def gan_generator(make, input_shape=(8,), rng=None, shape=(1, 8, 8), width=1.0):
+def gan_generator(make, input_shape=(8,), rng=None, shape: Sequence[int] = (1, 8, 8), width: float = 1.0):
     """The generator of a GAN: a few random numbers become a picture.
 
     As a matrix: a dense one, and two transposed convolutions Cᵀ, where C takes a picture to a quarter of its sites.
@@ -77,7 +78,7 @@ def gan_generator(make, input_shape=(8,), rng=None, shape=(1, 8, 8), width=1.0):
     return Network.input(input_shape, "code").chain(layers, rng=rng)
 
 
-def gan_discriminator(make, input_shape=(1, 8, 8), rng=None, width=1.0):
+def gan_discriminator(make, input_shape=(1, 8, 8), rng=None, width: float = 1.0):
     """The discriminator of a GAN: one logit that says how real a picture looks.
 
     As a matrix: two convolutions of stride 2, each to a quarter of the sites, and a single row.

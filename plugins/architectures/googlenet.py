@@ -18,7 +18,7 @@ MODULES = {
 }
 
 
-def googlenet(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0, aux=False):
+def googlenet(make, input_shape=(3, 224, 224), classes=1000, rng=None, width: float = 1.0, aux: bool = False):
     """GoogLeNet as published, with biases and local response normalisation: 22 layers deep.
 
     As a matrix a module is its four branches stacked: its rows are those of all of them, its columns the same input.
@@ -70,7 +70,9 @@ def googlenet(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0
     )
 
 
-def googlenet_torchvision(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0, aux=False):
+def googlenet_torchvision(
+    make, input_shape=(3, 224, 224), classes=1000, rng=None, width: float = 1.0, aux: bool = False
+):
     """GoogLeNet as in torchvision: batch normalisation, and 3x3 convolutions in the 5x5 branch.
 
     As a matrix a module is its four branches stacked: its rows are those of all of them, its columns the same input.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator import Network, check_image, hookimpl, narrowed
 
 
-def lecun1989(make, input_shape=(1, 16, 16), classes=10, rng=None, width=1.0):
+def lecun1989(make, input_shape=(1, 16, 16), classes=10, rng=None, width: float = 1.0):
     """LeCun's zip-code net of 1989: two strided convolutions with a bias per unit, 30 hidden units, scaled tanh.
 
     Parameters

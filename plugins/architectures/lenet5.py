@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator import Network, check_image, hookimpl, narrowed
 
 
-def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width=1.0):
+def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width: float = 1.0):
     """LeNet-5 as taught today: two 5x5 convolutions with max pooling, then 120, 84 and the classes.
 
     Parameters

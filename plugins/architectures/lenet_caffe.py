@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator import Network, check_image, hookimpl, narrowed
 
 
-def lenet_caffe(make, input_shape=(1, 28, 28), classes=10, rng=None, width=1.0):
+def lenet_caffe(make, input_shape=(1, 28, 28), classes=10, rng=None, width: float = 1.0):
     """Caffe's LeNet: two unpadded 5x5 convolutions with max pooling, then 500 units and the classes.
 
     Parameters

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from simulator import Network, ShapeError, hookimpl, narrowed
-from simulator.errors import brief
+from simulator import Network, hookimpl, narrowed
 from simulator.windows import check_size
 
 
-def mlp(make, input_shape=(1, 8, 8), classes=10, rng=None, hidden=(64,), width=1.0):
+def mlp(make, input_shape=(1, 8, 8), classes=10, rng=None, hidden: Sequence[int] = (64,), width: float = 1.0):
     """Dense layers with ReLU between them; an input of any shape is flattened in C order.
 
     As a matrix: every cell of every layer is a nonzero with a weight of its own. A convolution is such a matrix, too,
@@ -43,10 +42,6 @@ def mlp(make, input_shape=(1, 8, 8), classes=10, rng=None, hidden=(64,), width=1
     >>> net.node("dense1").matrix
     TiedMatrix 100 x 784: 78400 nonzeros, 78400 weights, none shared
     """
-    if not isinstance(hidden, Sequence):
-        raise ShapeError(
-            f"mlp hidden: expected the units of each hidden layer, got {brief(hidden)}; write hidden=(64,)"
-        )
     scaled = narrowed("mlp", width)
     layers = []
     for number, units in enumerate(hidden, 1):

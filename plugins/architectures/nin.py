@@ -5,7 +5,7 @@ from __future__ import annotations
 from simulator import Network, check_image, hookimpl, narrowed
 
 
-def nin_cifar10(make, input_shape=(3, 32, 32), classes=10, rng=None, width=1.0):
+def nin_cifar10(make, input_shape=(3, 32, 32), classes=10, rng=None, width: float = 1.0):
     """Network in network for CIFAR-10: three stages of one convolution and two 1x1 convolutions; 0.97 M params.
 
     As a matrix: a 1x1 convolution is the same small dense matrix at every site, a Kronecker product with the identity.
@@ -51,7 +51,7 @@ def nin_cifar10(make, input_shape=(3, 32, 32), classes=10, rng=None, width=1.0):
     return Network.input(input_shape).chain(layers, rng=rng)
 
 
-def nin(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0):
+def nin(make, input_shape=(3, 224, 224), classes=1000, rng=None, width: float = 1.0):
     """Network in network for ImageNet, as Caffe's model zoo has it: four stages, 7.6 M params.
 
     Parameters

@@ -17,10 +17,10 @@ from scipy import special
 
 from simulator import SGD, Network, ShapeError, SimulatorError, hookimpl
 from simulator.network import as_rng
-from simulator.windows import check_size
+from simulator.windows import Sizes, check_size
 
 
-def rbm(make, input_shape=(1, 8, 8), rng=None, hidden=64, kernel=None):
+def rbm(make, input_shape=(1, 8, 8), rng=None, hidden: int = 64, kernel: Sizes | None = None):
     """A restricted Boltzmann machine: visible units, hidden units, and one matrix between them.
 
     As a matrix: W from the visible to the hidden units, and one row b, the visible units' bias.

@@ -45,7 +45,7 @@ def resnet(depth, stride_first=False):
     stages, bottleneck = STAGES[depth], depth >= 50
     who = f"resnet{depth}{'-v1' * stride_first}"
 
-    def build(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0):
+    def build(make, input_shape=(3, 224, 224), classes=1000, rng=None, width: float = 1.0):
         check_image(who, input_shape, least=32)
         scaled = narrowed(who, width)
 

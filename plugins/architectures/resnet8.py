@@ -6,7 +6,7 @@ from simulator import Network, check_image, hookimpl
 from simulator.windows import check_size
 
 
-def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width=16):
+def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width: int = 16):
     """A residual net with 8 weighted layers: y = relu(F(x) + x) in three stages.
 
     As a matrix each skip is I + W: the identity, or a 1x1 convolution where the size changes.

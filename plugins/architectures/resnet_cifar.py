@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from simulator import (
     narrowed,
 )
 from simulator.direct import direct
-from simulator.errors import brief
+from simulator.initializers import Init
 from simulator.layers.base import check_channels
 from simulator.windows import check_size
 
@@ -140,10 +141,17 @@ BRANCH_INIT = """
 def residual(depth):
     """The function that builds the residual net of a depth."""
 
-    def build(make, input_shape=(3, 32, 32), classes=10, rng=None, width=1.0, option="A", norm=True, branch_init="he"):
+    def build(
+        make,
+        input_shape=(3, 32, 32),
+        classes=10,
+        rng=None,
+        width: float = 1.0,
+        option: Literal["A", "B"] = "A",
+        norm: bool = True,
+        branch_init: Init = "he",
+    ):
         who = f"resnet{depth}-cifar"
-        if option not in ("A", "B"):
-            raise ShapeError(f"{who} option: expected 'A' or 'B', got {brief(option)}; 'A' is the published choice")
 
         def join(network, prefix, source, maps, stride):
             end = skip = network.last
@@ -169,7 +177,7 @@ def residual(depth):
 def plain(depth):
     """The function that builds the plain net of a depth."""
 
-    def build(make, input_shape=(3, 32, 32), classes=10, rng=None, width=1.0, norm=True):
+    def build(make, input_shape=(3, 32, 32), classes=10, rng=None, width: float = 1.0, norm: bool = True):
         def join(network, prefix, source, maps, stride):
             return network
 

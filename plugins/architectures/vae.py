@@ -62,7 +62,7 @@ class GaussianSample(FunctionLayer):
         return [sparse.eye_array(n, 2 * n, dtype=xs[0].dtype, format="csr")], np.zeros(n, xs[0].dtype)
 
 
-def vae(make, input_shape=(1, 8, 8), rng=None, hidden=128, code=8):
+def vae(make, input_shape=(1, 8, 8), rng=None, hidden: int = 128, code: int = 8):
     """Dense layers to the mean and variance of each code unit, a draw, and dense layers back to logits of the input.
 
     As a matrix: four dense ones, with a draw in the middle.

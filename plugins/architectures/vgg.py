@@ -52,7 +52,7 @@ def _vgg(depth, batch_norm=False):
     name = f"vgg{depth}-bn" if batch_norm else f"vgg{depth}"
     convolutions, letter = STAGES[depth]
 
-    def build(make, input_shape=(3, 224, 224), classes=1000, rng=None, width=1.0, adaptive=True):
+    def build(make, input_shape=(3, 224, 224), classes=1000, rng=None, width: float = 1.0, adaptive: bool = True):
         check_image(name, input_shape, least=32)
         scaled = narrowed(name, width)
         layers = []

@@ -63,12 +63,10 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
         raise click.UsageError(
             "expected units to change, got none; add --clamp 'conv1[0]=0', --ablate 'conv1[0]' or --patch 'conv1[0]=7'"
         )
-    clamps, patches = _by_units("--clamp", clamp), _by_units("--patch", patch)
+    clamps, patches = _by_units("--clamp", clamp, float), _by_units("--patch", patch, int)
     for units, number in patches.items():
-        if not isinstance(number, int) or number < 0:
-            raise click.UsageError(
-                f"--patch {units}: expected the number of a sample, got {brief(number)}; such as {units}=7"
-            )
+        if number < 0:
+            raise click.UsageError(f"--patch {units}: expected a sample from 0 on, got {brief(number)}; try {units}=7")
     catalog = the_catalog()
     with Console(stderr=True).status("Running ..."):
         planned = planned_network(catalog, net, dtype=dtype, **build)
@@ -120,9 +118,11 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     )
 
 
-def _by_units(option, pairs):
+def _by_units(option, pairs, kind):
     """The values by address; an address that stands there twice is refused."""
-    given = dict(pairs)
+    from simulator.declared import Option
+
+    given = {units: Option(units, kind).parsed(text, option) for units, text in pairs}
     if len(given) < len(pairs):
         twice = next(units for units, _ in pairs if [other for other, _ in pairs].count(units) > 1)
         raise click.UsageError(f"{option} {twice}: expected one value, got several; leave out all but one")

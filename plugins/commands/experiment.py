@@ -15,6 +15,7 @@ from simulator.cli.common import (
     print_table,
     table,
     the_catalog,
+    typed_options,
 )
 from simulator.cli.leaving import leaving_status
 
@@ -60,7 +61,7 @@ def command(name, seeds, quick, jobs, out, cluster, options, as_json):
             report = run_experiment(
                 name,
                 folder,
-                options=dict(options),
+                options=typed_options(f"experiment {name}", catalog.experiments[name], options),
                 quick=quick,
                 seeds=seeds,
                 jobs=jobs or available_cores(),

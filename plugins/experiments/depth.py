@@ -69,10 +69,8 @@ class Depth(Experiment):
     by: ClassVar[tuple[str, ...]] = ("layer",)
 
     def __post_init__(self):
-        if not isinstance(self.depths, tuple) or not self.depths:
-            raise ShapeError(
-                f"depth depths: expected numbers of layers, got {brief(self.depths)}; write depths=(20, 56)"
-            )
+        if not self.depths:
+            raise ShapeError(f"depth depths: expected numbers of layers, got {brief(self.depths)}; try (20, 56)")
 
     def conditions(self, quick=False):
         depths = dict.fromkeys((self.depths[0], self.depths[-1])) if quick else self.depths

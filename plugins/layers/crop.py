@@ -33,7 +33,7 @@ class Crop(MatrixLayer):
     array([4])
     """
 
-    cropping: int | Sequence[object]
+    cropping: int | Sequence[int | Sequence[int]]
     trained = False
 
     def _kept(self, space):

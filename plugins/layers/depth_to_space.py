@@ -5,23 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from simulator import ExplicitPattern, MatrixLayer, ShapeError, hookimpl
 from simulator.direct import direct
-from simulator.errors import brief
 from simulator.layers.base import check_channels
 from simulator.windows import check_sizes
 
 
 def _block(layer, shape, who):
-    """Cells of the block per axis of `shape`, after the layer's options have been checked."""
+    """Cells of the block per axis of `shape`, with the block checked."""
     _, *space = check_channels(shape, who)
-    if layer.mode not in ("crd", "dcr"):
-        raise ShapeError(
-            f"{who} mode: expected 'crd' (PyTorch) or 'dcr' (the default of ONNX), got {brief(layer.mode)}; choose one"
-        )
     return check_sizes(layer.block, len(space), f"{who} block")
 
 
@@ -73,7 +69,7 @@ class DepthToSpace(MatrixLayer):
     """
 
     block: int | Sequence[int]
-    mode: str = "crd"
+    mode: Literal["crd", "dcr"] = "crd"
     trained = False
 
     def output_shape(self, *input_shapes):
@@ -118,7 +114,7 @@ class SpaceToDepth(MatrixLayer):
     """
 
     block: int | Sequence[int]
-    mode: str = "crd"
+    mode: Literal["crd", "dcr"] = "crd"
     trained = False
 
     def output_shape(self, *input_shapes):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from simulator import ChannelGroups, Conv, MatrixLayer, Window, WindowPattern, hookimpl
 from simulator.direct import direct
-from simulator.layers.base import check_channels
-from simulator.windows import check_size
+from simulator.initializers import Init
+from simulator.layers.base import Bias, check_channels
+from simulator.windows import Padding, PaddingMode, Sizes, check_size
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class DepthwiseConv(MatrixLayer):
     WindowPattern 1568 x 1568: 12800 nonzeros share 72 weights
     """
 
-    kernel: int | Sequence[int]
+    kernel: Sizes
     multiplier: int = 1
-    stride: int | Sequence[int] = 1
-    dilation: int | Sequence[int] = 1
-    padding: int | str | Sequence[object] = 0
-    padding_mode: str = "constant"
+    stride: Sizes = 1
+    dilation: Sizes = 1
+    padding: Padding = 0
+    padding_mode: PaddingMode = "constant"
     pad_value: float = 0.0
-    bias: bool | str = True
-    init: str = "he"
+    bias: Bias = True
+    init: Init = "he"
 
     @property
     def window(self):

@@ -11,6 +11,7 @@ import numpy as np
 from simulator import AveragePool, ChannelGroups, FunctionLayer, ShapeError, Window, WindowPattern, hookimpl
 from simulator.errors import brief
 from simulator.layers.base import check_channels
+from simulator.windows import Padding, Sizes
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,12 @@ class LpPool(FunctionLayer):
     array([ 5., 13.])
     """
 
-    kernel: object
+    kernel: Sizes
     p: float = 2.0
-    stride: object = None
-    padding: object = 0
+    stride: Sizes | None = None
+    padding: Padding = 0
     ceil: bool = False
-    dilation: object = 1
+    dilation: Sizes = 1
 
     @property
     def window(self):

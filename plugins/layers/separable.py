@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,17 +13,15 @@ from simulator import (
     Conv,
     Counts,
     FunctionLayer,
-    ShapeError,
     TiedMatrix,
     Window,
     WindowPattern,
     hookimpl,
 )
 from simulator.direct import direct
-from simulator.errors import brief
-from simulator.initializers import initial
+from simulator.initializers import Init, initial
 from simulator.layers.base import check_channels
-from simulator.windows import check_size
+from simulator.windows import Padding, Sizes, check_size
 
 
 @functools.lru_cache(maxsize=32)
@@ -83,13 +80,13 @@ class SeparableConv(FunctionLayer):
     """
 
     out_channels: int
-    kernel: int | Sequence[int]
+    kernel: Sizes
     multiplier: int = 1
-    stride: int | Sequence[int] = 1
-    dilation: int | Sequence[int] = 1
-    padding: int | str | Sequence[object] = 0
+    stride: Sizes = 1
+    dilation: Sizes = 1
+    padding: Padding = 0
     bias: bool = True
-    init: str = "he"
+    init: Init = "he"
 
     @property
     def window(self):
@@ -99,10 +96,6 @@ class SeparableConv(FunctionLayer):
     def output_shape(self, *input_shapes):
         _, *space = check_channels(input_shapes[0], "separable-conv")
         check_size(self.multiplier, "separable-conv multiplier")
-        if not isinstance(self.bias, bool):
-            raise ShapeError(
-                f"separable-conv bias: expected True or False, got {brief(self.bias)}; choose one per channel or none"
-            )
         return (check_size(self.out_channels, "separable-conv out_channels"), *self.window.output_space(space))
 
     def patterns(self, input_shape):

@@ -9,6 +9,7 @@ import numpy as np
 
 from simulator import ChannelGroups, FunctionLayer, Window, WindowPattern, hookimpl
 from simulator.layers.base import check_channels
+from simulator.windows import Sizes
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class StochasticPool(FunctionLayer):
     [3.0, 3.0, 1.0, 1.0, 3.0]
     """
 
-    kernel: object
-    stride: object = None
+    kernel: Sizes
+    stride: Sizes | None = None
     ceil: bool = False
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -46,15 +47,11 @@ class Upsample(MatrixLayer):
     """
 
     factor: int | Sequence[int]
-    mode: str = "nearest"
+    mode: Literal["nearest", "bilinear"] = "nearest"
     align_corners: bool = False
     trained = False
 
     def _factors(self, space):
-        if self.mode not in ("nearest", "bilinear"):
-            raise ShapeError(
-                f"upsample mode: expected 'nearest' or 'bilinear', got {brief(self.mode)}; choose one of them"
-            )
         if self.align_corners and self.mode == "nearest":
             raise ShapeError(
                 f"upsample align_corners: expected it with mode 'bilinear' only, got {brief(self.mode)}; leave it out"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
+from typing import Literal
 
 import numpy as np
 
 from simulator import ShapeError, hookimpl
+from simulator.declared import Declared
 from simulator.errors import brief
 from simulator.losses import check_labels
 
 
 @dataclass(frozen=True)
-class Hinge:
+class Hinge(Declared):
     """Multi-class hinge: how far the other classes come into the margin below the right one, averaged over the batch.
 
     Parameters
@@ -43,13 +44,11 @@ class Hinge:
     """
 
     margin: float = 1.0
-    p: int = 1
+    p: Literal[1, 2] = 1
 
     def __post_init__(self):
-        if not isinstance(self.margin, Real) or not 0 < self.margin < np.inf:
+        if not 0 < self.margin < np.inf:
             raise ShapeError(f"hinge margin: expected a positive number, got {brief(self.margin)}; 1 is usual")
-        if self.p not in (1, 2):
-            raise ShapeError(f"hinge p: expected 1 or 2, got {self.p}; choose one of them")
 
     def value(self, prediction, target):
         """Mean loss of scores (batch, classes) for integer labels (batch,)."""

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator import hookimpl
+from simulator.declared import Declared
 from simulator.optimizers import decayed
-from simulator.schedules import check_number, check_rate, learning_rate
+from simulator.schedules import Rate, check_number, check_rate, learning_rate
 
 
 @dataclass(frozen=True)
-class Adagrad:
+class Adagrad(Declared):
     """Steps divided by the root of all squared gradients so far: s ← s + ∇θ², then θ ← θ − lr·∇θ / (√s + epsilon).
 
     Parameters
@@ -46,7 +47,7 @@ class Adagrad:
     array([-1.,  1.])
     """
 
-    lr: object = 0.01
+    lr: Rate = 0.01
     lr_decay: float = 0.0
     weight_decay: float = 0.0
     initial_accumulator_value: float = 0.0

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from simulator import ShapeError, hookimpl
-from simulator.errors import brief
+from simulator import hookimpl
+from simulator.declared import Declared
 from simulator.optimizers import decayed
-from simulator.schedules import check_number, check_rate, learning_rate
+from simulator.schedules import Rate, check_number, check_rate, learning_rate
 
 
-class _Moments(ABC):
+class _Moments(Declared, ABC):
     """Running means of the gradient and of its square; a subclass says how weights decay."""
 
     def __post_init__(self):
         who = type(self).__name__.lower()
         check_rate(self.lr, f"{who} lr")
-        if not isinstance(self.betas, Sequence) or len(self.betas) != 2:
-            raise ShapeError(f"{who} betas: expected two numbers, got {brief(self.betas)}; write betas=(0.9, 0.999)")
         for beta in self.betas:
             check_number(beta, f"{who} betas", below=1)
         check_number(self.epsilon, f"{who} epsilon")
@@ -96,7 +93,7 @@ class Adam(_Moments):
     array([-1.,  1.])
     """
 
-    lr: object = 0.001
+    lr: Rate = 0.001
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     weight_decay: float = 0.0
@@ -142,7 +139,7 @@ class AdamW(_Moments):
     array([0.95])
     """
 
-    lr: object = 0.001
+    lr: Rate = 0.001
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
     weight_decay: float = 0.01

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator import hookimpl
+from simulator.declared import Declared
 from simulator.optimizers import decayed
-from simulator.schedules import check_number, check_rate, learning_rate
+from simulator.schedules import Rate, check_number, check_rate, learning_rate
 
 
-class _Ball(ABC):
+class _Ball(Declared, ABC):
     """A velocity per param; a subclass says where the ball goes."""
 
     def __post_init__(self):
@@ -73,7 +74,7 @@ class Momentum(_Ball):
     array([-2.9])
     """
 
-    lr: object = 0.1
+    lr: Rate = 0.1
     momentum: float = 0.9
     weight_decay: float = 0.0
 
@@ -115,7 +116,7 @@ class Nesterov(_Ball):
     array([-4.61])
     """
 
-    lr: object = 0.1
+    lr: Rate = 0.1
     momentum: float = 0.9
     weight_decay: float = 0.0
 

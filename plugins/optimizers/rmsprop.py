@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from simulator import hookimpl
+from simulator.declared import Declared
 from simulator.optimizers import decayed
-from simulator.schedules import check_number, check_rate, learning_rate
+from simulator.schedules import Rate, check_number, check_rate, learning_rate
 
 
 @dataclass(frozen=True)
-class RMSprop:
+class RMSprop(Declared):
     """Steps divided by the root of a running mean of squared gradients.
 
     Parameters
@@ -54,7 +55,7 @@ class RMSprop:
     array([-2.,  2.])
     """
 
-    lr: object = 0.01
+    lr: Rate = 0.01
     alpha: float = 0.99
     epsilon: float = 1e-8
     weight_decay: float = 0.0

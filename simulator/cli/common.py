@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import functools
 import json
@@ -60,18 +59,15 @@ class FiniteRange(click.FloatRange):
 
 
 class PairType(click.ParamType):
-    """NAME=VALUE, where the value is a number, a tuple or text."""
+    """NAME=VALUE; what the text of the value means says who takes it (see `typed_options`)."""
 
     name = "NAME=VALUE"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         name, equals, text = value.partition("=")
         if not (name and equals and text):
             self.fail(f"expected NAME=VALUE, got {brief(value)}", param, ctx)
-        try:
-            return name, ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            return name, text
+        return name, text
 
 
 class PictureType(click.Path):
@@ -257,6 +253,39 @@ def labels_of(data: Dataset, source: str) -> np.ndarray:
     return data.labels
 
 
+def typed_options(
+    who: str, thing: Callable[..., Any], pairs: Iterable[tuple[str, Any]], elsewhere: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Options of a class or function from NAME=VALUE: texts by the declared types, values from a file as they are.
+
+    `elsewhere` has what takes the place of a name that cannot be given here.
+    """
+    from simulator.declared import options_of
+    from simulator.errors import UnknownNameError, nearest
+
+    elsewhere = elsewhere or {}
+    known = {name: option for name, option in options_of(thing).items() if name not in elsewhere}
+    given = {}
+    for name, value in pairs:
+        if name in elsewhere:
+            raise click.UsageError(f"-o {name}: expected an option of {who} itself, got {name}; {elsewhere[name]}")
+        if name not in known:
+            raise UnknownNameError(f"{who}: expected one of its options, got {name!r}; {nearest(name, known)}")
+        option = known[name]
+        given[name] = option.parsed(value) if isinstance(value, str) else option.read(value, "-o")
+    return given
+
+
+_OF_EVERY_NETWORK = {
+    "input_shape": "use --input",
+    "classes": "use --classes",
+    "dtype": "leave it out",
+    "engine": "leave it out",
+    "rng": "leave it out",
+    "make": "leave it out",
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Planned:
     """A network whose weights are not drawn yet, so that whatever can be checked is checked before.
@@ -296,10 +325,7 @@ def planned_network(
         network = saved.network if engine is None else saved.network.with_engine(engine)
         saved = replace(saved, network=network.with_dtype(dtype) if dtype else network)
         return Planned(saved, lambda: saved)
-    options = dict(build_option)
-    for name in ("input_shape", "classes", "rng", "dtype", "engine", "make"):
-        if name in options:
-            raise click.UsageError(f"-o {name}: expected an option of {net} itself, got {name}; leave it out")
+    options = typed_options(net, catalog.architectures[net], build_option, _OF_EVERY_NETWORK)
 
     def built(rng: int | None) -> Saved:
         network = catalog.build(

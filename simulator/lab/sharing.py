@@ -16,6 +16,7 @@ from scipy import sparse
 
 from simulator.errors import ShapeError, UnknownNameError, brief, nearest
 from simulator.layers import Dense, Layer, MatrixLayer, Sparse
+from simulator.layers.base import Bias
 from simulator.matrix import TiedMatrix
 from simulator.memory import check_memory
 from simulator.network import BoundNode, Network
@@ -250,7 +251,7 @@ def _loose(node: BoundNode, dense: bool) -> tuple[Layer, dict[str, np.ndarray]]:
     if isinstance(node.layer, Dense):
         return node.layer, node.params
     matrix = node.matrix.densified() if dense else node.matrix.untied()
-    bias = "unit" if "bias" in node.params or node.node.padding else False
+    bias: Bias = "unit" if "bias" in node.params or node.node.padding else False
     layer = Dense(node.shape, bias) if dense else Sparse(matrix.pattern, node.shape, bias)
     params = {"weight": matrix.weight}
     if bias:

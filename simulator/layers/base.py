@@ -14,18 +14,20 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy import sparse
 
+from simulator.declared import Declared
 from simulator.errors import ShapeError, brief
 from simulator.initializers import initial
 from simulator.patterns import Pattern
 
-__all__ = ["Counts", "FunctionLayer", "Layer", "MatrixLayer"]
+__all__ = ["Bias", "Counts", "FunctionLayer", "Layer", "MatrixLayer"]
 
 Shape = tuple[int, ...]
+Bias = bool | Literal["unit"]  # one per output channel, none, or one per output unit
 Array = np.ndarray
 Arrays = Mapping[str, np.ndarray]
 Rng = np.random.Generator | None
@@ -67,8 +69,11 @@ class Counts:
         return Counts(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
 
 
-class Layer(ABC):
-    """Hyper-parameters of one step of a network: a frozen dataclass whose repr rebuilds it."""
+class Layer(Declared, ABC):
+    """Hyper-parameters of one step of a network: a frozen dataclass whose repr rebuilds it.
+
+    Its fields are checked by their declared types as it is made (see `Declared`).
+    """
 
     inputs: ClassVar[int | None] = 1  # how many inputs it takes; None: two or more
 

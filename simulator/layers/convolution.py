@@ -9,20 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from simulator.channels import ChannelGroups
-from simulator.errors import ShapeError, brief
-from simulator.layers.base import MatrixLayer, Shape, check_channels
+from simulator.errors import ShapeError
+from simulator.initializers import Init
+from simulator.layers.base import Bias, MatrixLayer, Shape, check_channels
 from simulator.patterns import Pattern, WindowPattern
-from simulator.windows import Window, check_size, check_sizes
+from simulator.windows import Padding, PaddingMode, Sizes, Window, check_size, check_sizes
 
 __all__ = ["Conv", "ConvTranspose", "LocallyConnected"]
-
-Sizes = int | Sequence[int]
-Padding = int | str | Sequence[Any]
 
 
 def _check_groups(groups: int, in_channels: int, out_channels: int, who: str) -> None:
@@ -84,13 +81,13 @@ class Conv(MatrixLayer):
     stride: Sizes = 1
     dilation: Sizes = 1
     padding: Padding = 0
-    padding_mode: str = "constant"
+    padding_mode: PaddingMode = "constant"
     pad_value: float = 0.0
     groups: int = 1
     table: Sequence[Sequence[int]] | None = None
     flip: bool = False
-    bias: bool | str = True
-    init: str = "he"
+    bias: Bias = True
+    init: Init = "he"
 
     @property
     def window(self) -> Window:
@@ -168,11 +165,11 @@ class LocallyConnected(MatrixLayer):
     stride: Sizes = 1
     dilation: Sizes = 1
     padding: Padding = 0
-    padding_mode: str = "constant"
+    padding_mode: PaddingMode = "constant"
     pad_value: float = 0.0
     groups: int = 1
-    bias: bool | str = "unit"
-    init: str = "he"
+    bias: Bias = "unit"
+    init: Init = "he"
 
     @property
     def window(self) -> Window:
@@ -238,11 +235,11 @@ class ConvTranspose(MatrixLayer):
     kernel: Sizes
     stride: Sizes = 1
     dilation: Sizes = 1
-    padding: int | Sequence[Any] = 0
+    padding: int | Sequence[int | Sequence[int]] = 0
     output_padding: Sizes = 0
     groups: int = 1
-    bias: bool | str = True
-    init: str = "he"
+    bias: Bias = True
+    init: Init = "he"
 
     @property
     def window(self) -> Window:
@@ -252,11 +249,6 @@ class ConvTranspose(MatrixLayer):
     def output_shape(self, *input_shapes: Shape) -> Shape:
         channels, *space = check_channels(input_shapes[0], "conv-transpose")
         _check_groups(self.groups, channels, self.out_channels, "conv-transpose")
-        if isinstance(self.padding, str):
-            raise ShapeError(
-                f"conv-transpose padding: expected numbers, got {brief(self.padding)}; give the sites to cut "
-                "from the border"
-            )
         kernel, stride, dilation = self.window.sizes(space)
         extra = check_sizes(self.output_padding, len(space), "conv-transpose output_padding", least=0)
         out = []

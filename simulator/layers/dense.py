@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 from simulator.errors import ShapeError
-from simulator.layers.base import MatrixLayer, Shape
+from simulator.initializers import Init
+from simulator.layers.base import Bias, MatrixLayer, Shape
 from simulator.matrix import dense_pattern
 from simulator.patterns import Pattern
 from simulator.windows import check_size
@@ -42,8 +44,8 @@ class Dense(MatrixLayer):
     """
 
     out: int | Shape
-    bias: bool | str = True
-    init: str = "he"
+    bias: Bias = True
+    init: Init = "he"
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
         sizes = self.out if isinstance(self.out, tuple) and self.out else (self.out,)
@@ -85,18 +87,17 @@ class Sparse(MatrixLayer):
     array([[3., 3., 3.]], dtype=float32)
     """
 
-    connections: Pattern
+    connections: Annotated[Pattern, "for a scipy matrix use TiedMatrix.from_sparse(matrix, ties).pattern"]
     shape: Shape | None = None
-    bias: bool | str = False
-    init: str = "he"
+    bias: Bias = False
+    init: Init = "he"
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
-        if not isinstance(self.connections, Pattern) or 0 in self.connections.shape:
-            raise ShapeError(
-                f"sparse: expected a pattern with rows and columns, got {type(self.connections).__name__}; for a "
-                "scipy matrix use TiedMatrix.from_sparse(matrix, ties).pattern"
-            )
         n_out, n_in = self.connections.shape
+        if not n_out or not n_in:
+            raise ShapeError(
+                f"sparse: expected a pattern with rows and columns, got {n_out} x {n_in}; give one that connects units"
+            )
         shape = (n_out,) if self.shape is None else tuple(self.shape)
         if math.prod(shape) != n_out:
             raise ShapeError(

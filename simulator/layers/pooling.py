@@ -9,17 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
 
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError, brief
+from simulator.initializers import Init
 from simulator.layers.base import (
     Affine,
     Array,
     Arrays,
+    Bias,
     Forward,
     FunctionLayer,
     Gradients,
@@ -29,11 +31,9 @@ from simulator.layers.base import (
     check_channels,
 )
 from simulator.patterns import Pattern, WindowPattern
-from simulator.windows import Window
+from simulator.windows import Padding, Sizes, Window
 
 __all__ = ["AveragePool", "MaxPool", "Subsample"]
-
-Sizes = int | Sequence[int]
 
 
 def _pool_window(layer: Any, space: Sequence[int], who: str) -> Window:
@@ -44,10 +44,6 @@ def _pool_window(layer: Any, space: Sequence[int], who: str) -> Window:
                 f"{who}: expected no other option with the kernel 'global', got {brief(layer)}; leave them out"
             )
         return Window(tuple(space), who=who)
-    if isinstance(layer.kernel, str):
-        raise ShapeError(
-            f"{who} kernel: expected sizes or 'global', got {brief(layer.kernel)}; write 'global' or a number"
-        )
     stride = layer.kernel if layer.stride is None else layer.stride
     return Window(layer.kernel, stride, layer.dilation, layer.padding, ceil=layer.ceil, who=who)
 
@@ -99,9 +95,9 @@ class AveragePool(MatrixLayer):
     (64, 1, 1)
     """
 
-    kernel: Sizes | str
+    kernel: Sizes | Literal["global"]
     stride: Sizes | None = None
-    padding: int | str | Sequence[Any] = 0
+    padding: Padding = 0
     ceil: bool = False
     count_include_pad: bool = True
     dilation: Sizes = 1
@@ -168,13 +164,13 @@ class Subsample(MatrixLayer):
     {'weight': (6,), 'bias': (6,)}
     """
 
-    kernel: Sizes | str
+    kernel: Sizes | Literal["global"]
     stride: Sizes | None = None
-    padding: int | str | Sequence[Any] = 0
+    padding: Padding = 0
     ceil: bool = False
     dilation: Sizes = 1
-    bias: bool | str = True
-    init: str = "lecun"
+    bias: Bias = True
+    init: Init = "lecun"
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
         return _pool_shape(self, input_shapes[0], "subsample")
@@ -219,9 +215,9 @@ class MaxPool(FunctionLayer):
     (6, 14, 14)
     """
 
-    kernel: Sizes | str
+    kernel: Sizes | Literal["global"]
     stride: Sizes | None = None
-    padding: int | str | Sequence[Any] = 0
+    padding: Padding = 0
     ceil: bool = False
     dilation: Sizes = 1
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from simulator.channels import ChannelGroups
-from simulator.errors import ShapeError, brief
+from simulator.errors import ShapeError
 from simulator.layers.base import Affine, Array, Arrays, Forward, FunctionLayer, MatrixLayer, Rng, Shape, check_channels
 from simulator.patterns import IdentityPattern, Pattern, WindowPattern
-from simulator.windows import Window, check_size
+from simulator.windows import PaddingMode, Window, check_size
 
 __all__ = ["Add", "Concatenate", "Flatten", "Pad", "Reshape"]
 
@@ -108,15 +107,13 @@ class Pad(MatrixLayer):
     (1, 32, 32)
     """
 
-    padding: int | Sequence[Any]
-    mode: str = "constant"
+    padding: int | Sequence[int | Sequence[int]]
+    mode: PaddingMode = "constant"
     pad_value: float = 0.0
     trained = False
 
     @property
     def window(self) -> Window:
-        if isinstance(self.padding, str):
-            raise ShapeError(f"pad padding: expected numbers, got {brief(self.padding)}; give the sites to add")
         return Window(1, padding=self.padding, mode=self.mode, who="pad")
 
     def output_shape(self, *input_shapes: Shape) -> Shape:

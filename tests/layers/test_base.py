@@ -33,7 +33,6 @@ from simulator import (
     Sparse,
     Subsample,
     Tanh,
-    UnknownNameError,
 )
 from simulator.layers.base import check_channels
 
@@ -145,8 +144,8 @@ def test_first_weights_depend_on_the_seed_alone():
 
 
 def test_an_unknown_initialisation_is_named():
-    with pytest.raises(UnknownNameError, match=r"init: expected one of he, glorot, lecun, zeros, got 'hee'; did you"):
-        Dense(2, init="hee").init_params(np.random.default_rng(0), (3,), dtype=np.float32)
+    with pytest.raises(ShapeError, match=r"Dense init: expected 'he', 'glorot', 'lecun' or 'zeros', got 'hee'; write"):
+        Dense(2, init="hee")
 
 
 @pytest.mark.parametrize("bias", ["channel", None, 2])
@@ -163,10 +162,8 @@ def test_an_unknown_initialisation_is_named():
     ids=["Conv", "ConvTranspose", "LocallyConnected", "Subsample", "Dense", "Sparse"],
 )
 def test_biases_are_per_channel_per_unit_or_none(kind, shape, bias):
-    layer = kind(bias)
-    message = rf"{type(layer).__name__} bias: expected True, False or 'unit', got {bias!r}; choose one per channel"
-    with pytest.raises(ShapeError, match=message):
-        layer.param_shapes(shape)
+    with pytest.raises(ShapeError, match=rf" bias: expected True, False or 'unit', got {bias!r}; write for example"):
+        kind(bias)
 
 
 @pytest.mark.parametrize(("shape", "cure"), [((84,), r"\(1, 84\)"), ((), r"\(1, 1\)")])

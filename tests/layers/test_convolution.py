@@ -620,7 +620,6 @@ def test_a_table_without_rows_is_no_layer():
 @pytest.mark.parametrize(
     ("layer", "shape", "wrong"),
     [
-        (ConvTranspose(1, 3, padding="same"), (1, 4), r" padding: expected numbers, got 'same'; give the sites to cut"),
         (ConvTranspose(1, 3, padding=-1), (1, 4), r" padding: expected an integer of at least 0, got -1"),
         (
             ConvTranspose(1, 3, stride=2, output_padding=2),

@@ -329,11 +329,9 @@ def test_extreme_geometries(kind, options, size):
 @pytest.mark.parametrize("kind", POOLS)
 def test_options_are_checked_where_the_shape_is_known(kind):
     for layer, shape, wrong in [
-        (kind("all"), (1, 4), r" kernel: expected sizes or 'global', got 'all'; write 'global' or a number"),
         (kind(0), (1, 4), r" kernel: expected an integer of at least 1, got 0"),
         (kind(2, stride=0), (1, 4), r" stride: expected an integer of at least 1, got 0"),
         (kind((2, 2)), (1, 4), r" kernel: expected one integer or 1 of them"),
-        (kind(2, padding="all"), (1, 4), r" padding: expected numbers or one of valid"),
         (kind(5), (1, 4, 9), r": expected a window no larger than the padded input, got 5 taps on 4 sites along"),
         (kind(2), (4,), r": expected an input \(channels, \*space\), got \(4,\); reshape it first"),
         (

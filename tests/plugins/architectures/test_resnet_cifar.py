@@ -125,7 +125,7 @@ def test_bad_arguments(catalog):
         catalog.build("plain56", (3, 3, 3), rng=None)
     with pytest.raises(ShapeError, match="resnet110-cifar width: expected a positive factor, got -1"):
         catalog.build("resnet110-cifar", rng=None, width=-1)
-    with pytest.raises(UnknownNameError, match="init: expected one of he, .*, got 'zero'"):
+    with pytest.raises(ShapeError, match="resnet20-cifar branch_init: expected 'he', .* or 'zeros', got 'zero'"):
         catalog.build("resnet20-cifar", rng=0, branch_init="zero")
     with pytest.raises(UnknownNameError, match="plain20: expected one of its options, got 'branch_init'"):
         catalog.build("plain20", rng=None, branch_init="zeros")
@@ -136,7 +136,5 @@ def test_bad_shortcuts(catalog):
         catalog.make("identity-shortcut", 3).output_shape((4, 8, 8))
     with pytest.raises(ShapeError, match="identity-shortcut: expected an input"):
         catalog.make("identity-shortcut", 3).output_shape((4,))
-    with pytest.raises(ShapeError, match="identity-shortcut channels"):
-        catalog.make("identity-shortcut", 2.5).output_shape((1, 4))
     with pytest.raises(ShapeError, match="identity-shortcut stride"):
         catalog.make("identity-shortcut", 3, stride=0).output_shape((1, 4))

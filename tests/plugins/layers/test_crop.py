@@ -73,7 +73,6 @@ def test_its_nonzeros_are_fixed():
         ((1, 1), (1, 4), r"crop cropping: expected one integer or 1 of them .* got \(1, 1\)"),
         (((1, 1),), (1, 4, 4), r"crop cropping: expected one integer or 2 of them .* got \(\(1, 1\),\)"),
         (((1, 1, 1), 0), (1, 4, 4), r"crop cropping: expected one integer or 2 of them .* got \(1, 1, 1\)"),
-        ("same", (1, 4), "crop cropping: expected one integer or 1 of them .* got 'same'"),
     ],
 )
 def test_what_does_not_fit_is_refused(cropping, shape, message):

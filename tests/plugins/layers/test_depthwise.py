@@ -81,8 +81,6 @@ def test_the_first_depthwise_layer_of_mobilenet_has_its_published_size():
         ({"kernel": 3, "multiplier": 0}, (2, 5), "depthwise-conv multiplier: expected an integer of at least 1, got 0"),
         ({"kernel": 9}, (2, 5), "depthwise-conv: expected a window no larger than the padded input, got 9 taps"),
         ({"kernel": (3, 3)}, (2, 5), r"depthwise-conv kernel: expected one integer or 1 of them"),
-        ({"kernel": 3, "padding_mode": "zeros"}, (2, 5), "depthwise-conv padding mode: expected one of constant, "),
-        ({"kernel": 3, "bias": "all"}, (2, 5), "DepthwiseConv bias: expected True, False or 'unit', got 'all'"),
     ],
 )
 def test_what_does_not_fit_is_refused(options, shape, message):

