@@ -53,8 +53,9 @@ class Catalog:
     plugins : list of Plugin
         Those that were loaded.
     problems : list of str
-        Installed plugins that are broken and were left out, and names that two plugins offer: whoever asks for such a
-        name without preferring one gets a `PluginError`.
+        Installed plugins that are broken and were left out, and names that two plugins offer. A name that is built in
+        stays what it is unless another plugin is preferred; of two other plugins one must be preferred by whoever asks
+        for the name, else there is a `PluginError`.
 
     Raises
     ------

@@ -302,18 +302,15 @@ def _node(node: Any, arrays: dict[str, np.ndarray], catalog: Catalog) -> tuple[s
         return name, Input(tuple(shape)), [], None
     kind, plugin = _of(str, node["layer"], "layer"), _of(str, node["plugin"], "plugin")
     wanted = f"layer {brief(kind)} of plugin {brief(plugin)} for {brief(name)}"
-    if kind not in catalog.layers:
-        raise FileError(f"expected {wanted}, got a catalog without it; install that plugin or load it with -p")
-    offered = catalog.layers.entry(kind).plugin.name
-    if offered != plugin:
-        raise FileError(
-            f"expected {wanted}, got that of {brief(offered)}, another function; load that plugin with -p and choose "
-            f"it with --prefer layers.{kind}={plugin}"
-        )
+    offered = catalog.layers.offered(kind, plugin)
+    if offered is None:
+        others = catalog.layers.offers.get(kind)
+        got = f"that of {brief(others[0].plugin.name)}, another function" if others else "a catalog without it"
+        raise FileError(f"expected {wanted}, got {got}; install that plugin, or load its file with -p")
     inputs = [_of(str, source, "inputs") for source in _of(list, node["inputs"], "inputs")]
     share = None if node["share"] is None else _of(str, node["share"], "share")
     config = _of(dict, node["config"], "config")
-    return name, _layer(catalog.layers[kind], config, arrays), inputs, share
+    return name, _layer(offered.object, config, arrays), inputs, share
 
 
 def _layer(kind: type[Layer], config: Mapping[str, Any], arrays: dict[str, np.ndarray]) -> Layer:

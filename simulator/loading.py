@@ -110,6 +110,7 @@ def load_plugins(given: Iterable[Any], entry_points: bool, prefer: Mapping[str, 
     dists = {id(p.dist): p.dist for p in points if p.dist}  # their metadata take long to read
     origins = {key: f"{dist.name} {dist.version}" for key, dist in dists.items()}
     ours = {key for key, dist in dists.items() if dist.name == _DISTRIBUTION}  # first: nobody takes their names
+    own = {"core", *(point.name for point in points if id(point.dist) in ours)}
     for point in sorted(points, key=lambda p: (id(p.dist) not in ours, p.name)):
         plugin = Plugin(point.name, origins.get(id(point.dist), point.value))
         try:
@@ -123,18 +124,34 @@ def load_plugins(given: Iterable[Any], entry_points: bool, prefer: Mapping[str, 
         entries, disputes = {}, {}
         for name, rivals in by_name.items():
             wish = prefer.get(f"{kind}.{name}")
-            fitting = [entry for entry in rivals if entry.plugin.name == wish] or rivals
-            if len(fitting) == 1:
-                entries[name] = fitting[0]
+            wished = [entry for entry in rivals if entry.plugin.name == wish]
+            # What is built in keeps its name: networks and saved files mean that one.
+            (*chosen,) = wished or [entry for entry in rivals if entry.plugin.name in own] or rivals
+            if len(chosen) > 1:
+                disputes[name] = (
+                    f"catalog: expected one plugin to offer {kind}.{name}, got {_told(rivals)}; choose with "
+                    f"{_preferring(kind, rivals[-1])}"
+                )
                 continue
-            disputes[name] = (
-                f"catalog: expected one plugin to offer {kind}.{name}, got "
-                f"{' and '.join(f'{e.plugin.name} ({e.plugin.origin})' for e in rivals)}; choose with --prefer "
-                f"{kind}.{name}={rivals[-1].plugin.name}"
-            )
-        shelves[kind] = Shelf(kind, entries, disputes)
+            entries[name] = chosen[0]
+            problems += [
+                f"{_told([other])}: expected a name of its own for {kind}.{name}, got one that is built in, which "
+                f"stays; choose the plugin's with {_preferring(kind, other)}"
+                for other in rivals
+                if not wished and other is not chosen[0]
+            ]
+        shelves[kind] = Shelf(kind, entries, disputes, by_name)
         problems += disputes.values()
     return Loaded(plugins, shelves, problems)
+
+
+def _told(entries: Iterable[Entry]) -> str:
+    return " and ".join(f"plugin {entry.plugin.name} ({entry.plugin.origin})" for entry in entries)
+
+
+def _preferring(kind: str, entry: Entry) -> str:
+    wish, plugin = f"{kind}.{entry.name}", entry.plugin.name
+    return f"--prefer {wish}={plugin}, in Python with Catalog(prefer={{{wish!r}: {plugin!r}}})"
 
 
 def _offered(module: Any, plugin: Plugin) -> list[tuple[str, Entry]]:

@@ -80,13 +80,22 @@ class Shelf(Mapping[str, Any]):
     entries : dict of Entry
         What may be taken.
     disputes : dict of str
-        Names that several plugins offer, with the message for who asks for one.
+        Names that several plugins offer and nobody chose from, with the message for who asks for one.
+    offers : dict of sequence of Entry
+        Everything that is offered under a name, also what was not chosen.
     """
 
-    def __init__(self, kind: str, entries: Mapping[str, Entry], disputes: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        entries: Mapping[str, Entry],
+        disputes: Mapping[str, str],
+        offers: Mapping[str, Sequence[Entry]],
+    ) -> None:
         self.kind = kind
         self.entries = dict(entries)
         self.disputes = dict(disputes)
+        self.offers = {name: tuple(rivals) for name, rivals in offers.items()}
 
     def __getitem__(self, name: str) -> Any:
         return self.entry(name).object
@@ -102,9 +111,13 @@ class Shelf(Mapping[str, Any]):
             )
         return self.entries[name]
 
+    def offered(self, name: str, plugin: str) -> Entry | None:
+        """What one plugin offers under a name, chosen or not, or None."""
+        return next((entry for entry in self.offers.get(name, ()) if entry.plugin.name == plugin), None)
+
     def named(self, obj: Any) -> Entry | None:
-        """The entry that offers `obj`, or None."""
-        return next((e for e in self.entries.values() if e.object is obj), None)
+        """The entry that offers `obj`, chosen or not, or None."""
+        return next((entry for rivals in self.offers.values() for entry in rivals if entry.object is obj), None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)

@@ -408,15 +408,16 @@ def test_weights_without_a_connection_come_back(catalog, tmp_path):
     same(load(tmp_path / "n.safetensors", catalog=catalog).network.params, network.params)
 
 
-def test_a_layer_of_another_plugin_under_the_same_name_is_refused(tmp_path):
-    wish = {"layers.relu": "mine"}
-    mine = Catalog(offering("relu", Negative), entry_points=False, prefer=wish)
-    save(tmp_path / "n.safetensors", Network.sequential((2,), [Negative()], rng=0), catalog=mine)
-    with pytest.raises(
-        FileError, match="layer 'relu' of plugin 'mine' .* got that of 'core', .*--prefer layers.relu=mine"
-    ):
-        load(tmp_path / "n.safetensors", catalog=Catalog(entry_points=False))
-    assert load(tmp_path / "n.safetensors", catalog=mine).network.predict([[1, 2]]).tolist() == [[-1, -2]]
+def test_a_layer_of_another_plugin_under_the_same_name_is_found_or_refused(tmp_path):
+    path, plugin = tmp_path / "n.safetensors", offering("relu", Negative)
+    mine = Catalog(plugin, entry_points=False, prefer={"layers.relu": "mine"})
+    save(path, Network.sequential((2,), [Negative()], rng=0), catalog=mine)
+    with pytest.raises(FileError, match="layer 'relu' of plugin 'mine' .* got that of 'core', .*; install that plugin"):
+        load(path, catalog=Catalog(entry_points=False))
+    for catalog in (mine, Catalog(plugin, entry_points=False)):  # without a preference relu is the core's, but here not
+        network = load(path, catalog=catalog).network
+        assert network.predict([[1, 2]]).tolist() == [[-1, -2]]
+        save(path, network, catalog=catalog)
 
 
 def test_numpy_numbers_are_plain_values(catalog, tmp_path, network):

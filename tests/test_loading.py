@@ -380,19 +380,32 @@ def test_what_a_broken_module_leaves_behind_is_removed(tmp_path):
 # ---------------------------------------------------------------------- names and modules
 
 
-def test_a_name_of_the_core_is_in_dispute_and_nothing_else(tmp_path, monkeypatch):
+def test_a_name_that_is_built_in_stays_and_the_cure_chooses_the_other(tmp_path, monkeypatch):
     mine = registering("layers", "register('relu', Square), register('square', Square)")
     catalog = installed(monkeypatch, tmp_path, mine=mine, good=GOOD)
     (problem,) = catalog.problems
     assert re.match(
-        r"catalog: expected one plugin to offer layers.relu, got core \(.*\) and mine \(.*\); choose with --prefer "
-        "layers.relu=mine",
+        r"plugin mine \(.*\): expected a name of its own for layers.relu, got one that is built in, which stays; "
+        "choose the plugin's with --prefer layers.relu=mine, in Python with ",
         problem,
     )
-    assert offers(catalog) == CORE - {("layers", "relu")} | {("layers", "square"), ("layers", "good-square")}
-    with pytest.raises(PluginError, match="--prefer layers.relu=mine"):
-        catalog.make("relu")
-    assert type(Catalog(prefer={"layers.relu": "mine"}).make("relu")).__name__ == "Square"
+    assert offers(catalog) == CORE | {("layers", "square"), ("layers", "good-square")}
+    assert type(catalog.make("relu")) is ReLU
+    chosen = eval(problem.rpartition("in Python with ")[2], {"Catalog": Catalog})
+    assert type(chosen.make("relu")).__name__ == "Square"
+    assert [problem for problem in chosen.problems if "layers.relu" in problem] == []
+
+
+def test_two_strangers_with_one_name_are_refused_where_it_is_used(tmp_path, monkeypatch):
+    text = registering("layers", "register('square', Square)")
+    catalog = installed(monkeypatch, tmp_path, one=text, two=text)
+    assert type(catalog.make("relu")) is ReLU  # nothing else is refused
+    message = r"expected one plugin to offer layers.square, got plugin one \(.*\) and plugin two \(.*\); choose with"
+    assert any(re.search(message, problem) for problem in catalog.problems)
+    with pytest.raises(PluginError, match=message) as error:
+        catalog.make("square")
+    chosen = eval(str(error.value).rpartition("in Python with ")[2], {"Catalog": Catalog})
+    assert chosen.layers.entry("square").plugin.name == "two"
 
 
 def test_two_plugins_of_one_name(tmp_path, monkeypatch):
@@ -710,7 +723,7 @@ FOUND = {
     "name of the core": (
         registering("layers", "register('relu', Square)"),
         "check_name",
-        r"check_name, relu: expected one plugin to offer layers.relu, got core \(.*\) and bad \(.*choose with --prefer",
+        "check_name, relu: expected a name of its own, got one that core offers; choose with --prefer layers.relu=bad",
     ),
 }
 

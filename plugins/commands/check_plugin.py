@@ -6,7 +6,6 @@ import re
 import sys
 import traceback
 from collections import defaultdict
-from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 
@@ -95,7 +94,7 @@ def command(name, engine, verbose, as_json):
 
 def _loaded(name):
     """A catalog in which this plugin wins where others offer the same name, and the plugin's name."""
-    from simulator import Catalog, PluginError, UnknownNameError
+    from simulator import Catalog, PluginError
     from simulator.hookspecs import SHELVES
 
     meta = click.get_current_context().meta
@@ -106,13 +105,13 @@ def _loaded(name):
         given.append(name)
         plugin = Path(name).stem
     catalog = Catalog(*given, prefer=prefer)
+    shelves = {kind: getattr(catalog, kind) for kind in SHELVES}
+    its = {f"{kind}.{name}" for kind, shelf in shelves.items() for name in shelf.offers if shelf.offered(name, plugin)}
+    if any(len(shelves[kind].offers[name]) > 1 for kind, _, name in (wish.partition(".") for wish in its)):
+        catalog = Catalog(*given, prefer={**dict.fromkeys(its, plugin), **prefer})
     for problem in catalog.problems:
         if problem.startswith(f"plugin {plugin} ("):
             raise PluginError(problem)
-    for wish in [f"{kind}.{offer}" for kind in SHELVES for offer in getattr(catalog, kind).disputes]:
-        with suppress(UnknownNameError):
-            catalog = Catalog(*given, prefer={**prefer, wish: plugin})
-            prefer[wish] = plugin
     for problem in catalog.problems:
         click.echo(f"Warning: {problem}", err=True)
     if plugin in (p.name for p in catalog.plugins) and not _files(catalog, plugin):

@@ -96,9 +96,11 @@ def plugin_checks(catalog: Catalog, plugin: str, *, engine: Engine | None = None
         )
     for kind, checks in _CHECKS.items():
         shelf = getattr(catalog, kind)
-        for name, dispute in shelf.disputes.items():
-            if f" {plugin} (" in dispute:
-                yield f"{kind} {name}", "check_name", partial(_check_name, name, dispute)
+        for name, rivals in shelf.offers.items():
+            mine = shelf.offered(name, plugin)
+            if mine is not None and shelf.entries.get(name) is not mine:
+                others = " and ".join(entry.plugin.name for entry in rivals if entry is not mine)
+                yield f"{kind} {name}", "check_name", partial(_check_name, name, f"{kind}.{name}={plugin}", others)
         for entry in shelf.entries.values():
             if entry.plugin.name == plugin:
                 yield from checks(catalog, entry, engine)
@@ -236,9 +238,9 @@ def _raise(error: ContractError) -> None:
     raise error
 
 
-def _check_name(name: str, dispute: str) -> None:
+def _check_name(name: str, wish: str, others: str) -> None:
     with judging("check_name", name, "a name that nobody else offers, or one that is preferred"):
-        raise ContractError(dispute.removeprefix("catalog: "))
+        raise ContractError(f"expected a name of its own, got one that {others} offers; choose with --prefer {wish}")
 
 
 def _loaded(point: importlib.metadata.EntryPoint) -> Any:

@@ -141,11 +141,14 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
         (["describe", "-o", "width"], "expected NAME=VALUE, got 'width'"),
         (["describe", "-o", "=2"], "expected NAME=VALUE, got '=2'"),
         (["describe", "-o", "widht=2"], "lenet5: expected one of its options, got 'widht'; did you mean 'width'?"),
-        (["describe", "-o", "width=broad"], "lenet5 width: expected a positive factor, got 'broad'; 1 is"),
+        (["describe", "-o", "width=broad"], "-o width: expected a number, got 'broad'; write for example -o width=1.0"),
         (["describe", "-o", "width=1e999"], "lenet5 width: expected a positive factor, got inf"),
         (["describe", "-o", "width=0"], "lenet5 width: expected a positive factor, got 0"),
         (["describe", "resnet8", "-o", "width=0"], "resnet8 width: expected an integer of at least 1, got 0"),
-        (["describe", "-o", "classes=3"], "-o classes: expected an option of lenet5 itself, got classes; leave it out"),
+        (
+            ["describe", "-o", "classes=3"],
+            "expected an option of lenet5 itself, got classes; use --classes",
+        ),
         (
             ["describe", "nothing.safetensors"],
             "describe: expected the file of a trained network, got 'nothing.safetensors'; check the path",
@@ -294,12 +297,13 @@ def test_a_plugin_before_and_after_the_command(run, mine):
     assert json.loads(before.out)["totals"]["params"] == 2 * 9 + 2 + 10 * 2 * 16 + 10
 
 
-def test_prefer_chooses_between_two_plugins(run, mine):
-    listed, refused = run("-p", mine, "plugins"), run("-p", mine, "describe", "mine")
-    assert (listed.status, refused.status) == (0, 2)
-    for line in (listed.err.strip(), refused.err.splitlines()[-1]):
-        assert "expected one plugin to offer layers.relu, got core" in line
-        assert line.endswith("choose with --prefer layers.relu=mine")
+def test_what_is_built_in_stays_and_the_cure_chooses_the_other(run, mine):
+    listed, described = run("-p", mine, "plugins"), run("-p", mine, "describe", "mine", "--json")
+    assert (listed.status, described.status) == (0, 0)
+    assert json.loads(described.out)["layers"][1]["layer"] == "ReLU()"
+    for result in (listed, described):
+        assert result.err.count("layers.relu, got one that is built in, which stays") == 1  # said once
+        assert "choose the plugin's with --prefer layers.relu=mine" in result.err
     for plugin, layer in (("mine", "Mine()"), ("core", "ReLU()")):
         result = run("-p", mine, "--prefer", f"layers.relu={plugin}", "describe", "mine", "--json")
         assert json.loads(result.out)["layers"][1]["layer"] == layer

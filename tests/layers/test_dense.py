@@ -95,7 +95,7 @@ def test_a_sparse_layer_fits_its_pattern():
 
 def test_what_is_no_pattern_is_refused_with_the_cure():
     matrix = sparse.csr_array(np.eye(3))
-    with pytest.raises(ShapeError, match="Sparse connections: expected a Pattern, got a csr_array; for") as error:
+    with pytest.raises(ShapeError, match="Sparse connections: expected a Pattern, got a csr_array") as error:
         Sparse(matrix)
     cure = str(error.value).rpartition("use ")[2]
     pattern = eval(cure, {"TiedMatrix": TiedMatrix, "matrix": matrix, "ties": [0, 0, 0]})

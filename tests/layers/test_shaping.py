@@ -53,7 +53,7 @@ def test_a_new_shape_has_as_many_units(shape):
         Reshape(shape).output_shape((2, 6))
 
 
-@pytest.mark.parametrize("shape", [(-2, 6), (2.0, 6), ("2", 6)])
+@pytest.mark.parametrize("shape", [(-2, 6), (6, -3)])
 def test_a_new_shape_has_integers(shape):
     with pytest.raises(ShapeError, match=r"reshape shape: expected an integer of at least -1, got"):
         Reshape(shape).output_shape((2, 6))

@@ -218,6 +218,12 @@ def test_a_run_whose_process_is_always_killed_fails_and_no_other(run, signals, k
     assert set(kept(tmp_path / "out")) == set(ALL) - {(2, 0)}
 
 
+def test_options_of_no_declared_type_are_plain_values(tiny, tmp_path):
+    tiny.write_text(tiny.read_text().replace("scale: float = 1.0", "scale: object = 1.0"))
+    with pytest.raises(ShapeError, match=r"experiment tiny: expected options of plain values, got .*\{1\}"):
+        run_experiment("tiny", tmp_path / "out", plugins=[tiny], quick=True, options={"scale": [{1}]})
+
+
 def test_rows_that_break_the_contract_are_told(tiny, tmp_path):
     tiny.write_text(tiny.read_text().replace('"norm": norm', '"norm": x'))
     (outcome, *_) = run_experiment("tiny", tmp_path / "out", plugins=[tiny], quick=True).failed
@@ -410,7 +416,7 @@ def test_a_full_disk_is_told(run, monkeypatch):
             ShapeError,
             "tiny: expected the arguments .*, but got an unexpected keyword argument",
         ),
-        ({"options": {"scale": [{1}]}}, ShapeError, r"experiment tiny: expected options of plain values, got .*\{1\}"),
+        ({"options": {"scale": [{1}]}}, ShapeError, "Tiny scale: expected a number, got"),
         ({"prefer": {"layers.no": "tiny"}}, UnknownNameError, "prefer: expected KIND.NAME of something"),
     ],
 )

@@ -169,7 +169,7 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         (["coin", "--seeds", "0"], "Invalid value for '--seeds': 0 is not in the range x>=1."),
         (["coin", "--jobs", "none"], "Invalid value for '--jobs': 'none' is not a valid integer range."),
         (["coin", "-o", "bias"], "Invalid value for '-o' / '--option': expected NAME=VALUE, got 'bias'"),
-        (["coin", "-o", "size=3"], "coin: expected the arguments (bias: float = 0.5) -> None, but got an unexpected"),
+        (["coin", "-o", "size=3"], "experiment coin: expected one of its options, got 'size'; choose one of: bias"),
         (["coin", "--jobs", "2", "--cluster", "x"], "--jobs is for runs on this machine: leave it out, or --cluster"),
         (
             ["coin", "--out", "full"],
