@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from simulator.errors import ShapeError
 from simulator.memory import check_memory
 from simulator.windows import check_size
 
-__all__ = ["Dataset", "Normalise", "one_hot", "resized"]
+__all__ = ["Dataset", "Normalise", "fingerprints_of", "held_out", "one_hot", "resized"]
 
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 
@@ -34,14 +34,24 @@ class Dataset:
     targets : numpy.ndarray, (n, ...), or dict of them by output name
         Integer labels from 0, or values.
     classes : sequence of str, optional
-        Name of each label.
+        Name of each label, each another one.
     test : Dataset, optional
         Samples that the source sets apart for testing.
+    fingerprints : numpy.ndarray of uint64, (n,), optional
+        What each sample is recognised by, see `fingerprints_of`. Default: made from the inputs when they are asked for.
+        A reader that brings samples to another size gives those of the samples as they are in the source, so that they
+        are recognised in every size.
 
     Raises
     ------
     ShapeError
-        If lengths differ, there is no sample, a number is NaN or infinite, or a label has no class.
+        If lengths differ, there is no sample, a number is NaN or infinite, a label has no class, or two classes have
+        one name.
+
+    Notes
+    -----
+    The number of a sample, wherever one is printed or asked for, is its position in the data as loaded: first come
+    these samples, and after them those of `test` (see `joined`).
 
     Examples
     --------
@@ -55,6 +65,7 @@ class Dataset:
     targets: Arrays
     classes: Sequence[str] = ()
     test: Dataset | None = None
+    fingerprints: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         arrays = [*_each(self.inputs).values(), *_each(self.targets).values()]
@@ -86,6 +97,15 @@ class Dataset:
                     f"data: expected labels from 0 to {most}, got {labels.min()} to {labels.max()}; correct the "
                     "labels or name more classes"
                 )
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(name for i, name in enumerate(self.classes) if name in self.classes[:i])
+            raise ShapeError(f"data: expected another name for each class, got {twice!r} twice; rename one of them")
+        prints = self.fingerprints
+        if prints is not None and (prints.dtype != np.uint64 or prints.shape != (len(self),)):
+            raise ShapeError(
+                f"data: expected fingerprints uint64 ({len(self)},), got {prints.dtype} {prints.shape}; make them with "
+                "simulator.data.fingerprints_of"
+            )
 
     def __len__(self) -> int:
         return len(next(iter(_each(self.inputs).values())))
@@ -111,7 +131,30 @@ class Dataset:
                 return {name: array[indices] for name, array in arrays.items()}
             return arrays[indices]
 
-        return replace(self, inputs=pick(self.inputs), targets=pick(self.targets), test=None)
+        prints = None if self.fingerprints is None else self.fingerprints[indices]
+        return replace(self, inputs=pick(self.inputs), targets=pick(self.targets), test=None, fingerprints=prints)
+
+    def joined(self) -> Dataset:
+        """All samples in one: these, and after them the test samples that the source sets apart.
+
+        Examples
+        --------
+        >>> test = Dataset(np.array([[3.0]]), np.array([0]))
+        >>> Dataset(np.array([[1.0], [2.0]]), np.array([0, 1]), test=test).joined().inputs.ravel().tolist()
+        [1.0, 2.0, 3.0]
+        """
+        if self.test is None:
+            return self
+
+        def both(a: Arrays, b: Arrays) -> Arrays:
+            if isinstance(a, Mapping) and isinstance(b, Mapping):
+                return {name: np.concatenate([a[name], b[name]]) for name in a}
+            return np.concatenate([a, b])
+
+        own, others = self.fingerprints, self.test.fingerprints
+        prints = None if own is None or others is None else np.concatenate([own, others])
+        inputs, targets = both(self.inputs, self.test.inputs), both(self.targets, self.test.targets)
+        return Dataset(inputs, targets, self.classes, fingerprints=prints)
 
     def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> Dataset:
         """The data with other inputs, in the test data as well.
@@ -145,7 +188,7 @@ class Dataset:
         return replace(self, inputs=inputs, test=None if self.test is None else self.test.mapped(function))
 
     def split(self, share: float = 0.2, rng: np.random.Generator | int = 0) -> tuple[Dataset, Dataset]:
-        """Set a share of the samples apart, the same share of every label.
+        """Set a share of the samples apart, of every label as nearly the same share as whole numbers allow.
 
         Parameters
         ----------
@@ -163,16 +206,18 @@ class Dataset:
         ------
         ShapeError
             If the share is not between 0 and 1, or either part would be empty.
+
+        Notes
+        -----
+        What `held_out` says.
         """
-        if not 0 < share < 1:
-            raise ShapeError(f"data split: expected a share between 0 and 1, got {share}; 0.2 sets a fifth apart")
-        apart, rest = self._dealt((share, 1 - share), rng)
-        if not (len(apart) and len(rest)):
+        apart = held_out(np.zeros(len(self), int) if self.labels is None else self.labels, share, rng)
+        if not 0 < apart.sum() < len(self):
             raise ShapeError(
-                f"data split: expected samples on both sides, got {len(rest)} and {len(apart)} of {len(self)}; use a "
-                "share between 0 and 1 and more samples"
+                f"data split: expected samples on both sides, got {(~apart).sum()} and {apart.sum()} of {len(self)}; "
+                "use a share between 0 and 1 and more samples"
             )
-        return self.take(rest), self.take(apart)
+        return self.take(~apart), self.take(apart)
 
     def splits(
         self, shares: Sequence[float] = (0.7, 0.15, 0.15), rng: np.random.Generator | int = 0
@@ -207,7 +252,16 @@ class Dataset:
                 f"data splits: expected shares between 0 and 1 with the sum 1, got {tuple(shares)}; write for example "
                 "(0.7, 0.15, 0.15)"
             )
-        parts = self._dealt(shares, rng)
+        order = np.random.default_rng(rng).permutation(len(self))
+        sizes, group, ties = _groups(np.zeros(len(self), int) if self.labels is None else self.labels, order)
+        left, rest, part = sizes, 1.0, np.full(len(self), len(shares) - 1)
+        place = _places(group, order)
+        for k, share in enumerate(shares[:-1]):
+            counts = _portions(left, min(1.0, share / rest), left, ties)
+            start = sizes - left
+            part[(place >= start[group]) & (place < (start + counts)[group])] = k
+            left, rest = left - counts, rest - share
+        parts = [np.flatnonzero(part == k) for k in range(len(shares))]
         if not all(len(part) for part in parts):
             raise ShapeError(
                 f"data splits: expected samples in every part, got {', '.join(str(len(part)) for part in parts)} of "
@@ -215,16 +269,105 @@ class Dataset:
             )
         return tuple(self.take(part) for part in parts)
 
-    def _dealt(self, shares: Sequence[float], rng: np.random.Generator | int) -> list[np.ndarray]:
-        """Sorted indices of the samples in each part: each label's, in random order, cut at the sums of the shares."""
-        order = np.random.default_rng(rng).permutation(len(self))
-        labels = np.zeros(len(self), int) if self.labels is None else self.labels
-        part = np.empty(len(self), int)
-        for label in np.unique(labels):
-            members = order[labels[order] == label]
-            ends = [round(total * len(members)) for total in itertools.accumulate(shares[:-1])]
-            part[members] = np.searchsorted(ends, np.arange(len(members)), side="right")
-        return [np.flatnonzero(part == k) for k in range(len(shares))]
+
+def held_out(labels: np.ndarray, share: float, rng: np.random.Generator | int = 0) -> np.ndarray:
+    """Which samples to hold out of training: a share of all, and of every label as nearly that share as can be.
+
+    Parameters
+    ----------
+    labels : numpy.ndarray of int, (n,)
+        Of all samples; where there are none, zeros.
+    share : float
+        Of the samples to hold out, between 0 and 1.
+    rng : numpy.random.Generator or int, default 0
+        Chooses them.
+
+    Returns
+    -------
+    numpy.ndarray of bool, (n,)
+
+    Raises
+    ------
+    ShapeError
+        If the share is not between 0 and 1.
+
+    Notes
+    -----
+    By largest remainders: of each label the whole part of its share, and one more of those labels whose share is cut
+    most, until the share of all samples is reached. One sample of each label is always left to train on, so a label
+    with a single sample is never held out, and other labels with few samples may not be either.
+
+    Examples
+    --------
+    >>> chosen = held_out(np.repeat([0, 1, 2], [5, 3, 2]), 0.3)
+    >>> np.repeat([0, 1, 2], [5, 3, 2])[chosen].tolist()
+    [0, 1, 2]
+    """
+    if not 0 < share < 1:
+        raise ShapeError(f"data split: expected a share between 0 and 1, got {share}; 0.2 sets a fifth apart")
+    order = np.random.default_rng(rng).permutation(len(labels))
+    sizes, group, ties = _groups(labels, order)
+    counts = _portions(sizes, share, sizes - 1, ties)
+    return _places(group, order) < counts[group]
+
+
+def _groups(labels: np.ndarray, order: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples of each label, the label's index for each sample, and where each label comes first in `order`."""
+    _, group, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    _, ties = np.unique(group[order], return_index=True)
+    return sizes, group, ties
+
+
+def _places(group: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Place of each sample among those of its label, in the order given."""
+    by_label = order[np.argsort(group[order], kind="stable")]
+    sizes = np.bincount(group)
+    place = np.empty(len(group), int)
+    place[by_label] = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return place
+
+
+def _portions(sizes: np.ndarray, share: float, most: np.ndarray, ties: np.ndarray) -> np.ndarray:
+    """How many of each label make up the share, by largest remainders, at most so many; equal ones by `ties`."""
+    exact = share * sizes
+    counts = np.minimum(exact.astype(int), most)
+    missing = round(share * int(sizes.sum())) - int(counts.sum())
+    while missing > 0 and (counts < most).any():
+        ranked = np.lexsort((ties, np.round(counts - exact, 9)))  # rounded: equal shares must be equal
+        chosen = ranked[counts[ranked] < most[ranked]][:missing]
+        counts[chosen] += 1
+        missing -= len(chosen)
+    return counts
+
+
+def fingerprints_of(inputs: Arrays) -> np.ndarray:
+    """64 bits for each sample that tell it from all others: the same for the same numbers, wherever they come from.
+
+    Parameters
+    ----------
+    inputs : numpy.ndarray, (n, ...), or dict of them by input name
+        The samples.
+
+    Returns
+    -------
+    numpy.ndarray of uint64, (n,)
+        A hash of each sample's numbers as float32; its shape does not matter.
+
+    Examples
+    --------
+    >>> a, b, c = fingerprints_of(np.array([[0.0, 1.0], [0.5, 1.0], [0.0, 1.0]]))
+    >>> bool(a == c), bool(a == b)
+    (True, False)
+    """
+    arrays = [array for _, array in sorted(_each(inputs).items())]
+    prints = np.empty(len(arrays[0]), np.uint64)
+    for i in range(len(prints)):
+        digest = hashlib.blake2b(digest_size=8)
+        for array in arrays:
+            with np.errstate(over="ignore"):
+                digest.update((np.ascontiguousarray(array[i], np.float32) + np.float32(0)).tobytes())  # no -0
+        prints[i] = int.from_bytes(digest.digest(), "little")
+    return prints
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ except ImportError:
 __all__ = ["Engine", "Kernel", "Pullback", "SciPyEngine"]
 
 _BLOCK_PRODUCTS = 3 * 2**20  # multiply-adds that are worth handing to another thread
+_MOST_BLOCKS = 16
 
 Pullback = Callable[[np.ndarray, bool], tuple[Sequence[Any], dict[str, np.ndarray]]]
 Kernel = Callable[..., tuple[np.ndarray, Any, dict[str, np.ndarray]]]
@@ -82,9 +83,10 @@ class SciPyEngine:
 
     Notes
     -----
-    SciPy multiplies on one core. Here the rows are cut into blocks of about equally many nonzeros, one or two per
-    thread: W x is the blocks' products one below the other, Wᵀ dy and the gradient of the weight are the sums of
-    theirs. Small products stay on one core. One number of threads always gives the same bits.
+    SciPy multiplies on one core. Here the rows are cut into blocks of about equally many nonzeros: W x is the blocks'
+    products one below the other, Wᵀ dy and the gradient of the weight are the sums of theirs, always in the same order.
+    Small products are not cut. The threads take the blocks in turn; how many there are does not decide where is cut, so
+    any number of threads gives the same bits.
 
     Examples
     --------
@@ -155,13 +157,12 @@ class SciPyEngine:
 
     def _cuts(self, matrix: TiedMatrix, x: np.ndarray, axis: int, most: int) -> list[int]:
         """Where at most so many blocks of rows start and end; none where the matrix itself had better multiply."""
-        if self._cores == 1 or x.ndim != 2 or len(x) != matrix.shape[axis] or x.dtype != matrix.dtype:
+        if x.ndim != 2 or len(x) != matrix.shape[axis] or x.dtype != matrix.dtype:
             return []
-        count = min(2 * self._cores, 1 + matrix.nnz * x.shape[1] // _BLOCK_PRODUCTS, most)
-        if self._cores < count < 2 * self._cores:  # the last ones would have all threads but a few wait
-            count = self._cores
+        count = min(_MOST_BLOCKS, 1 + matrix.nnz * x.shape[1] // _BLOCK_PRODUCTS, most)
         if count < 2:
             return []
+        count = 1 << count.bit_length() - 1  # a power of two: otherwise most threads would wait for the last block
         indptr = matrix.pattern.csr[0]
         inner = np.searchsorted(indptr, np.array([matrix.nnz * k // count for k in range(1, count)], indptr.dtype))
         return [0, *inner.tolist(), matrix.shape[0]]

@@ -24,6 +24,7 @@ from simulator.layers import Layer
 from simulator.memory import check_memory
 from simulator.network import Input, Network
 from simulator.patterns import ExplicitPattern, Pattern
+from simulator.splits import Splits
 from simulator.training import Epoch, generator_at
 from simulator.writing import write_atomically
 
@@ -48,11 +49,14 @@ class Saved:
         Plain values that were saved with it.
     epoch : Epoch, optional
         Where training can go on, if the file is a checkpoint.
+    splits : Splits, optional
+        What the network was trained on and what was held out; None if the file does not say.
     """
 
     network: Network
     info: dict[str, Any] = field(default_factory=dict)
     epoch: Epoch | None = None
+    splits: Splits | None = None
 
     @property
     def untrained(self) -> bool:
@@ -67,6 +71,7 @@ def save(
     catalog: Catalog | None = None,
     info: Mapping[str, Any] | None = None,
     epoch: Epoch | None = None,
+    splits: Splits | None = None,
 ) -> None:
     """Write a network, and with `epoch` a checkpoint, to a safetensors file.
 
@@ -82,6 +87,9 @@ def save(
         Plain values to keep with it.
     epoch : Epoch, optional
         State of training to go on from; its network should be `network`.
+    splits : Splits, optional
+        What it was trained on and what was held out: pass on the splits of the file that the network is from, or for
+        data of your own ``Splits().on(data, ...)`` of `simulator.splits`.
 
     Raises
     ------
@@ -111,6 +119,9 @@ def save(
             "optimizer": _plain({k: v for k, v in state.items() if not isinstance(v, np.ndarray)}),
             "rng": _plain(epoch.rng_state),
         }
+    if splits is not None:
+        content["splits"], more = splits.plain()
+        arrays.update(more)
     text = json.dumps(content)
     whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
 
@@ -291,7 +302,8 @@ def _rebuilt(content: dict[str, Any], arrays: dict[str, np.ndarray], catalog: Ca
             {**_of(dict, saved["optimizer"], "optimizer"), **part("optimizer/")},
             dict(generator_at(_of(dict, saved["rng"], "rng")).bit_generator.state),
         )
-    return Saved(network, _of(dict, content["info"], "info"), epoch)
+    splits = Splits.restored(content["splits"], arrays) if "splits" in content else None
+    return Saved(network, _of(dict, content["info"], "info"), epoch, splits)
 
 
 def _node(node: Any, arrays: dict[str, np.ndarray], catalog: Catalog) -> tuple[str, Layer, list[str], str | None]:

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from simulator import Dataset, Normalise, ShapeError, one_hot
-from simulator.data import resized
+from simulator import Catalog, Dataset, Normalise, ShapeError, one_hot
+from simulator.data import fingerprints_of, held_out, resized
+from simulator.splits import split_of_0_1
 
 
 def numbered(n, classes=("a", "b")):
@@ -105,10 +108,50 @@ def test_split_without_labels():
     assert np.array_equal(apart.inputs[:, 0], apart.targets)
 
 
-@pytest.mark.parametrize(("share", "sizes"), [(0.1, "6 and 0"), (0.99, "0 and 6")])
-def test_split_leaves_no_side_empty(share, sizes):
-    with pytest.raises(ShapeError, match=f"data split: expected samples on both sides, got {sizes} of 6; use a share"):
-        numbered(6).split(share)
+@pytest.mark.parametrize(("n", "share", "sizes"), [(4, 0.1, "4 and 0"), (1, 0.9, "1 and 0")])
+def test_split_leaves_no_side_empty(n, share, sizes):
+    with pytest.raises(
+        ShapeError, match=f"data split: expected samples on both sides, got {sizes} of {n}; use a share"
+    ):
+        numbered(n).split(share)
+
+
+def test_few_samples_of_a_label_are_held_out_by_largest_remainders():
+    """A fifth of all is held out, and of every label as nearly a fifth as can be."""
+    threes = np.repeat(np.arange(100), 3)
+    counts = np.bincount(threes[held_out(threes, 0.2)], minlength=100)
+    assert (counts.sum(), counts.max()) == (60, 1)  # rounded by label it would be 100 of 300
+    uneven = np.repeat(np.arange(10), [2] * 9 + [50])
+    counts = np.bincount(uneven[held_out(uneven, 0.2)], minlength=10)
+    assert (counts.sum(), counts[9], counts[:9].max()) == (14, 10, 1)  # rounded by label it would be the 50 alone
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=12), st.floats(0.01, 0.99), st.integers(0, 5))
+def test_a_share_of_all_and_of_every_label(sizes, share, seed):
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    counts = np.bincount(labels[held_out(labels, share, seed)], minlength=len(sizes))
+    sizes = np.array(sizes)
+    most = sizes - 1  # one of each label is left to train on
+    exact = np.round(share * sizes, 9)
+    assert (counts <= most).all()
+    assert (counts >= np.minimum(np.floor(exact), most)).all()
+    assert counts.sum() == min(round(share * sizes.sum()), most.sum())
+    if np.minimum(np.ceil(exact), most).sum() >= counts.sum():
+        assert (counts <= np.ceil(exact)).all()
+
+
+def test_the_digits_are_held_out_as_in_version_0_1_0():
+    data = Catalog().load_data("digits")
+    now = held_out(data.labels, 0.2, 0)
+    assert now.sum() == 359
+    assert np.array_equal(now, split_of_0_1(data, "digits", 0.2, 0).held_out)
+
+
+def test_which_labels_of_equal_size_are_held_out_is_random():
+    labels = np.arange(40) % 20
+    chosen = {tuple(np.unique(labels[held_out(labels, 0.1, seed)])) for seed in range(5)}
+    assert len(chosen) == 5
+    assert all(len(names) == 4 for names in chosen)
 
 
 @pytest.mark.parametrize(("old", "new"), [(8, 28), (8, 7), (5, 3), (1, 9), (13, 1), (3, 50)])
@@ -191,10 +234,11 @@ def test_splits_are_random_and_repeatable_and_take_any_number_of_parts():
 
 
 def test_a_split_never_changes_which_samples_are_held_out():
-    """Saved networks remember share and seed only, so these numbers must stay what they are."""
+    """Two in every label by the whole part of 2.5, one more of the label that comes first in the random order."""
     apart = numbered(20).split(0.25, rng=7)[1]
-    generator = np.random.default_rng(7).permutation(20)
-    expected = [generator[generator % 2 == label][:2] for label in (0, 1)]  # round(0.25 * 10) = 2 of each label
+    order = np.random.default_rng(7).permutation(20)
+    count = {order[0] % 2: 3, 1 - order[0] % 2: 2}
+    expected = [order[order % 2 == label][: count[label]] for label in (0, 1)]
     assert apart.inputs[:, 0, 0].tolist() == sorted(np.concatenate(expected).tolist())
 
 
@@ -207,8 +251,56 @@ def test_shares_lie_between_0_and_1_and_add_up(shares):
 
 
 def test_splits_leave_no_part_empty():
-    with pytest.raises(ShapeError, match="data splits: expected samples in every part, got 4, 2, 0 of 6; use larger"):
-        numbered(6).splits()
+    with pytest.raises(ShapeError, match="data splits: expected samples in every part, got 1, 0, 1 of 2; use larger"):
+        numbered(2).splits()
+
+
+def test_fingerprints_know_a_sample_by_its_numbers():
+    data = np.random.default_rng(0).random((50, 2, 3))
+    prints = fingerprints_of(data)
+    assert prints.dtype == np.uint64
+    assert len(set(prints.tolist())) == 50
+    assert np.array_equal(fingerprints_of(data.astype(np.float32).reshape(50, 6)), prints)
+    order = np.random.default_rng(1).permutation(50)
+    assert np.array_equal(fingerprints_of(data[order]), prints[order])
+    assert fingerprints_of(np.array([[0.0]])) == fingerprints_of(np.array([[-0.0]]))
+    both = {"b": data, "a": data[:, :1]}
+    assert np.array_equal(fingerprints_of(both), fingerprints_of(dict(reversed(both.items()))))
+    assert not np.array_equal(fingerprints_of(both), prints)
+
+
+def test_fingerprints_go_with_their_samples():
+    data = replace(numbered(4), fingerprints=np.arange(4, dtype=np.uint64), test=numbered(2))
+    assert data.take([2, 0]).fingerprints.tolist() == [2, 0]
+    assert data.mapped(lambda inputs: inputs + 1).fingerprints is data.fingerprints
+    assert data.joined().fingerprints is None  # those of the test samples are not there
+    test = replace(numbered(2), fingerprints=np.array([8, 9], np.uint64))
+    assert replace(data, test=test).joined().fingerprints.tolist() == [0, 1, 2, 3, 8, 9]
+
+
+@pytest.mark.parametrize("prints", [np.arange(4), np.zeros(3, np.uint64), np.zeros((4, 1), np.uint64)])
+def test_fingerprints_of_another_kind_are_refused(prints):
+    with pytest.raises(ShapeError, match=r"data: expected fingerprints uint64 \(4,\), got .*; make them with"):
+        replace(numbered(4), fingerprints=prints)
+    assert len(replace(numbered(4), fingerprints=fingerprints_of(numbered(4).inputs))) == 4
+
+
+def test_two_classes_of_one_name_are_refused():
+    with pytest.raises(ShapeError, match="data: expected another name for each class, got 'a' twice; rename one"):
+        numbered(4, classes=("a", "b", "a"))
+
+
+def test_joined_numbers_the_test_samples_last():
+    data = replace(numbered(4), test=numbered(3).take([2, 1]))
+    whole = data.joined()
+    assert whole.inputs[:, 0, 0].tolist() == [0, 1, 2, 3, 2, 1]
+    assert whole.targets.tolist() == [0, 1, 0, 1, 0, 1]
+    assert whole.test is None
+    assert numbered(4).joined().test is None
+    named = Dataset(
+        {"x": np.zeros((2, 1))}, {"y": np.zeros(2)}, test=Dataset({"x": np.ones((1, 1))}, {"y": np.ones(1)})
+    )
+    assert named.joined().inputs["x"].ravel().tolist() == named.joined().targets["y"].tolist() == [0, 0, 1]
 
 
 def test_mapped_changes_the_inputs_of_the_test_data_as_well():

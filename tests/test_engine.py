@@ -162,25 +162,17 @@ def test_blocks_of_any_pattern_agree_with_one(connections, threads):
         np.testing.assert_allclose(actual, right, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_one_number_of_threads_always_gives_the_same_bits(threads):
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 20])
+def test_any_number_of_threads_always_gives_the_same_bits(threads):
     tied = convolution(16, 24, np.float32)
     x, dy = operands(tied, 64, np.float32)
-    engine, again = SciPyEngine(threads), TiedMatrix(tied.pattern, tied.weight)
+    one, many = SciPyEngine(1), SciPyEngine(threads)
+    again = TiedMatrix(tied.pattern, tied.weight)
     assert tied.nnz * 64 > 2 * engine_module._BLOCK_PRODUCTS
-    for _ in range(3):
-        np.testing.assert_array_equal(engine.apply(tied, x), engine.apply(again, x))
-        np.testing.assert_array_equal(engine.apply_transposed(tied, dy), engine.apply_transposed(again, dy))
-        np.testing.assert_array_equal(engine.grad(tied, x, dy), engine.grad(again, x, dy))
-
-
-def test_one_thread_and_many_agree(agree):
-    tied = convolution(16, 24, np.float32)
-    x, dy = operands(tied, 64, np.float32)
-    one, many = SciPyEngine(1), SciPyEngine(4)
-    np.testing.assert_array_equal(many.apply(tied, x), one.apply(tied, x))
-    agree(many.apply_transposed(tied, dy), one.apply_transposed(tied, dy), tolerance=1e-6)
-    agree(many.grad(tied, x, dy), one.grad(tied, x, dy), tolerance=1e-6)
+    for _ in range(2):
+        np.testing.assert_array_equal(many.apply(tied, x), one.apply(again, x))
+        np.testing.assert_array_equal(many.apply_transposed(tied, dy), one.apply_transposed(again, dy))
+        np.testing.assert_array_equal(many.grad(tied, x, dy), one.grad(again, x, dy))
     assert many.grad(tied, x, dy).dtype == many.apply_transposed(tied, dy).dtype == np.float32
 
 
@@ -218,7 +210,7 @@ def test_new_weights_refill_the_values_only(many_blocks):
     np.testing.assert_array_equal(engine.apply(other, x), -engine.apply(tied, x))
     np.testing.assert_array_equal(engine.apply_transposed(other, dy), -engine.apply_transposed(tied, dy))
     indices = tied.pattern.csr[1]
-    assert len(other._row_blocks) == 4
+    assert len(other._row_blocks) == engine_module._MOST_BLOCKS + 4  # few connections for each input
     assert all(np.shares_memory(block.indices, indices) for block in other._row_blocks.values())
 
 

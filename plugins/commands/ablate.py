@@ -24,8 +24,9 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
-from simulator.cli.remembered import classes_of, with_classes
-from simulator.cli.use import data_of, data_options, objective_of
+from simulator.cli.remembered import with_classes
+from simulator.cli.sample import data_of, data_options
+from simulator.cli.use import objective_of
 from simulator.errors import brief
 
 
@@ -82,10 +83,10 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     saved.network.node(layer)  # or an error, before weights are drawn
     if source is None and not is_file(catalog, net):
         source = "digits"
-    data, what = data_of(catalog, saved, source, every)
+    chosen = data_of(catalog, [saved], source, every)
     task, losses, _ = objective_of(catalog, saved)
-    data = data.take(slice(samples))
-    data = replace(data, targets=data.inputs) if task == "reconstruct" else with_classes(data, classes_of(saved), what)
+    data, what = chosen.data.take(slice(samples)), chosen.what
+    data = replace(data, targets=data.inputs) if task == "reconstruct" else with_classes(data, saved, what)
     saved = planned.drawn()
     network = saved.network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
     with progress_bar(f"Ablating {layer}") as on_batch:
@@ -95,6 +96,7 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
         from simulator.draw import draw_ablation
 
         save_figure(draw_ablation(found), figure, saved)
+    chosen.tell()
     before = {"loss": found.loss_before, "accuracy": found.accuracy_before}
     if as_json:
         ranking = [{"units": str(units), "loss": loss, "accuracy": share} for units, loss, share in found.ranking]

@@ -19,7 +19,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
-from simulator.cli.sample import sample_for, sample_options
+from simulator.cli.sample import chosen_data, sample_options
 
 
 @click.command("affine")
@@ -58,8 +58,9 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
         saved = planned.saved
         if units is not None:
             Units.of(saved.network.nodes, units)  # or an error, before weights are drawn
-        x = sample_for(catalog, saved, data, sample)
-        other = None if line is None else sample_for(catalog, saved, data, line)
+        samples = chosen_data(catalog, saved, data)
+        x = samples.sample(sample)
+        other = None if line is None else samples.sample(line)
         saved = planned.drawn()
         network = saved.network
         found = affine(network, x, units, jacobian)
@@ -96,7 +97,7 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
         made.add_row(name, *(f"{n:.6g}" for n in (product, offset, product + offset, value)))
     kind = "f(x) = A x + b" if found.exact else "f(x) = A x + b, the tangent"
     size = f"A is {found.A.shape[0]} x {found.A.shape[1]} with {found.A.nnz:,} nonzeros"
-    print_table(f"{title_of(net, saved)} at sample {sample}: {kind}; {size}", made)
+    print_table(f"{title_of(net, saved)} at sample {sample}{samples.told(sample)}: {kind}; {size}", made)
     if len(names) > rows:
         click.echo(f"The first {rows} of {len(names)} outputs; --rows {len(names)} prints all.")
     if found.exact:

@@ -19,8 +19,8 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
-from simulator.cli.remembered import classes_of, with_classes
-from simulator.cli.sample import chosen_data, sample_for, sample_options
+from simulator.cli.remembered import with_classes
+from simulator.cli.sample import chosen_data, sample_options
 from simulator.errors import brief
 
 _CLASSES = 10  # to print
@@ -73,9 +73,10 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
         saved = planned.saved
         for units in (*clamps, *ablate, *patches):
             Units.of(saved.network.nodes, units)  # or an error, before weights are drawn
-        x = sample_for(catalog, saved, data, sample)
-        sources = {units: sample_for(catalog, saved, data, number) for units, number in patches.items()}
-        label, names = _label(catalog, saved, data, sample)
+        samples = chosen_data(catalog, saved, data)
+        x = samples.sample(sample)
+        sources = {units: samples.sample(number) for units, number in patches.items()}
+        label, names = _label(saved, samples, sample)
         saved = planned.drawn()
         network = saved.network.with_engine(engine_from(catalog, "auto", None, dtype))
         found = effect(network, x, clamp=clamps, ablate=ablate, patch=sources, target=label)
@@ -100,7 +101,8 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
         if row["changed"]:
             cells = f"{row['units']:,}", f"{row['changed']:,}", f"{row['largest']:.4g}", f"{row['relative']:.1%}"
             made.add_row(row["node"], shape_text(network.node(row["node"]).shape), *cells)
-    title, same = f"Effect on {title_of(net, saved)}, sample {sample}", len(nodes) - len(found.changed)
+    title = f"Effect on {title_of(net, saved)}, sample {sample}{samples.told(sample)}"
+    same = len(nodes) - len(found.changed)
     if found.changed:
         print_table(title, made)
     else:
@@ -129,16 +131,16 @@ def _by_units(option, pairs, kind):
     return given
 
 
-def _label(catalog, saved, source, sample):
+def _label(saved, samples, number):
     """The sample's label and the names of the classes; None where the network or the data do not classify."""
     network = saved.network
-    data, source = chosen_data(catalog, saved, source)
-    data = with_classes(data, classes_of(saved), source)
+    data = samples.one(number)
     if data.labels is None or len(network.outputs) > 1 or len(network.output_shape) > 1:
         return None, []
+    data = with_classes(data, saved, samples.source)
     count = network.output_shape[0]
     names = [*data.classes, *map(str, range(len(data.classes), count))]
-    label = int(data.labels[sample])
+    label = int(data.labels[0])
     return (label, names) if label < count else (None, [])
 
 

@@ -48,7 +48,8 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     planned = planned_network(catalog, net, **build)
     saved = planned.saved
     units = Units.of(saved.network.nodes, unit)
-    known, source = chosen_data(catalog, saved, data)
+    chosen = chosen_data(catalog, saved, data)
+    known, source = chosen.data.joined(), chosen.source
     saved = planned.drawn()
     network = saved.network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
     with progress_bar(f"Running {source}") as on_batch:

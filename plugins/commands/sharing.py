@@ -59,7 +59,8 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
     catalog = the_catalog()
     theirs = is_file(catalog, net) and like is not None  # then what is built is LIKE
     planned = planned_network(catalog, net, **({} if theirs else build))
-    dataset, source = chosen_data(catalog, planned.saved, data)
+    chosen = chosen_data(catalog, planned.saved, data)
+    dataset, source = chosen.data.joined(), chosen.source
     with Console(stderr=True).status("Working ..."):
         saved = planned.drawn()
         before = saved.network
@@ -72,7 +73,7 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
         off, within = lab.off_pattern(loose, tied), lab.tie_variance(loose, tied)
         difference = _difference(before, after, dataset.take(slice(samples)).inputs)
     if save_path is not None:
-        save(save_path, after, catalog=catalog, info={**saved.info, "sharing": how})
+        save(save_path, after, catalog=catalog, info={**saved.info, "sharing": how}, splits=saved.splits)
     names = [node.name for node in matrices(before)]
     rows = {name: _counts(before.nodes[name], after.nodes[name]) for name in names}
     counted = min(samples, len(dataset))

@@ -19,7 +19,7 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
-from simulator.cli.sample import sample_for, sample_options
+from simulator.cli.sample import chosen_data, sample_options
 
 
 @click.command("unit")
@@ -60,7 +60,8 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
         saved = planned.saved
         address = Units.of(saved.network.nodes, unit)
         _ = address.number  # or an error, before weights are drawn
-        x = None if bare else sample_for(catalog, saved, data, sample)
+        samples = None if bare else chosen_data(catalog, saved, data)
+        x = None if bare else samples.sample(sample)
         saved = planned.drawn()
         network = saved.network
         if field:
@@ -79,7 +80,7 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
     if field:
         click.secho(title, bold=True)
     elif report["connections"]:
-        _print_connections(f"{title}, sample {sample}", report["connections"], rows, outgoing)
+        _print_connections(f"{title}, sample {sample}{samples.told(sample)}", report["connections"], rows, outgoing)
     for line in report["lines"]:
         click.echo(line)
     if figure is not None:

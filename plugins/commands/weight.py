@@ -18,6 +18,7 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
+from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
 
 
@@ -55,8 +56,9 @@ def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json,
         if bare:
             ok, found = True, _uses(saved.network, weight, report)
         else:
-            samples, source = chosen_data(catalog, saved, data)
-            x, labels = _batch(samples, source, sample, batch)
+            samples = chosen_data(catalog, saved, data)
+            known = with_classes(samples.data, saved, samples.source).joined()
+            x, labels = _batch(known, samples.source, sample, batch)
             saved = planned.drawn()
             network = saved.network
             ok, found = _gradient(network, weight, x, labels, report)
@@ -67,7 +69,8 @@ def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json,
     else:
         title = f"{report['weight']} of {title_of(net, saved)}"
         if not bare:
-            title += f", sample {sample}" if batch == 1 else f", samples {sample} to {sample + batch - 1}"
+            one = f", sample {sample}{samples.told(sample)}"
+            title += one if batch == 1 else f", samples {sample} to {sample + batch - 1}"
         _print(title, report, found, rows)
     if not ok:
         click.get_current_context().exit(1)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from simulator import Dataset, FileError, ShapeError, SimulatorError, hookimpl
-from simulator.data import resized
+from simulator.data import fingerprints_of, resized
 from simulator.errors import brief
 
 _SOURCE = re.compile(r"([\w.(),+-]+?)(?:@([1-9]\d*))?", re.ASCII)
@@ -69,7 +69,9 @@ def openml(name, shape=None):
         )
     targets, classes = _targets(who, bunch.target)
     inputs = features.astype(np.float32)
-    return Dataset(inputs if shape is None else _shaped(who, inputs, tuple(shape)), targets, classes)
+    prints = fingerprints_of(inputs)  # in any size they are the same samples
+    inputs = inputs if shape is None else _shaped(who, inputs, tuple(shape))
+    return Dataset(inputs, targets, classes, fingerprints=prints)
 
 
 def _fetched(who, name):

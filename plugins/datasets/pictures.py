@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from simulator import Dataset, FileError, ShapeError, SimulatorError, hookimpl
+from simulator.data import fingerprints_of
 from simulator.errors import brief
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
@@ -57,7 +58,7 @@ def pictures(path, shape=None):
             "class"
         )
     files = [(file, label) for label, folder in enumerate(folders) for file in _files(folder)]
-    images = [_picture(file, shape) for file, _ in files]
+    images, prints = zip(*(_picture(file, shape) for file, _ in files), strict=True)
     channels, (height, width) = max(len(image) for image in images), images[0].shape[1:]
     inputs = np.empty((len(images), channels, height, width), np.float32)
     for i, image in enumerate(images):
@@ -68,7 +69,8 @@ def pictures(path, shape=None):
             )
         inputs[i] = image  # a grey picture among coloured ones fills all channels
     inputs /= 255
-    return Dataset(inputs, np.array([label for _, label in files], np.int64), tuple(folder.name for folder in folders))
+    labels, classes = np.array([label for _, label in files], np.int64), tuple(folder.name for folder in folders)
+    return Dataset(inputs, labels, classes, fingerprints=np.array(prints))
 
 
 def _visible(path):
@@ -99,7 +101,7 @@ def _is_picture(path):
 
 
 def _picture(file, shape):
-    """One picture (channels, height, width), uint8."""
+    """One picture (channels, height, width), uint8, and its fingerprint as it is in the file, whatever the shape."""
     try:
         from PIL import Image, ImageOps
     except ImportError:
@@ -112,7 +114,9 @@ def _picture(file, shape):
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=_FORMATS) as opened:
                 mode = opened.mode
-                image = ImageOps.exif_transpose(opened).convert("L" if shape and shape[0] == 1 else "RGB")
+                turned = ImageOps.exif_transpose(opened)
+                coloured = turned.convert("RGB")
+                image = turned.convert("L") if shape and shape[0] == 1 else coloured
     except Exception as error:  # the readers of damaged files raise errors of many kinds
         raise FileError(
             f"data pictures {file}: expected a picture that Pillow can read, got {brief(error)}; mend or remove it"
@@ -121,10 +125,17 @@ def _picture(file, shape):
         raise FileError(
             f"data pictures {file}: expected 8 bits per channel, got mode {mode}; convert it, or save arrays as .npz"
         )
-    if shape is not None:
-        image = image.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
-    array = np.asarray(image).reshape(image.height, image.width, -1).transpose(2, 0, 1)
-    return array[:1] if shape is None and (array == array[:1]).all() else array
+    own = _array(coloured)
+    own = own[:1] if (own == own[:1]).all() else own
+    prints = fingerprints_of(own[None].astype(np.float32) / np.float32(255))[0]
+    if shape is None:
+        return own, prints
+    return _array(image.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)), prints
+
+
+def _array(image):
+    """The pixels (channels, height, width), uint8."""
+    return np.asarray(image).reshape(image.height, image.width, -1).transpose(2, 0, 1)
 
 
 def _accepts(path):

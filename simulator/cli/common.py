@@ -315,6 +315,7 @@ def planned_network(
 ) -> Planned:
     """A network by the name of its architecture or from a file, its weights still to be drawn."""
     from simulator.files import Saved
+    from simulator.splits import Splits
 
     if is_file(catalog, net):
         if input_shape or classes or build_option:
@@ -331,7 +332,7 @@ def planned_network(
         network = catalog.build(
             net, input_shape, classes, rng, dtype=dtype or "float32", engine=engine or "scipy", **options
         )
-        return Saved(network, {"architecture": net, "untrained": True})
+        return Saved(network, {"architecture": net, "untrained": True}, splits=Splits())
 
     shapes = built(None)
     return Planned(shapes, lambda: shapes if rng is None else built(rng))

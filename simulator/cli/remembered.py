@@ -1,17 +1,24 @@
-"""What a file remembers of its training, checked before it is used: settings, history, classes."""
+"""What a file remembers of its training, checked before it is used: settings, history, classes, splits."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.common import shape_text
+from simulator.cli.common import data_for, shape_text
 from simulator.errors import brief
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from simulator.catalog import Catalog
     from simulator.data import Dataset
     from simulator.files import Saved
+    from simulator.splits import Splits
 
 
 def settings_of(saved: Saved, train: click.Command) -> dict[str, Any]:
@@ -67,21 +74,69 @@ def _damaged(what: str, got: Any) -> Exception:
     return FileError(f"load: expected {what} as simulator train writes them, got {brief(got)}; the file is damaged")
 
 
-def with_classes(data: Dataset, names: tuple[str, ...], source: str) -> Dataset:
-    """The data with the labels that a network was trained on: a class keeps its number by its name, if it has one."""
+def splits_of(catalog: Catalog, saved: Saved, train: click.Command) -> Splits | None:
+    """What a network was trained on and what was held out; None where that is not known.
+
+    A file of version 0.1.0 does not hold it: it is worked out from the data, if they are still there.
+    """
+    from simulator.errors import SimulatorError
+    from simulator.splits import Splits, split_of_0_1
+
+    if saved.splits is not None:
+        return saved.splits
+    settings = settings_of(saved, train)
+    if not {"data", "held_out", "seed"} <= settings.keys():
+        return None
+    try:
+        data = data_for(catalog, settings["data"], saved.network.input_shape)
+    except SimulatorError:
+        return None
+    split = split_of_0_1(data, settings["data"], settings["held_out"], settings["seed"])
+    return Splits((split,), complete=settings.get("net") in catalog.architectures)
+
+
+def with_classes(data: Dataset, saved: Saved, source: str) -> Dataset:
+    """The data with the labels that a network knows: a class has its number by its name, whatever it is in the data.
+
+    A network without names, from Python or untrained, calls its outputs "0", "1", ...; data with other names than
+    these keep their own numbers for it.
+    """
     import numpy as np
 
     from simulator.errors import ShapeError
 
-    unnamed = all(name.isdecimal() for name in data.classes)
-    if not names or unnamed or tuple(data.classes) == names or data.labels is None:
+    if data.labels is None:
         return data
-    strangers = [name for name in data.classes if name not in names]
+    told, network, output = classes_of(saved), saved.network, saved.info.get("output")
+    output = output if isinstance(output, str) and output in network.nodes else network.outputs[-1]
+    outputs = math.prod(network.node(output).shape)
+    own = tuple(data.classes) or tuple(map(str, range(_most_label(data) + 1)))
+    names = told
+    if not set(own) <= set(told):  # a network may have more outputs than it has names
+        names += tuple(str(number) for number in range(len(told), outputs) if str(number) not in told)
+    strangers = [name for name in own if name not in names]
+    if strangers and not told:
+        return data
     if strangers:
         raise ShapeError(
-            f"{source}: expected the classes that the network knows ({', '.join(names)}), got "
-            f"{', '.join(strangers)}; rename or leave them out"
+            f"{source}: expected the classes that the network knows ({_some(told)}), got {_some(strangers)}; rename "
+            "or leave them out"
         )
-    numbers = np.array([names.index(name) for name in data.classes])
-    test = None if data.test is None else with_classes(data.test, names, source)
-    return type(data)(data.inputs, numbers[data.labels], names, test)
+    numbers = np.array([names.index(name) for name in own])
+    names = names[: max(len(told), int(numbers.max()) + 1)]
+    return data if tuple(data.classes) == names else _renamed(data, names, numbers)
+
+
+def _renamed(data: Dataset, names: Sequence[str], numbers: np.ndarray) -> Dataset:
+    test = None if data.test is None else _renamed(data.test, names, numbers)
+    return replace(data, targets=numbers[data.targets], classes=names, test=test)  # type: ignore[index]
+
+
+def _most_label(data: Dataset) -> int:
+    parts = (data,) if data.test is None else (data, data.test)
+    return max(int(part.labels.max()) for part in parts if part.labels is not None)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+    return ", ".join(names[:20]) + more

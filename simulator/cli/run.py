@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simulator.cli.common import is_file, labels_of, network_from, planned_network, was_given
-from simulator.cli.remembered import classes_of, with_classes
+from simulator.cli.remembered import splits_of, with_classes
+from simulator.errors import shown
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from simulator.engine import Engine
     from simulator.files import Saved
     from simulator.losses import Loss
+    from simulator.splits import Split, Splits
     from simulator.training import Epoch
 
 
@@ -31,6 +33,8 @@ class Run:
     ----------
     data, held_out : Dataset
         To train on, and to test on.
+    splits : Splits
+        How the data were split, last, and before it what the network was trained on earlier.
     start : Saved
         The network to start from, and with `epoch` where to go on.
     architecture : str or None
@@ -45,6 +49,7 @@ class Run:
 
     data: Dataset
     held_out: Dataset
+    splits: Splits
     start: Saved
     architecture: str | None
     task: str
@@ -64,7 +69,9 @@ class Run:
 
 def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed: Saved | None) -> Run:
     """What the settings ask for, read and built; `settings` gets the rate and the shift that were left open."""
+    from simulator.cli.train import train
     from simulator.errors import ShapeError
+    from simulator.splits import Splits
 
     net, source = settings["net"], settings["data"]
     shape = settings["input_shape"]
@@ -85,12 +92,18 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     else:
         wanted = tuple(shape) if shape else catalog.default_shape(net)
     data = catalog.load_data(source, wanted if catalog.any_shape(source) else None)
-    if start is not None:
-        data = with_classes(data, classes_of(start), source)
     if (start is not None or shape) and data.shape != wanted:
         raise ShapeError(
             f"{source}: expected samples of shape {wanted}, got {data.shape}; leave --input out, or use other data"
         )
+    told = Splits() if start is None else splits_of(catalog, start, train) or Splits(complete=False)
+    if resumed is None:
+        splits = told.on(data, source, settings["held_out"], settings["split_seed"])
+        _check_kept(splits.all[-1], told, settings)
+    else:
+        splits = _unchanged(told, data, source)
+    if start is not None and task == "classify":
+        data = with_classes(data, start, source)
     smallest = min(data.shape[1:], default=math.inf)
     if settings["shift"] >= smallest:
         raise ShapeError(
@@ -119,7 +132,7 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     start.network.check_training(settings["batch_size"])
     start = drawn()
     start = replace(start, network=start.network.with_engine(engine))
-    train_on, held_out = (data, data.test) if data.test else data.split(settings["held_out"], settings["seed"])
+    train_on, held_out = splits.all[-1].parts(data)
     if task == "reconstruct":
         if (settings["shift"] and was_given("shift")) or settings["mirror"]:
             raise click.UsageError(f"{net} gives back its input: leave out --shift and --mirror")
@@ -128,7 +141,45 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     epoch = None if start.epoch is None or resumed is None else replace(start.epoch, network=start.network)
     info = start.info if resumed else {"architecture": architecture}
     start = replace(start, epoch=epoch, info=info)
-    return Run(train_on, held_out, start, architecture, task, *_objective(catalog, settings, architecture, start))
+    return Run(
+        train_on, held_out, splits, start, architecture, task, *_objective(catalog, settings, architecture, start)
+    )
+
+
+def _check_kept(split: Split, told: Splits, settings: dict[str, Any]) -> None:
+    """Refuse a wish for another split than the one that is kept; `settings` gets the share and the seed of that."""
+    if split.rule == "share" and told.of(split.fingerprints) is None:
+        return
+    why = "the data have test samples of their own" if split.rule == "source" else f"{settings['net']} keeps its split"
+    for name, kept in (("held_out", split.share), ("split_seed", split.seed)):
+        if was_given(name) and settings[name] != kept:
+            raise click.UsageError(
+                f"--{name.replace('_', '-')}: expected it for samples that are not split yet, got {settings['data']}, "
+                f"where {why}; leave it out"
+            )
+        settings[name] = settings[name] if kept is None else kept
+
+
+def _unchanged(told: Splits, data: Dataset, source: str) -> Splits:
+    """The splits of the interrupted run, if the data are still those on which it began."""
+    import numpy as np
+
+    from simulator.errors import FileError
+    from simulator.splits import checksum, fingerprints
+
+    if not told.all:
+        raise FileError(f"resume: expected what was held out of {source}, got a file without it; train anew")
+    split, prints = told.all[-1], fingerprints(data)
+    if split.checksum == checksum(data, prints):
+        return told
+    new = int(np.sum(~np.isin(prints, split.fingerprints)))
+    gone = int(np.sum(~np.isin(split.fingerprints, prints)))
+    what = f"{new} new and {gone} gone" if new or gone else "in another order or with other labels"
+    raise FileError(
+        f"resume: expected the {len(split.fingerprints)} samples of {source} with which the run began, got "
+        f"{len(prints)}, {what}; put the data back, or start a new run from the weights: simulator train FILE --data "
+        f"{source}"
+    )
 
 
 def _architecture(catalog: Catalog, settings: dict[str, Any], start: Saved | None) -> str | None:
@@ -251,3 +302,34 @@ def _progress(epochs: int, done: int) -> Iterator[tuple[Any, Any]]:
             progress.reset(task, description=f"epoch {min(epoch.number + 1, epochs)}/{epochs}")
 
         yield on_batch, on_epoch
+
+
+def held_out_text(splits: Splits) -> str:
+    """What the samples are that a network is tested on after training; only what is true of them."""
+    split = splits.all[-1]
+    apart = split.fingerprints[split.held_out]
+    alike = int(splits.trained_on(apart).sum())
+    samples = f"{len(apart)} sample{'s'[: len(apart) != 1]}"
+    if alike:
+        return f"{samples} held out, {alike} of which are identical to samples that it was trained on"
+    if not splits.complete:
+        return f"{samples} held out of this training; what it was trained on before is not known"
+    if len(splits.all) > 1:
+        return f"{samples} held out, none identical to one that it was ever trained on"
+    return f"{samples} that it never saw"
+
+
+def untested(run: Run) -> list[str]:
+    """Warnings of classes that no sample is held out of."""
+    import numpy as np
+
+    if run.task != "classify" or run.data.labels is None or run.held_out.labels is None:
+        return []
+    missing = np.setdiff1d(run.data.labels, run.held_out.labels).tolist()
+    names = [run.data.classes[label] if run.data.classes else str(label) for label in missing]
+    if not names:
+        return []
+    some = ", ".join(map(shown, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    return [
+        f"no sample of {len(names)} class{'es'[: 2 * (len(names) > 1)]} is held out, so they are not tested: {some}"
+    ]

@@ -26,7 +26,7 @@ from simulator.cli.keeping import Keeper, check_place, save_options
 from simulator.cli.leaving import leaving_status
 from simulator.cli.look import engine_proofs, print_engine_proofs, print_proofs
 from simulator.cli.remembered import history_of, settings_of
-from simulator.cli.run import epochs_of, prepared
+from simulator.cli.run import epochs_of, held_out_text, prepared, untested
 
 if TYPE_CHECKING:
     from simulator.files import Saved
@@ -48,6 +48,7 @@ _SETTINGS = (
     "shift",
     "mirror",
     "held_out",
+    "split_seed",
     "seed",
     "input_shape",
     "classes",
@@ -55,7 +56,10 @@ _SETTINGS = (
     "dtype",
 )
 
-_LATER: dict[str, Any] = {"warm_up": 0.0, "clip": None, "loss": None, "mirror": False}  # that older files do not have
+# What older files do not have.
+_LATER: dict[str, Any] = {
+    "warm_up": 0.0, "clip": None, "loss": None, "mirror": False, "split_seed": None, "engine": "auto", "threads": None
+}  # fmt: skip
 
 
 @click.command()
@@ -90,7 +94,19 @@ _LATER: dict[str, Any] = {"warm_up": 0.0, "clip": None, "loss": None, "mirror": 
     "--held-out", type=FiniteRange(0, 1, True, True), default=0.2, show_default=True, help="Share to test on."
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="One seed, one result, to the last bit."
+    "--split-seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Chooses what is held out; --seed does not, so that networks of several seeds can be compared.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="First weights and order of the samples: one seed, one result, to the last bit with the same engine, threads, "
+    "libraries and kind of processor.",
 )
 @build_options
 @engine_options
@@ -118,10 +134,14 @@ def train(
 
     NET is the name of an architecture, or a saved network to start from. Without arguments: LeNet-5 on scikit-learn's
     handwritten digits, in well under a minute.
+
+    What is held out is kept in the file: training it again never trains on these samples, and `simulator evaluate`
+    measures on them. --resume goes on with the engine and the threads of the run, unless others are given.
     """
     from simulator.equivalence import engine_equivalence, equivalence
     from simulator.errors import FileError
     from simulator.files import load, save
+    from simulator.threads import check_threads
     from simulator.training import evaluate
 
     catalog = the_catalog()
@@ -129,14 +149,18 @@ def train(
     if resume_path is not None:
         resumed = warned(load(resume_path, catalog=catalog), resume_path)
         settings = _resumed_settings(resumed, resume_path)
+        engine, threads = _same_engine(settings, engine, threads)
         save_path = save_path or resume_path
+    settings.update(engine=engine, threads=check_threads(threads, "train"))
     if save_path is not None:
         check_place(save_path, overwrite, resume_path)
-    run = prepared(catalog, settings, engine_from(catalog, engine, threads, settings["dtype"]), resumed)
+    run = prepared(catalog, settings, engine_from(catalog, engine, settings["threads"], settings["dtype"]), resumed)
     if not as_json:
         name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]
         click.echo(f"{name}: {run.start.network!r}")
         click.echo(f"{settings['data']}: {len(run.data)} samples to train on, {len(run.held_out)} held out")
+    for warning in untested(run):
+        click.echo(f"Warning: {warning}", err=True)
     history: list[dict[str, Any]] = history_of(run.start)
     last: Epoch | None = run.start.epoch
 
@@ -148,7 +172,7 @@ def train(
             "architecture": run.architecture,
             "output": run.output,
         }
-        save(path, epoch.network, catalog=catalog, info=info, epoch=epoch)
+        save(path, epoch.network, catalog=catalog, info=info, epoch=epoch, splits=run.splits)
 
     keeper = Keeper(save_path, write)
     try:
@@ -205,7 +229,7 @@ def train(
         reached = f"accuracy {tested['accuracy']:.2%}" if "accuracy" in tested else f"loss {tested['loss']:.4f}"
         click.echo(
             f"After {last.number} epoch{'s'[: last.number > 1]} and {seconds:.1f} s: train loss {last.loss:.4f}, test "
-            f"{reached} on {len(run.held_out)} samples that it never saw."
+            f"{reached} on {held_out_text(run.splits)}."
         )
         if last.peak_memory is not None:
             click.echo(f"A step needs up to {last.peak_memory / 1e6:.1f} MB beside data and weights.")
@@ -243,6 +267,8 @@ def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
     settings = settings_of(resumed, train)
     if settings:
         settings = {**_LATER, **settings}
+        if settings["split_seed"] is None:  # version 0.1.0 split by the seed of the weights
+            settings["split_seed"] = settings.get("seed")
     if resumed.epoch is None or not settings:
         raise FileError(
             f"resume: expected a checkpoint of simulator train, got a network without one, {path}; start from its "
@@ -261,3 +287,23 @@ def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
             f"resume: expected the settings of a run, got none for {', '.join(missing)} in {path}; train anew"
         )
     return settings
+
+
+def _same_engine(settings: dict[str, Any], engine: str, threads: int | None) -> tuple[str, int | None]:
+    """Those of the run that goes on, or others that were asked for; then says so, as the last bits depend on them."""
+    before = {"engine": settings["engine"], "threads": settings["threads"]}
+    engine = engine if was_given("engine") else settings["engine"]
+    threads = threads if was_given("threads") else settings["threads"]
+    after = {"engine": engine, "threads": threads}
+    if after != before:
+        click.echo(
+            f"Warning: the run began with {_engine_text(before)} and goes on with {_engine_text(after)}; the result is "
+            "not that of one uninterrupted run, to the last bit.",
+            err=True,
+        )
+    return engine, threads
+
+
+def _engine_text(of: dict[str, Any]) -> str:
+    count = "all threads" if of["threads"] is None else f"{of['threads']} thread{'s'[: of['threads'] != 1]}"
+    return f"--engine {of['engine']} on {count}"

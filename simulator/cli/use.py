@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +10,11 @@ import click
 
 from simulator.cli.common import (
     CatalogOptions,
-    data_for,
     engine_from,
     engine_options,
     json_option,
     labels_of,
     load_file,
-    options,
     print_json,
     print_table,
     table,
@@ -24,53 +22,23 @@ from simulator.cli.common import (
     title_of,
 )
 from simulator.cli.remembered import classes_of, settings_of, with_classes
+from simulator.cli.sample import data_of, data_options
 from simulator.cli.train import train
 from simulator.errors import shown
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from simulator.catalog import Catalog
+    from simulator.cli.sample import Samples
     from simulator.data import Dataset
     from simulator.files import Saved
     from simulator.losses import Loss
-
-data_options: Callable[..., Any] = options(
-    click.option(
-        "--data", "source", help="A data set by name, NAME:PATH, or a path.  [default: the one it was trained on]"
-    ),
-    click.option("--all", "every", is_flag=True, help="All samples, not only those held out of training."),
-)
 
 
 def _with_engine(catalog: Catalog, saved: Saved, engine: str, threads: int | None) -> Saved:
     made = engine_from(catalog, engine, threads, saved.network.dtype.name)
     return replace(saved, network=saved.network.with_engine(made))
-
-
-def data_of(catalog: Catalog, saved: Saved, source: str | None, every: bool) -> tuple[Dataset, str]:
-    """The data asked for, and what they are: by default the samples that training held out."""
-    settings = settings_of(saved, train)
-    trained_on = settings.get("data")
-    source = trained_on if source is None else source
-    if source is None:
-        raise click.UsageError("the file does not say what the network was trained on; name the data with --data")
-    data = data_for(catalog, source, saved.network.input_shape)
-    if data.test is not None:
-        return (_joined(data, data.test), f"samples of {source}") if every else (data.test, f"test samples of {source}")
-    if source == trained_on and not every and "held_out" in settings and "seed" in settings:
-        return data.split(settings["held_out"], settings["seed"])[1], f"held-out samples of {source}"
-    return data, f"samples of {source}"
-
-
-def _joined(data: Dataset, test: Dataset) -> Dataset:
-    """The samples of both."""
-    import numpy as np
-
-    def both(a: Any, b: Any) -> Any:
-        if isinstance(a, Mapping):
-            return {name: np.concatenate([a[name], b[name]]) for name in a}
-        return np.concatenate([a, b])
-
-    return type(data)(both(data.inputs, test.inputs), both(data.targets, test.targets), data.classes)
 
 
 def _check_classifier(saved: Saved) -> None:
@@ -112,7 +80,8 @@ def evaluate(
 ) -> None:
     """Loss, accuracy and confusion matrix of a trained network.
 
-    NET is a file that `simulator train --save` wrote. Of several the probabilities are averaged.
+    NET is a file that `simulator train --save` wrote. Of several the probabilities are averaged, and the samples are
+    those that none of them was trained on.
     """
     import numpy as np
 
@@ -124,24 +93,28 @@ def evaluate(
     several = [_with_engine(catalog, load_file(catalog, net), engine, threads) for net in nets]
     saved, net = several[0], ", ".join(nets)
     title, untrained = ", ".join(map(title_of, nets, several)), any(each.untrained for each in several)
-    data, what = data_of(catalog, saved, source, every)
     task, losses, weights = objective_of(catalog, saved)
+    if task != "reconstruct" or len(several) > 1:
+        for file, each in zip(nets, several, strict=True):
+            _check_classifier(each)
+            if classes_of(each) != classes_of(saved):
+                raise ShapeError(
+                    f"evaluate {file}: expected the classes of {nets[0]}, {', '.join(classes_of(saved))}, got "
+                    f"{', '.join(classes_of(each))}; average networks that were trained on the same data"
+                )
+    samples = data_of(catalog, several, source, every)
+    data, what = samples.data, samples.what
+    seen = None if samples.trained_on is None else int(samples.trained_on.sum())
     if task == "reconstruct" and len(several) == 1:
         measured = measure(saved.network, replace(data, targets=data.inputs), losses=losses, loss_weights=weights)
         if as_json:
-            print_json({"network": net, "untrained": untrained, "samples": len(data), **measured})
+            print_json({"network": net, "untrained": untrained, "samples": len(data), "trained_on": seen, **measured})
         else:
             click.echo(f"{title} on {len(data)} {what}: loss {measured['loss']:.4f} between input and output")
+        samples.tell()
         return
-    for file, each in zip(nets, several, strict=True):
-        _check_classifier(each)
-        if classes_of(each) != classes_of(saved):
-            raise ShapeError(
-                f"evaluate {file}: expected the classes of {nets[0]}, {', '.join(classes_of(saved))}, got "
-                f"{', '.join(classes_of(each))}; average networks that were trained on the same data"
-            )
     labels_of(data, what)
-    data = with_classes(data, classes_of(saved), what)
+    data = with_classes(data, saved, what)
     labels = labels_of(data, what)
     inputs = next(iter(data.inputs.values())) if isinstance(data.inputs, Mapping) else data.inputs
     probabilities = average([each.network for each in several], inputs)
@@ -154,17 +127,10 @@ def evaluate(
     n = max(len(data.classes), int(labels.max()) + 1, int(predicted.max()) + 1)
     classes = [*data.classes, *(str(i) for i in range(len(data.classes), n))]
     confusion = np.bincount(labels * n + predicted, minlength=n * n).reshape(n, n)
+    samples.tell()
     if as_json:
-        print_json(
-            {
-                "network": net,
-                "untrained": untrained,
-                "samples": len(data),
-                **measured,
-                "classes": classes,
-                "confusion": confusion.tolist(),
-            }
-        )
+        report = {"network": net, "untrained": untrained, "samples": len(data), "trained_on": seen, **measured}
+        print_json({**report, "classes": classes, "confusion": confusion.tolist()})
         return
     numbers = ", ".join(f"{k} {v:.2%}" if k == "accuracy" else f"{k} {v:.4f}" for k, v in measured.items())
     click.echo(f"{title} on {len(data)} {what}: {numbers}\n")
@@ -178,8 +144,14 @@ def evaluate(
 @click.argument("net")
 @data_options
 @click.option(
-    "--sample", "samples", type=click.IntRange(0), multiple=True, help="Number of a sample.  [default: the first 10]"
+    "--sample",
+    "chosen",
+    type=click.IntRange(0),
+    multiple=True,
+    help="Number of a sample, trained on or not; may be repeated.",
 )
+@click.option("--samples", "count", type=click.IntRange(1), help="The first N.  [default: 10]")
+@click.option("--wrong", is_flag=True, help="Only samples that are predicted wrongly.")
 @engine_options
 @json_option
 @CatalogOptions.decorate
@@ -187,49 +159,90 @@ def predict(
     net: str,
     source: str | None,
     every: bool,
-    samples: tuple[int, ...],
+    chosen: tuple[int, ...],
+    count: int | None,
+    wrong: bool,
     engine: str,
     threads: int | None,
     as_json: bool,
 ) -> None:
     """Predict the classes of samples.
 
-    NET is a file that `simulator train --save` wrote. Samples are numbered within the data that are used: those held
-    out of training, unless --all or other --data are given.
+    NET is a file that `simulator train --save` wrote. A sample has the same number here as in every other command: its
+    place in the data as they are loaded, test samples after the others. The first 10 are shown of those held out of
+    training, unless --sample, --samples, --all or other --data are given.
     """
-    from scipy.special import softmax
+    import numpy as np
 
     from simulator.errors import ShapeError
-    from simulator.finite import check_finite
 
+    if chosen and (count or wrong or every):
+        raise click.UsageError("--sample: expected no other choice of samples; leave out --samples, --wrong and --all")
     catalog = the_catalog()
     saved = _with_engine(catalog, load_file(catalog, net), engine, threads)
     _check_classifier(saved)
-    data, what = data_of(catalog, saved, source, every)
-    numbers = list(samples) or list(range(min(10, len(data))))
-    if max(numbers) >= len(data):
-        raise ShapeError(
-            f"predict: expected a sample from 0 to {len(data) - 1}, got {max(numbers)}; choose one of them"
+    found = data_of(catalog, [saved], source, every or bool(chosen))
+    samples: Samples | None
+    name = title_of(net, saved)
+    title = f"{name} on {found.what}"
+    if chosen:
+        total = len(found.data)
+        if max(chosen) >= total:
+            raise ShapeError(f"predict: expected a sample from 0 to {total - 1}, got {max(chosen)}; choose one of them")
+        samples, title = found.take(list(chosen)), f"{name} on samples of {shown(found.source)}"
+    elif wrong:
+        known = with_classes(found.data, saved, found.what)
+        missed = np.flatnonzero(_probabilities(saved, known).argmax(axis=1) != labels_of(known, found.what))
+        title += f": {len(missed)} of {len(known)} are predicted wrongly"
+        samples = found.take(missed[: count or 10]) if len(missed) else None
+    else:
+        samples = found.take(slice(count or 10))
+    rows = [] if samples is None else _rows(net, saved, samples)
+    found.tell()
+    if as_json:
+        print_json({"network": net, "untrained": saved.untrained, "predictions": rows})
+        return
+    seen = any(row["trained_on"] for row in rows)
+    made = table("sample", "prediction", "truth", "probability", *(["trained on"] if seen else []), left=3)
+    for row in rows:
+        named = (shown(str(row[key] or "")) for key in ("prediction", "truth"))
+        made.add_row(
+            str(row["sample"]),
+            *named,
+            f"{row['probability']:.2%}",
+            *([("no", "yes")[bool(row["trained_on"])]] if seen else []),
         )
-    chosen = data.take(numbers)
-    probabilities = softmax(saved.network.predict(chosen.inputs).astype("float64"), axis=1)
+    print_table(title, made)
+
+
+def _rows(net: str, saved: Saved, samples: Samples) -> list[dict[str, Any]]:
+    """What is predicted of each sample, and what is known of it."""
+    from simulator.finite import check_finite
+
+    data, probabilities = samples.data, _probabilities(saved, samples.data)
     check_finite({"the probabilities": probabilities}, f"predict {net}")
     names = list(classes_of(saved) or data.classes)
     names += [str(i) for i in range(len(names), probabilities.shape[1])]
     rows = []
-    for i, number in enumerate(numbers):
+    for i, number in enumerate(samples.numbers.tolist()):
         best, truth = int(probabilities[i].argmax()), None
-        if chosen.labels is not None:
-            label = int(chosen.labels[i])
+        if data.labels is not None:
+            label = int(data.labels[i])
             truth = data.classes[label] if data.classes else str(label)
-        rows.append(
-            {"sample": number, "prediction": names[best], "probability": float(probabilities[i, best]), "truth": truth}
-        )
-    if as_json:
-        print_json({"network": net, "untrained": saved.untrained, "predictions": rows})
-        return
-    made = table("sample", "prediction", "truth", "probability", left=3)
-    for row in rows:
-        told = (shown(str(row["prediction"])), shown(str(row["truth"] or "")))
-        made.add_row(str(row["sample"]), *told, f"{row['probability']:.2%}")
-    print_table(f"{title_of(net, saved)} on {what}", made)
+        row = {
+            "sample": number,
+            "prediction": names[best],
+            "probability": float(probabilities[i, best]),
+            "truth": truth,
+        }
+        rows.append({**row, "trained_on": None if samples.trained_on is None else bool(samples.trained_on[i])})
+    return rows
+
+
+def _probabilities(saved: Saved, data: Dataset) -> np.ndarray:
+    """Of every class for every sample, (n, classes)."""
+    from simulator.averaging import average
+
+    return average(
+        [saved.network], next(iter(data.inputs.values())) if isinstance(data.inputs, Mapping) else data.inputs
+    )

@@ -106,7 +106,13 @@ def files(tmp_path_factory):
         "wide": {"inputs": inputs.repeat(2, axis=3), "targets": labels},
         "flat": {"inputs": inputs.reshape(60, 144), "targets": labels},
         "signal": {"inputs": inputs.reshape(60, 1, 1, 144), "targets": labels},
-        "tested": {"x_train": inputs[:40], "y_train": labels[:40], "x_test": inputs[40:], "y_test": labels[40:]},
+        "tested": {
+            "x_train": inputs[:40],
+            "y_train": labels[:40],
+            "x_test": inputs[40:],
+            "y_test": labels[40:],
+            "classes": ["a", "b", "c"],
+        },
     }.items():
         np.savez(folder / f"{name}.npz", **arrays)
     (folder / "damaged.npz").write_bytes(b"no archive")

@@ -172,7 +172,7 @@ def test_json_says_what_python_says(run):
     assert set(content) == KEYS
 
     catalog = Catalog()
-    train_on, held_out = catalog.load_data("xo", (1, 12, 12)).split(0.2, 5)
+    train_on, held_out = catalog.load_data("xo", (1, 12, 12)).split(0.2, 0)
     network = catalog.build("lenet5", (1, 12, 12), 2, 5, engine="auto", width=0.3)
     optimizer = catalog.create("optimizers", "momentum", lr=CosineDecay(0.02, 2 * 16))
     *_, last = train(network, train_on, epochs=2, batch_size=50, optimizer=optimizer, augment=RandomShift(2), rng=5)

@@ -11,6 +11,7 @@ from conftest import SMALL
 from scipy.special import softmax
 
 from simulator import Catalog, Conv, Dense, Network, average, load, save
+from simulator.data import held_out as chosen_to_hold_out
 from simulator.training import evaluate
 
 WRAPPED = '''
@@ -36,6 +37,12 @@ def held_out():
     return Catalog().load_data("xo", (1, 12, 12)).split(0.2, 0)[1]
 
 
+@pytest.fixture(scope="module")
+def numbers():
+    """The numbers of these samples in the data."""
+    return np.flatnonzero(chosen_to_hold_out(Catalog().load_data("xo").labels, 0.2, 0)).tolist()
+
+
 # ---------------------------------------------------------------------- evaluate
 
 
@@ -49,6 +56,7 @@ def test_evaluate_says_what_python_says(run, trained, held_out):
         "network": str(trained),
         "untrained": False,
         "samples": 200,
+        "trained_on": 0,
         **evaluate(network, held_out),
         "classes": ["X", "O"],
         "confusion": [
@@ -76,19 +84,22 @@ def test_evaluate_all_samples(run, trained):
     content = json.loads(run("evaluate", trained, "--all", "--json").out)
     assert content["samples"] == 1000
     assert content["accuracy"] == evaluate(load(trained).network, data)["accuracy"]
-    assert "on 1000 samples of xo: loss" in run("evaluate", trained, "--all").out
+    assert content["trained_on"] == 800
+    assert "on 1000 samples of xo, 800 of them trained on: loss" in run("evaluate", trained, "--all").out
 
 
 def test_evaluate_on_other_data(run, files):
-    path = files / "tested.npz"
+    np.savez(
+        "new.npz", x_train=np.zeros((3, 1, 12, 12)), y_train=[0, 1, 2], x_test=np.ones((2, 1, 12, 12)), y_test=[0, 1]
+    )
+    np.savez("named.npz", **np.load("new.npz"), classes=["a", "b", "c"])
     assert run("train", "--data", files / "good.npz", "-o", "width=0.3", "--epochs", "1", "--save", "net").status == 0
-    assert f"net on 20 test samples of {path}" in run("evaluate", "net", "--data", path).out
-    assert f"net on 60 samples of {path}" in run("evaluate", "net", "--data", path, "--all").out
-    assert f"net on 12 held-out samples of {files / 'good.npz'}" in run("evaluate", "net").out
-    both = [json.loads(run("evaluate", "net", "--data", files / n, "--all", "--json").out) for n in ("good.npz", path)]
-    assert both[0].pop("classes") == ["a", "b", "c"]
-    assert both[1].pop("classes") == ["0", "1", "2"]
-    assert both[0] == both[1]
+    assert "net on 2 test samples of named.npz: loss" in run("evaluate", "net", "--data", "named.npz").out
+    assert "net on 5 samples of named.npz: loss" in run("evaluate", "net", "--data", "named.npz", "--all").out
+    assert run("evaluate", "net", "--data", "new.npz").complaint == (
+        "test samples of new.npz: expected the classes that the network knows (a, b, c), got 0, 1, 2; rename or leave "
+        "them out"
+    )
 
 
 def test_a_class_that_is_never_predicted_is_a_row_of_dots(run):
@@ -124,7 +135,7 @@ def test_data_by_the_name_of_the_input(run, folder):
 # ---------------------------------------------------------------------- predict
 
 
-def test_predict_says_what_python_says(run, trained, held_out):
+def test_predict_says_what_python_says(run, trained, held_out, numbers):
     result = run("predict", trained, "--json")
     content = json.loads(result.out)
     network = load(trained).network.with_engine(Catalog().engine())
@@ -133,30 +144,99 @@ def test_predict_says_what_python_says(run, trained, held_out):
     assert content["network"] == str(trained)
     assert content["predictions"] == [
         {
-            "sample": i,
+            "sample": numbers[i],
             "prediction": "XO"[probabilities[i].argmax()],
             "probability": probabilities[i].max(),
             "truth": "XO"[held_out.targets[i]],
+            "trained_on": False,
         }
         for i in range(10)
     ]
 
 
-def test_predict_prints_the_chosen_samples(run, trained):
-    chosen = ("--sample", "199", "--sample", "3")
+def test_predict_prints_the_chosen_samples(run, trained, numbers):
+    other = next(i for i in range(1000) if i not in numbers)
+    chosen = ("--sample", numbers[7], "--sample", other)
     result = run("predict", trained, *chosen)
     rows = json.loads(run("predict", trained, *chosen, "--json").out)["predictions"]
     assert (result.status, result.err) == (0, "")
-    assert result.out.startswith(f"{trained} on held-out samples of xo\n")
-    assert [row["sample"] for row in rows] == [199, 3]
-    for row in rows:
-        assert result.rows()[str(row["sample"])] == [row["prediction"], row["truth"], f"{row['probability']:.2%}"]
+    assert result.out.startswith(f"{trained} on samples of xo\n")
+    assert [(row["sample"], row["trained_on"]) for row in rows] == [(numbers[7], False), (other, True)]
+    for row, trained_on in zip(rows, ("no", "yes"), strict=True):
+        cells = [row["prediction"], row["truth"], f"{row['probability']:.2%}", trained_on]
+        assert result.rows()[str(row["sample"])] == cells
 
 
-def test_predict_all_counts_from_the_first_sample(run, trained):
-    data = Catalog().load_data("xo", (1, 12, 12))
-    (row,) = json.loads(run("predict", trained, "--all", "--sample", "999", "--json").out)["predictions"]
-    assert row["truth"] == "XO"[data.targets[999]]
+def test_predict_as_many_as_asked_for(run, trained, numbers):
+    rows = json.loads(run("predict", trained, "--samples", "3", "--json").out)["predictions"]
+    assert [row["sample"] for row in rows] == numbers[:3]
+    rows = json.loads(run("predict", trained, "--all", "--samples", "25", "--json").out)["predictions"]
+    assert [row["sample"] for row in rows] == list(range(25))
+
+
+def test_predict_the_wrong_ones(run, trained, held_out, numbers):
+    guesses = load(trained).network.predict(held_out.inputs).argmax(axis=1)
+    wrong = [numbers[i] for i in np.flatnonzero(guesses != held_out.targets)]
+    result = run("predict", trained, "--wrong", "--samples", "5")
+    rows = json.loads(run("predict", trained, "--wrong", "--samples", "5", "--json").out)["predictions"]
+    assert len(wrong) > 0
+    assert [row["sample"] for row in rows] == wrong[:5]
+    assert all(row["prediction"] != row["truth"] for row in rows)
+    assert f"{trained} on held-out samples of xo: {len(wrong)} of 200 are predicted wrongly" in result.out
+
+
+def test_nothing_is_predicted_wrongly(run):
+    always_first = Network.sequential((1, 12, 12), [Dense(2)], rng=0)
+    zero = {"dense1.weight": np.zeros((2, 144)), "dense1.bias": np.array([1, 0])}
+    save("first", always_first.with_params(zero))
+    np.savez("zeros.npz", inputs=np.ones((3, 1, 12, 12)), targets=np.zeros(3, int))
+    result = run("predict", "first", "--data", "zeros.npz", "--wrong")
+    assert "first on samples of zeros.npz: 0 of 3 are predicted wrongly" in result.out
+    assert json.loads(run("predict", "first", "--data", "zeros.npz", "--wrong", "--json").out)["predictions"] == []
+
+
+@pytest.mark.parametrize("other", [["--all"], ["--wrong"], ["--samples", "3"]])
+def test_samples_are_chosen_once(other, run, trained):
+    complaint = run("predict", trained, "--sample", "3", *other).complaint
+    assert "--sample: expected no other choice of samples; leave out --samples, --wrong and --all" in complaint
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3, 4])
+def test_a_sample_has_one_number_in_all_commands(number, run, trained, held_out, numbers):
+    """What predict calls sample N is what unit, effect, affine and weight look at under this number."""
+    saved = load(trained)
+    number = numbers[number]
+    x = Catalog().load_data("xo", (1, 12, 12)).inputs[number]
+    (row,) = json.loads(run("predict", trained, "--sample", number, "--json").out)["predictions"]
+    logits = saved.network.with_dtype("float64").predict(x[None])[0]
+    assert row["probability"] == pytest.approx(softmax(logits).max(), rel=1e-5)
+    out = saved.network.output_name
+    unit = json.loads(run("unit", trained, f"{out}[0]", "--sample", number, "--json").out)
+    assert unit["value"] == pytest.approx(logits[0], rel=1e-9)
+    affine = json.loads(run("affine", trained, "--sample", number, "--json").out)
+    assert [row["value"] for row in affine["outputs"]] == pytest.approx(logits.tolist(), rel=1e-9)
+    effect = json.loads(run("effect", trained, "--clamp", f"{out}[0]=1", "--sample", number, "--json").out)
+    assert {row["class"]: row["before"] for row in effect["classes"]} == pytest.approx(
+        dict(zip("XO", softmax(logits).tolist(), strict=True)), rel=1e-9
+    )
+    for command in (["unit", trained, f"{out}[0]"], ["affine", trained], ["effect", trained, "--ablate", "conv1"]):
+        assert f"sample {number}, held out of training" in run(*command, "--sample", number).out
+
+
+def test_test_samples_have_the_last_numbers(run, files):
+    data = ("--data", files / "tested.npz")
+    assert run("train", *data, "-o", "width=0.3", "--epochs", "1", "--save", "net").status == 0
+    rows = json.loads(run("predict", "net", "--samples", "30", "--json").out)["predictions"]
+    assert [row["sample"] for row in rows] == list(range(40, 60))
+    assert [row["truth"] for row in rows] == ["abc"[number % 3] for number in range(40, 60)]
+    assert "net on test samples of" in run("predict", "net").out
+    assert "dense1[0] of net, sample 59, held out of training" in run("unit", "net", "dense1[0]", "--sample", "59").out
+    assert "sample 39, which it was trained on" in run("unit", "net", "dense1[0]", "--sample", "39").out
+    assert "expected a sample from 0 to 59, got 60" in run("unit", "net", "dense1[0]", "--sample", "60").complaint
+    strongest = json.loads(run("respond", "net", "dense1[0]", "--count", "60", "--steps", "1", "--json").out)[
+        "strongest"
+    ]
+    assert sorted(row["sample"] for row in strongest) == list(range(60))
 
 
 def test_predict_on_data_with_other_classes(run, trained, files):
@@ -239,8 +319,8 @@ def test_a_network_that_ends_in_pictures(command, run):
 
 
 def test_samples_that_are_not_there(run, trained):
-    assert run("predict", trained, "--sample", "0", "--sample", "200").complaint == (
-        "predict: expected a sample from 0 to 199, got 200; choose one of them"
+    assert run("predict", trained, "--sample", "0", "--sample", "1000").complaint == (
+        "predict: expected a sample from 0 to 999, got 1000; choose one of them"
     )
     assert "-1 is not in the range x>=0" in run("predict", trained, "--sample", "-1").complaint
 
