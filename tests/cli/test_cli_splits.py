@@ -31,6 +31,7 @@ def random_data(path, n=200, seed=0, classes=10):
 
 def learn(run, *args, epochs=40):
     build = ("-o", "hidden=(64,)") if args[0] == "mlp" else ()
+    build += ("--overwrite",) if "--save" in args else ()
     result = run("train", *args, *build, "--epochs", epochs, "--shift", 0, "--lr", 0.1, "--no-proof")
     assert result.status == 0, result.err
     return result
