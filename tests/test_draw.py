@@ -167,6 +167,17 @@ def test_repeated_cells_say_all_their_weights():
     assert sorted(t.get_text() for t in figure.axes[0].texts) == ["0+2", "0+2", "1", "1"]
 
 
+def test_sums_of_weights_stay_in_their_cells():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure = draw_matrix(one(Conv(1, 3, padding=1, padding_mode="reflect"), (1, 4, 4)), "it")
+    FigureCanvasAgg(figure).draw()
+    (ax,) = figure.axes
+    wide = ax.transData.transform((1, 0))[0] - ax.transData.transform((0, 0))[0]
+    assert "0+2+6+8" in [t.get_text() for t in ax.texts]
+    assert max(t.get_window_extent().width for t in ax.texts) < wide
+
+
 def test_repeated_cells_of_a_larger_matrix_have_a_dot_and_no_weights_colour():
     rows, cols = [0, 0, 0, 29], [0, 0, 5, 29]
     network = one(Sparse(ExplicitPattern(rows, cols, [0, 1, 0, 1], shape=(30, 30))), (30,))
@@ -484,6 +495,11 @@ def test_kernels_stand_in_rows_of_output_and_columns_of_input_channels():
     assert picture.norm.vmax == -picture.norm.vmin == pytest.approx(abs(weight).max())
 
 
+def test_numbers_of_a_kernel_are_not_rounded_away():
+    network = one(Conv(1, 5), (1, 9)).with_params({"it.weight": [[[1, 10, 100, -1234.5, 0.0123]]]})
+    assert [t.get_text() for t in draw_kernel(network, "it").axes[0].texts] == ["1", "10", "100", "-1234", "0.012"]
+
+
 def test_kernels_of_one_input_channel_are_wrapped():
     network = one(Conv(6, 5), (1, 8, 8))
     figure = draw_kernel(network, "it")
@@ -605,6 +621,19 @@ def test_signals_are_lines_below_each_other():
     )
     assert ticks(ax.yaxis) == ["0", "1", "2"]
     assert np.all(np.diff(ax.get_yticks()) <= -np.ptp(values))  # neighbours cannot hide each other
+
+
+def test_the_axis_of_signals_says_what_it_measures():
+    network = Network.sequential((1, 6), [Conv(2, 3)], rng=0)
+    x = np.array([[5.0, 1, 2, 9, 4, 3]])
+    signal, maps = draw_activations(network, "conv1", x).axes
+    assert signal.get_ylabel() == "value"
+    assert np.array_equal(signal.lines[0].get_ydata(), x[0])  # read off the axis as they are
+    assert [float(t.get_text().replace("−", "-")) for t in signal.get_yticklabels()] == pytest.approx(
+        signal.get_yticks()
+    )
+    apart = maps.get_yticks()[0] - maps.get_yticks()[1]
+    assert maps.get_ylabel() == f"channel (from line to line: {apart:.3g})"
 
 
 def test_at_most_64_maps():

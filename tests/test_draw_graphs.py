@@ -179,6 +179,7 @@ def test_boxes_are_apart_and_lines_pass_between_them(name):
 
 def test_layers_with_weights_are_blue():
     figure = draw_layer_graph(layer_graph(Catalog().build("resnet8", rng=None)))
+    assert caption(figure) == "blue: with weights that training changes"  # this network has none yet
     for text in figure.axes[0].texts:
         red, green, blue, _ = text.get_bbox_patch().get_facecolor()
         assert (red < green < blue) == any(word in text.get_text() for word in ("conv", "dense", "skip"))

@@ -52,6 +52,8 @@ def test_the_sites_are_one_map(net, data):
     figure = draw_ablation(found)
     np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), found.harm)
     assert figure.get_suptitle() == "input: each site clamped to 1"
+    caption = figure.get_supxlabel().replace("\n", " ")
+    assert "colours: loss after − before, red where it grows, blue where it falls" in caption
     ax = figure.axes[0]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("column", "row")
     assert [label.get_text() for label in ax.get_yticklabels()] == list(map(str, range(len(found.harm))))
@@ -93,3 +95,4 @@ def test_inputs_of_every_shape(shape, tmp_path):
     save(figure, tmp_path / "responses.png")
     boxes = [len(ax.patches) for ax in figure.axes if ax.get_title()]
     assert boxes == ([0, 1, 1] if shape == (3, 6, 6) else [0, 0, 0])
+    assert ("in red: what the unit sees" in figure.get_supxlabel()) == any(boxes)

@@ -218,7 +218,7 @@ def draw_layer_graph(graph: nx.MultiDiGraph) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A box with name and output shape for each layer; those with trained weights are blue.
+        A box with name and output shape for each layer; those with weights that training changes are blue.
 
     Raises
     ------
@@ -264,7 +264,7 @@ def draw_layer_graph(graph: nx.MultiDiGraph) -> Figure:
     ax.set(xlim=(left - 0.5, right + 0.5), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     figure.suptitle(f"{_counted(len(graph), 'node')}, {_counted(graph.size(), 'edge')}", fontsize=11)
-    add_caption(figure, ["blue: with trained weights"])
+    add_caption(figure, ["blue: with weights that training changes"])
     return figure
 
 

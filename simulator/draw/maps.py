@@ -216,11 +216,13 @@ def draw_sample(figure: Figure, ax: Axes, sample: np.ndarray) -> None:
     elif len(space) == 1:
         step = 1.1 * float(np.ptp(sample)) or 1.0
         at = -step * np.arange(min(channels, _MAPS))  # one line below the other
+        apart = f"channel (from line to line: {step:.3g})"
         ax.hlines(at, 0, space[0] - 1, color="0.8", linewidth=0.8)
         ax.plot(sample[:_MAPS].T + at, marker="." if space[0] <= 64 else None)
-        every = -(-len(at) // 16)
-        ax.set_yticks(at[::every], [str(k) for k in range(0, len(at), every)])
-        ax.set(xlabel="site", ylabel="channel (all on one scale)")
+        if channels > 1:
+            every = -(-len(at) // 16)
+            ax.set_yticks(at[::every], [str(k) for k in range(0, len(at), every)])
+        ax.set(xlabel="site", ylabel=apart if channels > 1 else "value")
         whole_numbers(ax)
     elif channels == 3 and len(space) == 2 and sample.min() >= 0 and sample.max() <= 1:
         ax.imshow(np.moveaxis(sample, 0, -1))

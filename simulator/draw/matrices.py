@@ -256,7 +256,8 @@ def _draw_cells(figure: Figure, ax: Axes, view: _View, rows: tuple[int, int], co
         for k, (i, j) in enumerate(zip(*divmod(cells, n_columns), strict=True)):
             number = "+".join(view.number(tie) for tie in ties[of == k])
             at = j + columns[0], i + rows[0]
-            ax.text(*at, number, ha="center", va="center", fontsize=8, color=ink_on(image[i, j]))
+            size = min(8.0, 32 / len(number))  # points: a sum stays in its cell
+            ax.text(*at, number, ha="center", va="center", fontsize=size, color=ink_on(image[i, j]))
         notes.append("numbers say which weight" if view.what == "weights" else "numbers are the values")
         notes += [f"a sum: several weights on one cell, {mixed}"] * bool(np.any(counts > 1))
     elif np.any(counts > 1):

@@ -64,7 +64,7 @@ def draw_ablation(ablation: Ablation) -> Figure:
             ax.set_yticks(lines, map(str, lines))
             ax.set_xticks(cells, map(str, cells))
             ax.set(xlabel="column", ylabel="row")
-        notes += ["red where the loss grows, blue where it falls"]
+        notes += ["colours: loss after − before, red where it grows, blue where it falls"]
         notes += [f"{_MAPS} of {len(harm)} channels"] * (len(harm) > _MAPS)
     value = "its mean" if ablation.value == "mean" else f"{ablation.value:g}"
     figure.suptitle(f"{ablation.layer}: each {ablation.by} clamped to {value}")
@@ -134,5 +134,8 @@ def draw_responses(responses: Responses, preferred: Preferred | None = None) -> 
     for ax in axes[len(shown) :]:
         ax.set_axis_off()
     figure.suptitle(f"{responses.unit}: strongest samples" + ("" if preferred is None else " and preferred input"))
-    add_caption(figure, ["above: number of the sample, and its response", "in red: what the unit sees"])
+    notes = ["above: number of the sample, and its response"]
+    if any(ax.patches for ax in axes):
+        notes.append("in red: what the unit sees")
+    add_caption(figure, notes)
     return figure
