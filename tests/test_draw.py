@@ -787,7 +787,9 @@ def test_other_files_are_refused(tmp_path):
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path):
-    class Disk:
+    from matplotlib.figure import Figure
+
+    class Disk(Figure):
         def savefig(self, path, **options):
             path.write_bytes(b"half")
             raise OSError(28, "No space left on device")
