@@ -21,6 +21,7 @@ __all__ = [
     "shown",
 ]
 
+_MOST = 50  # names that a message lists; more would bury it
 _JOINERS = "\u200c\u200d"  # zero width; Persian, Hindi and some pictures need them
 
 
@@ -106,7 +107,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.7)
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
-    return "choose one of: " + ", ".join(names) if names else "there are none"
+    more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
+    return f"choose one of: {', '.join(names[:_MOST])}{more}" if names else "there are none"
 
 
 def shown(text: str) -> str:

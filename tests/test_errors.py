@@ -13,7 +13,7 @@ from scipy import sparse
 
 import simulator
 from simulator import Conv, MaxPool, PluginError, identity
-from simulator.errors import blamed, brief
+from simulator.errors import blamed, brief, nearest
 
 
 class Unwritable:
@@ -128,3 +128,9 @@ def test_no_message_shows_a_value_as_python_writes_it():
             found += [f"{path.name}:{part.lineno}" for part in parts if part.conversion == ord("r")]
     assert len(sources()) > 100
     assert not found
+
+
+def test_a_message_lists_some_names_only():
+    told = nearest("zzz", [f"n{i:03}" for i in range(1200)])
+    assert told.startswith("choose one of: n000, n001, ")
+    assert told.endswith(", n048, n049 and 1,150 more")

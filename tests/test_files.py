@@ -340,6 +340,60 @@ def test_a_file_that_does_not_fit_into_memory_is_refused(catalog, tmp_path, netw
         load(tmp_path / "n", catalog=catalog)
 
 
+VALUES = (None, True, -1, 0, 10**9, 2**63, 10**400, 1.5, "", "A" * 400, [], [[1]], [10**7, "A"], {}, {"pattern": "x"})
+
+
+def mutated(raw, rng):
+    """A file with changed bits, cut off, or with another value, or none, somewhere in its description."""
+    kind = rng.integers(5)
+    if kind == 0:
+        content = np.frombuffer(raw, np.uint8).copy()
+        content[rng.integers(len(raw), size=rng.choice([1, 2, 30]))] ^= np.uint8(1 << rng.integers(8))
+        return content.tobytes()
+    if kind == 1:
+        return raw[: rng.integers(len(raw))]
+    length = int.from_bytes(raw[:8], "little")
+    head = json.loads(raw[8 : 8 + length])
+    content = json.loads(head["__metadata__"]["simulator"])
+    for _ in range(rng.choice([1, 2])):
+        place, keys = content, []
+        while isinstance(place, (dict, list)) and len(place) and (not keys or rng.random() < 0.8):
+            parent, key = place, list(place)[rng.integers(len(place))] if isinstance(place, dict) else None
+            key = int(rng.integers(len(place))) if key is None else key
+            place = parent[key]
+            keys.append(key)
+        if keys and rng.random() < 0.8:
+            parent[key] = VALUES[rng.integers(len(VALUES))]
+        elif keys:
+            del parent[key]
+    head["__metadata__"]["simulator"] = json.dumps(content)
+    text = json.dumps(head).encode()
+    return len(text).to_bytes(8, "little") + text + raw[8 + length :]
+
+
+def test_mutated_files_are_read_or_refused_in_one_line(catalog, tmp_path, network):
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.normal(size=(8, 1, 6, 6)), rng.integers(0, 3, 8))
+    (epoch,) = train(network, data, epochs=1, optimizer=catalog.optimizers["momentum"](0.05), rng=0)
+    tied = TiedMatrix.from_sparse(scipy.sparse.csr_array(np.tri(4)), ties=[0, 1, 0, 0, 1, 0, 0, 1, 1, 0])
+    save(tmp_path / "checkpoint", epoch.network, catalog=catalog, epoch=epoch, info={"history": [{"number": 1}]})
+    save(tmp_path / "sparse", Network.sequential((4,), [Sparse(tied.pattern)], rng=0), catalog=catalog)
+    results = []
+    for raw in [(tmp_path / name).read_bytes() for name in ("checkpoint", "sparse")] * 200:
+        (tmp_path / "n").write_bytes(mutated(raw, rng))
+        started = time.perf_counter()
+        try:
+            load(tmp_path / "n", catalog=catalog)
+            results.append("read")
+        except FileError as error:
+            assert "\n" not in str(error)
+            assert len(str(error)) < 1000
+            results.append("refused")
+        assert time.perf_counter() - started < 5
+    assert results.count("read") > 20
+    assert results.count("refused") > 200
+
+
 def test_foreign_damaged_and_missing_files(catalog, tmp_path, network):
     good = tmp_path / "good.safetensors"
     save(good, network, catalog=catalog)

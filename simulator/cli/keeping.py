@@ -26,8 +26,11 @@ def save_options(what: str) -> Callable[..., Callable[..., object]]:
     )
 
 
-def check_place(path: Path, overwrite: bool, own: Path | None = None) -> None:
-    """Refuse a place that cannot be written to, or where another file is than `own` and nobody said --overwrite."""
+def check_place(path: Path, overwrite: bool, own: Path | None = None, resume: str = "") -> None:
+    """Refuse a place that cannot be written to, or where another file is than `own` and nobody said --overwrite.
+
+    `resume` ends the message: what else one may do with such a file.
+    """
     from simulator.errors import FileError
     from simulator.writing import check_writable
 
@@ -36,7 +39,7 @@ def check_place(path: Path, overwrite: bool, own: Path | None = None) -> None:
         return
     raise FileError(
         f"save: expected the name of a new file, got {path}, which exists; choose another, or replace it with "
-        "--overwrite"
+        f"--overwrite{resume}"
     )
 
 
@@ -92,5 +95,5 @@ class Keeper:
             refuge = Path(tempfile.mkdtemp(prefix="simulator-")) / self.path.name
             self.write(refuge, epoch)
         except (FileError, OSError):
-            raise FileError(f"{self.problem} (the folder for temporary files is full, too)") from None
+            raise FileError(f"{self.problem} (nor can the folder for temporary files be written to)") from None
         return refuge

@@ -153,7 +153,7 @@ def train(
         save_path = save_path or resume_path
     settings.update(engine=engine, threads=check_threads(threads, "train"))
     if save_path is not None:
-        check_place(save_path, overwrite, resume_path)
+        check_place(save_path, overwrite, resume_path, f", or go on with it: simulator train --resume {save_path}")
     run = prepared(catalog, settings, engine_from(catalog, engine, settings["threads"], settings["dtype"]), resumed)
     if not as_json:
         name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]

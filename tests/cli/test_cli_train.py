@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -587,7 +588,8 @@ def test_a_file_that_exists_is_replaced_only_when_told(run, folder):
     before = Path("net").read_bytes()
     again = ("train", *SMALL, "--epochs", "1", "--seed", "1", "--no-proof", "--save", "net")
     assert run(*again).complaint == (
-        "save: expected the name of a new file, got net, which exists; choose another, or replace it with --overwrite"
+        "save: expected the name of a new file, got net, which exists; choose another, or replace it with --overwrite, "
+        "or go on with it: simulator train --resume net"
     )
     assert run("train", "net", "--data", "xo", "--epochs", "1", "--save", "net").status == 2
     assert Path("net").read_bytes() == before
@@ -647,7 +649,7 @@ def test_no_place_at_all(run, monkeypatch):
     failing_save(monkeypatch, lambda path, epoch: epoch > 1)
     result = run("train", *SMALL, "--epochs", "2", "--save", "net", "--no-proof")
     assert (result.status, load("net").epoch.number) == (2, 1)
-    assert result.err.splitlines()[-1].endswith("place (the folder for temporary files is full, too)")
+    assert result.err.splitlines()[-1].endswith("place (nor can the folder for temporary files be written to)")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits of a process")
@@ -662,6 +664,29 @@ def test_a_disk_that_is_full_in_earnest(tmp_path):
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].startswith("Error: save: expected to write net, got File too large")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and locks")
+def test_killed_in_earnest_while_it_saves(shell, files, folder):
+    """No finished epoch is lost, the run goes on, and the next save removes what was left."""
+    start = ("--data", files / "good.npz", "-o", "width=0.3", "--epochs", "100000", "--no-proof", "--save", "net")
+    number, parts = 0, set()
+    for args in (start, ("--resume", "net", "--no-proof"), ("--resume", "net", "--no-proof")):
+        process = shell("train", *args)
+        assert process.stderr.readline().startswith("epoch ")
+        before, deadline = parts, time.monotonic() + 10
+        while time.monotonic() < deadline and parts == before:
+            parts = {path.name for path in folder.glob(".net.*.part")} - before
+        process.kill()
+        process.communicate()
+        parts = {path.name for path in folder.glob(".net.*.part")}
+        assert len(parts) <= 1
+        assert not parts & before
+        assert load("net").epoch.number > number
+        number = load("net").epoch.number
+    saved = load("net")
+    save("net", saved.network, info=saved.info, epoch=saved.epoch)
+    assert [path.name for path in folder.iterdir()] == ["net"]
 
 
 def test_resuming_a_finished_run(run, trained):
