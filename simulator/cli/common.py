@@ -270,7 +270,7 @@ def typed_options(
         if name in elsewhere:
             raise click.UsageError(f"-o {name}: expected an option of {who} itself, got {name}; {elsewhere[name]}")
         if name not in known:
-            raise UnknownNameError(f"{who}: expected one of its options, got {name!r}; {nearest(name, known)}")
+            raise UnknownNameError(f"{who}: expected one of its options, got {brief(name)}; {nearest(name, known)}")
         option = known[name]
         given[name] = option.parsed(value) if isinstance(value, str) else option.read(value, "-o")
     return given
