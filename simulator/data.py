@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.memory import check_memory
 from simulator.windows import check_size
 
@@ -99,7 +99,9 @@ class Dataset:
                 )
         if len(set(self.classes)) < len(self.classes):
             twice = next(name for i, name in enumerate(self.classes) if name in self.classes[:i])
-            raise ShapeError(f"data: expected another name for each class, got {twice!r} twice; rename one of them")
+            raise ShapeError(
+                f"data: expected another name for each class, got {brief(twice)} twice; rename one of them"
+            )
         prints = self.fingerprints
         if prints is not None and (prints.dtype != np.uint64 or prints.shape != (len(self),)):
             raise ShapeError(
