@@ -55,7 +55,7 @@ def alexnet_ungrouped(make, input_shape=(3, 227, 227), classes=1000, rng=None, w
 
 
 def alexnet_torchvision(
-    make, input_shape=(3, 224, 224), classes=1000, rng=None, width: float = 1.0, adaptive: bool = True
+    make, input_shape=(3, 224, 224), classes=1000, rng=None, width: float = 1.0, adaptive: bool = False
 ):
     """torchvision's AlexNet: 64, 192, 384, 256, 256 maps, no groups, no normalisation; 61.1 M params.
 
@@ -65,10 +65,10 @@ def alexnet_torchvision(
         As for `alexnet`.
     input_shape : tuple of int, default (3, 224, 224)
         Channels, height, width; at least 63 x 63.
-    adaptive : bool, default True
-        Average maps of another size to 6 x 6 before the dense layers, as torchvision does, so that a net of any size
-        takes the weights of 224 x 224. Without it the first dense layer reads what there is: small nets for small
-        inputs.
+    adaptive : bool, default False
+        Average maps of any size to 6 x 6 before the dense layers, as torchvision does, so that inputs of any size take
+        the weights of 224 x 224. Without it only larger maps are; smaller ones are read as they are, by small dense
+        layers.
 
     Notes
     -----
@@ -98,8 +98,10 @@ def alexnet_torchvision(
         ("pool5", make("max-pool", 3, stride=2)),
     ]
     network = Network.input(input_shape).chain(layers, rng=rng)
+    space = network.output_shape[1:]
+    read = (6, 6) if adaptive else tuple(min(n, 6) for n in space)
     layers = [
-        *([("average", make("adaptive-average-pool", 6))] if adaptive and network.output_shape[1:] != (6, 6) else []),
+        *([("average", make("adaptive-average-pool", read))] if read != space else []),
         ("flatten", make("flatten")),
         ("dropout6", make("dropout", 0.5)),
         ("dense6", make("dense", scaled(4096))),

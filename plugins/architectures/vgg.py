@@ -27,9 +27,9 @@ rng : numpy.random.Generator or None
     Draws the first weights.
 width : float, default 1
     Factor on the number of feature maps and hidden units.
-adaptive : bool, default True
-    Average maps of another size to 7 x 7 before the dense layers, as torchvision does, so that a net of any size takes
-    the weights of 224 x 224. Without it the first dense layer reads what there is: small nets for small inputs.
+adaptive : bool, default False
+    Average maps of any size to 7 x 7 before the dense layers, as torchvision does, so that inputs of any size take the
+    weights of 224 x 224. Without it only larger maps are; smaller ones are read as they are, by small dense layers.
 
 Notes
 -----
@@ -52,7 +52,7 @@ def _vgg(depth, batch_norm=False):
     name = f"vgg{depth}-bn" if batch_norm else f"vgg{depth}"
     convolutions, letter = STAGES[depth]
 
-    def build(make, input_shape=(3, 224, 224), classes=1000, rng=None, width: float = 1.0, adaptive: bool = True):
+    def build(make, input_shape=(3, 224, 224), classes=1000, rng=None, width: float = 1.0, adaptive: bool = False):
         check_image(name, input_shape, least=32)
         scaled = narrowed(name, width)
         layers = []
@@ -64,9 +64,10 @@ def _vgg(depth, batch_norm=False):
                 layers.append((f"relu{stage}_{number}", make("relu")))
             layers.append((f"pool{stage}", make("max-pool", 2)))
         network = Network.input(input_shape).chain(layers, rng=rng)
-        layers = [("flatten", make("flatten"))]
-        if adaptive and network.output_shape[1:] != (7, 7):
-            layers.insert(0, ("average", make("adaptive-average-pool", 7)))
+        space = network.output_shape[1:]
+        read = (7, 7) if adaptive else tuple(min(n, 7) for n in space)
+        layers = [("average", make("adaptive-average-pool", read))] if read != space else []
+        layers.append(("flatten", make("flatten")))
         for number in (6, 7):
             layers.append((f"dense{number}", make("dense", scaled(4096))))
             layers.append((f"relu{number}", make("relu")))

@@ -65,7 +65,8 @@ def test_two_groups_are_two_blocks(catalog):
 def test_it_computes_what_torch_computes(catalog, torch, agree, name):
     rng = np.random.default_rng(0)
     size = LEAST[name] + 8
-    network = catalog.build(name, (2, size, size), classes=5, width=1 / 16, dtype="float64")
+    options = {"adaptive": True} if name == "alexnet-torchvision" else {}
+    network = catalog.build(name, (2, size, size), classes=5, width=1 / 16, dtype="float64", **options)
     network = network.with_params({k: v + 0.1 * rng.normal(size=v.shape) for k, v in network.params.items()})
     x = rng.normal(size=(2, 2, size, size))
     p = {key: torch.from_numpy(array.copy()) for key, array in network.params.items()}
@@ -96,12 +97,12 @@ def test_it_computes_what_torch_computes(catalog, torch, agree, name):
 def test_any_size_takes_the_weights_of_the_published_one(catalog):
     published = catalog.build("alexnet-torchvision", classes=5, rng=None, width=1 / 16)
     assert "average" not in published.nodes  # files of it and counts are as they are without the layer
-    for shape in ((3, 63, 63), (3, 256, 230), (3, 480, 480)):
-        network = catalog.build("alexnet-torchvision", shape, classes=5, rng=None, width=1 / 16)
+    for shape, options in (((3, 256, 230), {}), ((3, 480, 480), {}), ((3, 63, 63), {"adaptive": True})):
+        network = catalog.build("alexnet-torchvision", shape, classes=5, rng=None, width=1 / 16, **options)
         assert network.node("average").shape == (16, 6, 6)
         assert network.param_shapes == published.param_shapes
-    small = catalog.build("alexnet-torchvision", (3, 63, 63), classes=5, rng=None, width=1 / 16, adaptive=False)
-    assert small.param_shapes["dense6.weight"] == (256, 16)
+    small = catalog.build("alexnet-torchvision", (3, 63, 480), classes=5, rng=None, width=1 / 16)
+    assert small.node("average").shape == (16, 1, 6)  # only where there is more
 
 
 def test_dropout_stands_around_the_dense_layers(catalog):

@@ -63,7 +63,7 @@ def test_fifteen_billion_nonzeros_are_described_in_a_few_megabytes(catalog):
 @pytest.mark.parametrize("name", ["vgg13", "vgg16-bn"])
 def test_it_computes_what_torch_computes(catalog, torch, agree, name):
     rng = np.random.default_rng(0)
-    network = catalog.build(name, (2, 34, 32), classes=5, width=1 / 16, dtype="float64")
+    network = catalog.build(name, (2, 34, 32), classes=5, width=1 / 16, dtype="float64", adaptive=True)
     network = network.with_params({k: v + 0.1 * rng.normal(size=v.shape) for k, v in network.params.items()})
     x = rng.normal(size=(2, 2, 34, 32))
     p = {key: torch.from_numpy(array.copy()) for key, array in network.params.items()}
@@ -88,13 +88,12 @@ def test_it_computes_what_torch_computes(catalog, torch, agree, name):
 def test_any_size_takes_the_weights_of_the_published_one(catalog, name):
     published = catalog.build(name, classes=5, rng=None, width=1 / 16)
     assert "average" not in published.nodes  # files of it and counts are as they are without the layer
-    for shape in ((3, 32, 32), (3, 256, 230), (3, 480, 480)):
-        network = catalog.build(name, shape, classes=5, rng=None, width=1 / 16)
-        assert network.node("average").shape == (32, 7, 7)
+    for shape, options in (((3, 256, 230), {}), ((3, 480, 480), {}), ((3, 32, 32), {"adaptive": True})):
+        network = catalog.build(name, shape, classes=5, rng=None, width=1 / 16, **options)
         assert network.param_shapes == published.param_shapes
-        small = catalog.build(name, shape, classes=5, rng=None, width=1 / 16, adaptive=False)
-        assert "average" not in small.nodes
-        assert small.param_shapes["dense6.weight"][1] == 32 * (shape[1] // 32) * (shape[2] // 32)
+        assert network.node("average").shape == (32, 7, 7)
+    small = catalog.build(name, (3, 32, 480), classes=5, rng=None, width=1 / 16)
+    assert small.node("average").shape == (32, 1, 7)  # only where there is more
 
 
 @pytest.mark.parametrize("name", PARAMS)
