@@ -18,7 +18,7 @@ _WHERE = {
     "engine": ["Engine", "SciPyEngine"],
     "errors": ["FileError", "NotInstalledError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError"],
     "estimator": ["SimulatorClassifier"],
-    "experiments": ["Experiment", "Finding", "aggregated"],
+    "experiments": ["Experiment", "Finding", "aggregated", "deviations", "with_deviation"],
     "files": ["load", "save"],
     "hookspecs": ["hookimpl"],
     "layers": [
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from simulator.engine import Engine, SciPyEngine
     from simulator.errors import FileError, NotInstalledError, PluginError, ShapeError, SimulatorError, UnknownNameError
     from simulator.estimator import SimulatorClassifier
-    from simulator.experiments import Experiment, Finding, aggregated
+    from simulator.experiments import Experiment, Finding, aggregated, deviations, with_deviation
     from simulator.files import load, save
     from simulator.hookspecs import hookimpl
     from simulator.layers import *

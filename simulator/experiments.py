@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
     from simulator.catalog import Catalog
 
-__all__ = ["Experiment", "Finding", "Row", "aggregated", "checked_conditions", "checked_findings", "checked_rows"]
+__all__ = [
+    "Experiment",
+    "Finding",
+    "Row",
+    "aggregated",
+    "checked_conditions",
+    "checked_findings",
+    "checked_rows",
+    "deviations",
+    "with_deviation",
+]
 
 Row = dict[str, Any]  # values by name
 
@@ -203,6 +213,49 @@ def _summary(where: str, name: str, values: list[Any]) -> Row:
     with np.errstate(invalid="ignore"):  # of a run that diverged
         std = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
         return {name: float(np.mean(values)), f"{name} std": std}
+
+
+def with_deviation(row: Mapping[str, Any], name: str, form: str = ".1%") -> str:
+    """A mean in words, with its standard deviation where there is one: a single seed says nothing of the spread.
+
+    Parameters
+    ----------
+    row : dict
+        Of a table that `aggregated` gave.
+    name : str
+        Of a measured number.
+    form : str, default ".1%"
+        How to write it.
+
+    Examples
+    --------
+    >>> row = {"seeds": 5, "accuracy": 0.835, "accuracy std": 0.012}
+    >>> with_deviation(row, "accuracy"), with_deviation({**row, "seeds": 1}, "accuracy")
+    ('83.5% ± 1.2%', '83.5%')
+    """
+    mean = format(row[name], form)
+    return f"{mean} ± {format(row[f'{name} std'], form)}" if row["seeds"] > 1 else mean
+
+
+def deviations(rows: Sequence[Mapping[str, Any]], name: str, scale: float = 1) -> list[float] | None:
+    """The error bars of some rows: standard deviations of a measured number, or None where there is a single seed.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Of a table that `aggregated` gave.
+    name : str
+        Of a measured number.
+    scale : float, default 1
+        Factor on all of them, such as 100 for percent.
+
+    Examples
+    --------
+    >>> row = {"seeds": 5, "accuracy": 0.835, "accuracy std": 0.012}
+    >>> deviations([row], "accuracy", 100), deviations([{**row, "seeds": 1}], "accuracy")
+    ([1.2], None)
+    """
+    return [scale * row[f"{name} std"] for row in rows] if all(row["seeds"] > 1 for row in rows) else None
 
 
 def checked_conditions(experiment: Experiment, quick: bool = False) -> list[Row]:

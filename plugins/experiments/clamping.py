@@ -8,7 +8,20 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulator import Dataset, Dense, Experiment, Finding, Network, RandomShift, ReLU, Workspace, hookimpl, train
+from simulator import (
+    Dataset,
+    Dense,
+    Experiment,
+    Finding,
+    Network,
+    RandomShift,
+    ReLU,
+    Workspace,
+    deviations,
+    hookimpl,
+    train,
+    with_deviation,
+)
 from simulator.losses import accuracy
 
 _EXPECTED = {0.0: 0.70, 0.25: 0.53, 0.5: 0.46, 1.0: 0.42}  # area by share of random labels, of a prototype
@@ -125,9 +138,9 @@ class Clamping(Experiment):
             for share in dict.fromkeys(row["random labels"] for row in table):
                 rows = [row for row in table if (row["random labels"], row["clamped to"]) == (share, value)]
                 label = f"{share:.0%} random labels, area {rows[0]['area']:.0%}"
-                curve, spread = ([100 * row[name] for row in rows] for name in ("accuracy", "accuracy std"))
-                colour = colormaps["viridis"](0.9 * share)
-                ax.errorbar([100 * row["clamped"] for row in rows], curve, spread, label=label, color=colour, capsize=2)
+                clamped, curve = ([100 * row[name] for row in rows] for name in ("clamped", "accuracy"))
+                colour, spread = colormaps["viridis"](0.9 * share), deviations(rows, "accuracy", 100)
+                ax.errorbar(clamped, curve, spread, label=label, color=colour, capsize=2)
             ax.set(title=f"clamped to {value}", xlabel="clamped hidden units (%)")
             ax.grid(alpha=0.3)
             ax.legend(frameon=False, fontsize=8)
@@ -163,7 +176,7 @@ def clamped(network, data, value, rng):
 
 
 def _told(rows):
-    return ", ".join(f"{share:.0%} random {row['area']:.1%} ± {row['area std']:.1%}" for share, row in rows.items())
+    return ", ".join(f"{share:.0%} random {with_deviation(row, 'area')}" for share, row in rows.items())
 
 
 @hookimpl

@@ -7,7 +7,19 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulator import CosineDecay, CrossEntropy, Dataset, Experiment, Finding, ShapeError, evaluate, hookimpl, train
+from simulator import (
+    CosineDecay,
+    CrossEntropy,
+    Dataset,
+    Experiment,
+    Finding,
+    ShapeError,
+    deviations,
+    evaluate,
+    hookimpl,
+    train,
+    with_deviation,
+)
 from simulator.errors import brief
 
 _KINDS = {
@@ -112,7 +124,7 @@ class Depth(Experiment):
                         f"{kind}: the deeper net {'trains' if plain else 'does not train'} worse",
                         f"loss of {deep['depth']} layers {'>' if plain else '≤'} that of {shallow['depth']} and the "
                         "spread over seeds",
-                        ", ".join(f"{row['depth']} layers {row['loss']:.3f} ± {row['loss std']:.3f}" for row in rows),
+                        ", ".join(f"{row['depth']} layers {with_deviation(row, 'loss', '.3f')}" for row in rows),
                         (deep["loss"] > shallow["loss"] + spread) == plain,
                     )
                 )
@@ -136,7 +148,7 @@ class Depth(Experiment):
             losses.errorbar(
                 [row["depth"] for row in rows],
                 [row["loss"] for row in rows],
-                [row["loss std"] for row in rows],
+                deviations(rows, "loss"),
                 fmt="o-",
                 capsize=3,
                 color=colour,

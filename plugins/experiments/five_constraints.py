@@ -8,7 +8,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulator import CosineDecay, Experiment, Finding, Network, RandomShift, evaluate, hookimpl, train
+from simulator import (
+    CosineDecay,
+    Experiment,
+    Finding,
+    Network,
+    RandomShift,
+    deviations,
+    evaluate,
+    hookimpl,
+    train,
+    with_deviation,
+)
 from simulator.describe import describe
 
 # Links and weights, as published, and the accuracy that a prototype reached with 800 samples.
@@ -159,7 +170,7 @@ class FiveConstraints(Experiment):
             rows = [row for row in table if (row["pixels"], row["samples"]) == (pixels, samples)]
             if rows:
                 heights = [100 * row["accuracy"] for row in rows]
-                errors = [100 * row["accuracy std"] for row in rows]
+                errors = deviations(rows, "accuracy", 100)
                 label = f"{pixels}, {samples} samples"
                 ax.errorbar([row["net"] for row in rows], heights, errors, capsize=3, label=label, **style)
         ax.plot(
@@ -219,7 +230,7 @@ def constrained(catalog, net, rng=None):
 
 
 def _told(rows):
-    return ", ".join(f"{row['net']} {row['accuracy']:.1%} ± {row['accuracy std']:.1%}" for row in rows)
+    return ", ".join(f"{row['net']} {with_deviation(row, 'accuracy')}" for row in rows)
 
 
 def _error(a, b):

@@ -8,7 +8,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulator import SGD, Experiment, Finding, Network, RandomShift, evaluate, hookimpl, train
+from simulator import (
+    SGD,
+    Experiment,
+    Finding,
+    Network,
+    RandomShift,
+    deviations,
+    evaluate,
+    hookimpl,
+    train,
+    with_deviation,
+)
 from simulator.lab import densify, off_pattern, tie_variance, untie
 
 _TRAINING = 600  # samples; all others are held out
@@ -114,7 +125,7 @@ class RelaxTime(Experiment):
                 embedded[0]["accuracy"] < middle["accuracy"] > embedded[-1]["accuracy"],
             ),
             Finding(
-                "the later it is copied, the less it leaves the CNN's connections",
+                "up to 40 epochs, the later it is copied, the less it leaves the CNN's connections",
                 "ratio of norms from 0.17 down to 0.05 at 40 epochs",
                 ", ".join(f"{row['relaxed at']}: {row['off pattern']:.3f}" for row in offs),
                 all(a["off pattern"] > b["off pattern"] for a, b in pairwise(offs)),
@@ -135,19 +146,20 @@ class RelaxTime(Experiment):
             ("untied", "tab:green", "untied"),
         ):
             rows = [row for row in table if row["net"] == net]
-            heights, errors = ([100 * row[key] for row in rows] for key in ("accuracy", "accuracy std"))
-            left.errorbar(range(len(rows)), heights, errors, fmt="o-", capsize=3, color=colour, label=label)
+            times, heights = [row["relaxed at"] for row in rows], [100 * row["accuracy"] for row in rows]
+            errors = deviations(rows, "accuracy", 100)
+            left.errorbar(times, heights, errors, fmt="o-", capsize=3, color=colour, label=label)
         for row, style in zip((row for row in table if row["net"] in _CONTROLS), ("--", ":", "-."), strict=True):
             left.axhline(100 * row["accuracy"], color="0.4", linestyle=style, label=f"{row['net']}, never changed")
         left.set_ylabel("held-out accuracy (%)")
         left.legend(frameon=False, fontsize=8)
         rows = [row for row in table if row["net"] == "embedded"]
-        means, errors = ([row[key] for row in rows] for key in ("off pattern", "off pattern std"))
-        right.errorbar(range(len(rows)), means, errors, fmt="o-", capsize=3)
+        times, means = ([row[key] for row in rows] for key in ("relaxed at", "off pattern"))
+        right.errorbar(times, means, deviations(rows, "off pattern"), fmt="o-", capsize=3)
         right.set(ylabel="norm off the CNN's connections / norm of all", ylim=(0, None))
         for ax in (left, right):
             ax.set_xlabel("epochs as a CNN before the copy")
-            ax.set_xticks(range(len(rows)), [row["relaxed at"] for row in rows])
+            ax.set_xticks(times)
             ax.grid(color="0.9")
 
 
@@ -174,7 +186,7 @@ def _trained(network, data, epochs, rng):
 
 def _told(row):
     when = "" if row["relaxed at"] is None else f" after {row['relaxed at']}"
-    return f"{row['net']}{when} {row['accuracy']:.1%} ± {row['accuracy std']:.1%}"
+    return f"{row['net']}{when} {with_deviation(row, 'accuracy')}"
 
 
 @hookimpl

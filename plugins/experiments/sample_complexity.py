@@ -7,7 +7,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from simulator import CosineDecay, Dataset, Experiment, Finding, FunctionLayer, Network, hookimpl, train
+from simulator import (
+    CosineDecay,
+    Dataset,
+    Experiment,
+    Finding,
+    FunctionLayer,
+    Network,
+    deviations,
+    hookimpl,
+    train,
+    with_deviation,
+)
 
 PATCHES, SIZE, SIGMA = 10, 20, 0.25
 _GOAL = 0.95
@@ -138,7 +149,7 @@ class SampleComplexity(Experiment):
         ]
         for weights, (_, expected) in _EXPECTED.items():
             *_, most = rows[weights]
-            told = f"{most['accuracy']:.1%} ± {most['accuracy std']:.1%} with {most['samples']}"
+            told = f"{with_deviation(most, 'accuracy')} with {most['samples']}"
             if expected is None:
                 claim, wanted = f"{weights} weights do not get there", "no 95 %, 87 % with 2560 samples"
                 holds = needed[weights] is None
@@ -152,17 +163,16 @@ class SampleComplexity(Experiment):
         ax = figure.subplots()
         for weights, (free, expected) in _EXPECTED.items():
             rows = [row for row in table if row["weights"] == weights]
-            samples, heights, errors = ([row[name] for row in rows] for name in ("samples", "accuracy", "accuracy std"))
-            *_, bars = ax.errorbar(
-                samples,
-                [100 * height for height in heights],
-                [100 * error for error in errors],
+            line, *_ = ax.errorbar(
+                [row["samples"] for row in rows],
+                [100 * row["accuracy"] for row in rows],
+                deviations(rows, "accuracy", 100),
                 fmt="o-",
                 capsize=3,
                 label=f"{weights}, {free} free weights",
             )
             at = (2560, 87) if expected is None else (expected, 100 * _GOAL)
-            ax.plot(*at, "D", ms=11, mfc="none", mec=bars[0].get_color()[0])
+            ax.plot(*at, "D", ms=11, mfc="none", mec=line.get_color())
         ax.plot([], [], "D", ms=9, mfc="none", mec="k", label="expected")
         ax.axhline(100 * _GOAL, color="0.6", lw=1, ls=":")
         ax.set_xscale("log", base=2)

@@ -7,13 +7,17 @@ import inspect
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from simulator.draw.canvas import new_figure, save
+from simulator.draw.canvas import add_caption, new_figure, save
 from simulator.errors import SimulatorError, blamed
 from simulator.experiments import Experiment, Finding, Row, aggregated, checked_findings
 from simulator.machine import machine
 from simulator.running.tasks import Outcome, Plan
 from simulator.writing import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Report", "reported"]
 
@@ -88,6 +92,7 @@ def reported(plan: Plan, experiment: Experiment, outcomes: Sequence[Outcome], fo
     else:
         with blamed(f"experiment {plan.name}", "draw to make a picture"):
             experiment.draw(table, figure)
+            add_caption(figure, [_runs_in(figure, len({outcome.task.seed for outcome in outcomes}))])
             save(figure, files["figure"])
     findings = checked_findings(experiment, table)
     note = _note(plan, experiment, findings, outcomes, files, how)
@@ -96,6 +101,17 @@ def reported(plan: Plan, experiment: Experiment, outcomes: Sequence[Outcome], fo
 
 
 _FILES = {"table": "csv", "runs": "csv", "figure": "png", "note": "md"}
+
+
+def _runs_in(figure: Figure, seeds: int) -> str:
+    """How many runs are behind each point of a picture, and what its bars are, if it has any."""
+    from matplotlib.container import ErrorbarContainer
+
+    if seeds == 1:
+        return "n = 1: one run of each condition"
+    found = (c for ax in figure.axes for c in ax.containers if isinstance(c, ErrorbarContainer))
+    bars = ", bars are standard deviations" if any(c.has_yerr or c.has_xerr for c in found) else ""
+    return f"n = {seeds}: means over seeds{bars}"
 
 
 def _write_csv(path: Path, rows: Iterable[Row]) -> None:
@@ -129,20 +145,24 @@ def _note(
     if "figure" in files:
         lines += ["", f"![{plan.name}]({files['figure'].name})"]
     seeds = {outcome.task.seed for outcome in outcomes}
+    if len(seeds) == 1 < experiment.seeds:
+        lines += ["", "n = 1: one run of each condition, so nothing is known of the spread over seeds."]
     conditions = len(outcomes) // len(seeds)
     options = ", ".join(f"{name}={value!r}" for name, value in plan.options) or "none"
     told = machine()
+    of_seeds = f"{len(seeds)} seeds (0 to {max(seeds)})" if len(seeds) > 1 else "one seed (0)"
+    what = "means and standard deviations over the seeds" if len(seeds) > 1 else "the numbers of this seed"
     libraries = ", ".join(f"{name} {told[name]}" for name in ("python", "numpy", "scipy", "numba") if told[name])
     lines += [
         "",
         "## How it was run",
         "",
-        f"- {conditions} conditions, each with {len(seeds)} seed{'s'[: len(seeds) != 1]} (0 to {max(seeds)}); "
+        f"- {conditions} conditions, each with {of_seeds}; "
         f"{sum(outcome.seconds for outcome in outcomes):.1f} seconds in all runs together",
         f"- options: {options}",
         f"- {how}; the report was written on {told['processor']}, {told['cores']} cores",
         f"- {libraries}; {plan.code} (the last is a digest of the experiment's file)",
-        f"- `{files['table'].name}` has means and standard deviations over the seeds, `{files['runs'].name}` every run",
+        f"- `{files['table'].name}` has {what}, `{files['runs'].name}` every run",
         "",
         "## Protocol",
         "",

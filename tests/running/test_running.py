@@ -15,6 +15,7 @@ import pytest
 from simulator import FileError, PluginError, ShapeError, UnknownNameError
 from simulator.running import run_experiment
 from simulator.running.records import Records
+from simulator.running.report import _runs_in
 from simulator.running.tasks import Outcome, Plan, Task
 
 ALL = [(n, seed) for n in (1, 2, 3) for seed in range(3)]
@@ -100,6 +101,30 @@ def test_the_note_compares_and_says_how_it_was_made(run, signals):
     assert "cnn-matrix-simulator " in note
     assert "\nThe protocol: a square matrix times itself.\n" in note
     assert ">>>" not in note
+
+
+def test_one_seed_is_no_statistic_and_the_note_says_so(run):
+    note = run("one", seeds=1).files["note"].read_text()
+    assert "\nn = 1: one run of each condition, so nothing is known of the spread over seeds.\n" in note
+    assert "- 3 conditions, each with one seed (0); " in note
+    assert "`table.csv` has the numbers of this seed, " in note
+    note = run("two", seeds=2).files["note"].read_text()
+    assert "n = 1" not in note
+    assert "`table.csv` has means and standard deviations over the seeds, " in note
+
+
+@pytest.mark.parametrize(
+    ("seeds", "errors", "caption"),
+    [
+        (1, None, "n = 1: one run of each condition"),
+        (3, None, "n = 3: means over seeds"),
+        (3, [0.1, 0.2], "n = 3: means over seeds, bars are standard deviations"),
+    ],
+)
+def test_a_figure_says_how_many_runs_are_behind_it(seeds, errors, caption):
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    figure.subplots().errorbar([0, 1], [1, 2], errors)
+    assert _runs_in(figure, seeds) == caption
 
 
 def test_a_finding_that_does_not_hold_is_reported_as_it_is(run):

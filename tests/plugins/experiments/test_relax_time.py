@@ -46,12 +46,12 @@ def test_a_copy_that_is_hardly_trained_is_the_cnn_after_as_many_epochs():
     assert run("CNN", None, 4, seed=1) != control
 
 
-def table(embedded, off, cnn=0.8, dense=0.85):
+def table(embedded, off, cnn=0.8, dense=0.85, seeds=5):
     rows = [{"net": n, "relaxed at": None, "accuracy": a} for n, a in (("CNN", cnn), ("local", 0.7), ("dense", dense))]
     for net in ("embedded", "untied"):
         for when, accuracy, ratio in zip((0, 20, 80), embedded, off, strict=True):
             rows.append({"net": net, "relaxed at": when, "accuracy": accuracy, "off pattern": ratio})
-    return [{**row, "accuracy std": 0.01, "off pattern std": 0.0, "copy differs": 1e-6} for row in rows]
+    return [{**row, "seeds": seeds, "accuracy std": 0.01, "off pattern std": 0.0, "copy differs": 1e-6} for row in rows]
 
 
 @pytest.mark.parametrize(
@@ -65,3 +65,18 @@ def table(embedded, off, cnn=0.8, dense=0.85):
 )
 def test_findings(rows, holds):
     assert [finding.holds for finding in SMALL.findings(rows)] == holds
+
+
+@pytest.mark.parametrize("seeds", [1, 5])
+def test_times_stand_at_their_place_and_one_seed_has_no_spread(seeds):
+    figures = pytest.importorskip("matplotlib.figure")
+    figure, rows = figures.Figure(), table((0.82, 0.9, 0.86), (0.2, 0.1, 0.15), seeds=seeds)
+    SMALL.draw(rows, figure)
+    for ax in figure.axes:
+        for container in ax.containers:
+            assert container.lines[0].get_xdata().tolist() == [0, 20, 80]
+            assert container.has_yerr == (seeds > 1)
+        assert ax.get_xticks().tolist() == [0, 20, 80]
+        assert (ax.get_xlim()[1] - 80) == pytest.approx(-ax.get_xlim()[0])
+    measured = " ".join(finding.measured for finding in SMALL.findings(rows))
+    assert ("±" in measured) == (seeds > 1)
