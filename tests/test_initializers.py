@@ -27,6 +27,22 @@ def test_weights_follow_the_published_distributions(name, distribution):
     assert draw(name).var() == pytest.approx(distribution.var(), rel=0.1)
 
 
+@pytest.mark.parametrize("shape", [(6, 1, 5, 5), (120, 400), (3, 700_000), (7,), (2, 1)])
+def test_centred_are_the_numbers_of_he_less_the_mean_of_each_row(shape, agree):
+    he, centred = draw("he", shape=shape), draw("centred", shape=shape)
+    rows = he.reshape(shape[0], -1)
+    agree(centred.reshape(rows.shape), rows - (rows.mean(axis=1, keepdims=True) if rows.shape[1] > 1 else 0))
+    if rows.shape[1] > 1:
+        assert np.abs(centred.reshape(rows.shape).sum(axis=1)).max() < 1e-9
+
+
+@pytest.mark.parametrize("name", INITIALIZERS)
+def test_large_weights_are_drawn_in_blocks(name, monkeypatch):
+    whole = draw(name, shape=(30, 4, 5))
+    monkeypatch.setattr("simulator.initializers._BLOCK", 47)
+    np.testing.assert_array_equal(draw(name, shape=(30, 4, 5)), whole)
+
+
 def test_zeros_are_zero():
     assert not draw("zeros").any()
 
@@ -46,5 +62,7 @@ def test_units_without_connections_get_finite_weights(name):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(UnknownNameError, match=r"init: expected one of he, glorot, lecun, zeros, got 'glorit'; did"):
+    with pytest.raises(
+        UnknownNameError, match=r"init: expected one of he, centred, glorot, lecun, zeros, got 'glorit'; did"
+    ):
         draw("glorit")

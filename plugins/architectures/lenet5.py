@@ -22,6 +22,11 @@ def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width: float = 1
     width : float, default 1
         Factor on the number of feature maps and hidden units.
 
+    Notes
+    -----
+    First weights that are centred, and a learning rate of 0.01, keep the feature maps alive. With those of He a map may
+    respond to no digit from the start, and trained at 0.05 up to 4 of 6 and 9 of 16 maps ended up so.
+
     References
     ----------
     Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998; as simplified in many courses.
@@ -30,16 +35,16 @@ def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width: float = 1
     scaled = narrowed("lenet5", width)
     padding = 0 if min(input_shape[1:]) >= 32 else 2
     layers = [
-        ("conv1", make("conv", scaled(6), kernel=5, padding=padding)),
+        ("conv1", make("conv", scaled(6), kernel=5, padding=padding, init="centred")),
         ("relu1", make("relu")),
         ("pool1", make("max-pool", 2)),
-        ("conv2", make("conv", scaled(16), kernel=5)),
+        ("conv2", make("conv", scaled(16), kernel=5, init="centred")),
         ("relu2", make("relu")),
         ("pool2", make("max-pool", 2)),
         ("flatten", make("flatten")),
-        ("dense1", make("dense", scaled(120))),
+        ("dense1", make("dense", scaled(120), init="centred")),
         ("relu3", make("relu")),
-        ("dense2", make("dense", scaled(84))),
+        ("dense2", make("dense", scaled(84), init="centred")),
         ("relu4", make("relu")),
         ("dense3", make("dense", classes)),
     ]
@@ -48,4 +53,4 @@ def lenet5(make, input_shape=(1, 28, 28), classes=10, rng=None, width: float = 1
 
 @hookimpl
 def register_architectures(register):
-    register("lenet5", lenet5)
+    register("lenet5", lenet5, lr=0.01)

@@ -93,7 +93,7 @@ class $identifier(MatrixLayer):
 
     Parameters
     ----------
-    init : {"he", "glorot", "lecun", "zeros"}, default "lecun"
+    init : {"he", "centred", "glorot", "lecun", "zeros"}, default "lecun"
         How the first weights are drawn.
 
     Examples

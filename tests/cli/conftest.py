@@ -78,7 +78,7 @@ def trained(tmp_path_factory):
     """The checkpoint of a small LeNet-5 after two epochs on X and O."""
     path = tmp_path_factory.mktemp("trained") / "net.safetensors"
     with pytest.raises(SystemExit) as end:
-        main(["train", *SMALL, "--epochs", "2", "--no-proof", "--save", str(path)])
+        main(["train", *SMALL, "--epochs", "2", "--lr", "0.08", "--no-proof", "--save", str(path)])
     assert end.value.code == 0
     return path
 
