@@ -167,7 +167,11 @@ def test_every_example_has_its_number():
 def test_examples(name, tmp_path):
     path = ROOT / "examples" / name
     done = subprocess.run(
-        [sys.executable, str(path), str(tmp_path)], capture_output=True, text=True, timeout=120, cwd=tmp_path
+        [sys.executable, str(path), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=600 if name in SLOW else 120,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     number = float(re.findall(r"-?\d[\d.]*(?:e[+-]?\d+)?", done.stdout.splitlines()[-1])[-1])

@@ -75,7 +75,7 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     NET is the name of an architecture or a saved network, LAYER the name of a node (see `simulator describe NET`). Each
     is clamped in turn, and the loss measured: on the samples held out of training, unless --all or --data are given.
     """
-    from simulator.lab import ablation
+    from simulator.lab import ablation, silence
 
     catalog = the_catalog()
     planned = planned_network(catalog, net, **build)
@@ -92,6 +92,7 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     with progress_bar(f"Ablating {layer}") as on_batch:
         loss = losses[network.output_name]
         found = ablation(network, data, layer, by, value=value, loss=loss, on_batch=on_batch)
+    silent = silence(network, data)
     if figure is not None:
         from simulator.draw import draw_ablation
 
@@ -109,6 +110,7 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
                 "samples": len(data),
                 "before": before,
                 "ranking": ranking,
+                "silence": silent.as_dict(),
             }
         )
         return
@@ -121,6 +123,8 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     print_table(f"{layer} of {title_of(net, saved)} by {by}, each clamped to {given}, on {len(data)} {what}", made)
     if found.loss.size > rows:
         click.echo(f"The {rows} most harmful of {found.loss.size}; --rows {found.loss.size} prints all.")
+    if silent.shapes:
+        click.echo(silent.told(what))
     if figure is not None:
         click.echo(f"Drew {figure}")
     units, _, _ = next(found.ranking)

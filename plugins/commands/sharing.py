@@ -73,7 +73,8 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
         off, within = lab.off_pattern(loose, tied), lab.tie_variance(loose, tied)
         difference = _difference(before, after, dataset.take(slice(samples)).inputs)
     if save_path is not None:
-        save(save_path, after, catalog=catalog, info={**saved.info, "sharing": how}, splits=saved.splits)
+        kept = {name: value for name, value in saved.info.items() if name != "silence"}  # of the network before
+        save(save_path, after, catalog=catalog, info={**kept, "sharing": how}, splits=saved.splits)
     names = [node.name for node in matrices(before)]
     rows = {name: _counts(before.nodes[name], after.nodes[name]) for name in names}
     counted = min(samples, len(dataset))

@@ -23,6 +23,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.remembered import silence_of
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -45,14 +46,17 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
 
     NET is the name of an architecture or a saved network. No matrix is built; weights are drawn only if asked for.
     """
+    from simulator import Elementwise
     from simulator.describe import describe as count
 
-    saved = network_from(the_catalog(), net, rng=0 if weights else None, **build)
-    network = saved.network
+    catalog = the_catalog()
+    saved = network_from(catalog, net, rng=0 if weights else None, **build)
+    network, silence = saved.network, silence_of(saved)
     description = count(network)
     shown = weights is not False and network.has_weights
     if as_json:
-        print_json({"network": net, "untrained": saved.untrained, **description.as_dict()})
+        found = None if silence is None else silence.as_dict()
+        print_json({"network": net, "untrained": saved.untrained, **description.as_dict(), "silence": found})
         return
     counted = ("params", "connections", "links", "nonzeros", "fixed\nnonzeros", "density", "MACs")
     spread = ("weight\nmean", "weight\nstd") if shown else ()
@@ -93,6 +97,12 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
         click.echo(
             f"\nSome windows of {names} read an input twice: nonzeros count every reading, density counts cells."
         )
+    if silence is not None and silence.shapes:
+        click.echo(silence.told("held-out samples"))
+    elif silence is None and is_file(catalog, net):
+        active = [name for name, node in network.nodes.items() if isinstance(node.layer, Elementwise)]
+        if active:
+            click.echo(f"Channels that never respond: not measured; simulator ablate {net} {active[0]} does.")
 
 
 @click.command()

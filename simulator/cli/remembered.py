@@ -1,4 +1,4 @@
-"""What a file remembers of its training, checked before it is used: settings, history, classes, splits."""
+"""What a file remembers of its training, checked before it is used: settings, history, splits, silent channels."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from simulator.catalog import Catalog
     from simulator.data import Dataset
     from simulator.files import Saved
+    from simulator.lab import Silence
     from simulator.splits import Splits
 
 
@@ -66,6 +67,25 @@ def classes_of(saved: Saved) -> tuple[str, ...]:
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise _damaged("classes", classes)
     return tuple(classes)
+
+
+def silence_of(saved: Saved) -> Silence | None:
+    """The channels that responded to no held-out sample when training ended; None for other files."""
+    from simulator.lab import Silence
+
+    found = saved.info.get("silence")
+    if found is None:
+        return None
+    try:
+        silent = {name: tuple(found["silent"][name]) for name in saved.network.nodes if name in found["silent"]}
+        shapes = {name: saved.network.node(name).shape for name in silent}
+        numbers = [(number, shapes[name][0]) for name in silent for number in silent[name]]
+        whole = all(type(number) is int and 0 <= number < count for number, count in numbers)
+        if not (whole and type(found["samples"]) is int and len(silent) == len(found["silent"])):
+            raise ValueError
+    except (TypeError, KeyError, ValueError):
+        raise _damaged("silent channels", found) from None
+    return Silence(found["samples"], shapes, silent)
 
 
 def _damaged(what: str, got: Any) -> Exception:

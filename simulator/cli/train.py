@@ -30,6 +30,7 @@ from simulator.cli.run import epochs_of, held_out_text, prepared, untested
 
 if TYPE_CHECKING:
     from simulator.files import Saved
+    from simulator.lab import Silence
     from simulator.training import Epoch
 
 # What a checkpoint keeps of the command line, so that a resumed run is the same run.
@@ -141,6 +142,7 @@ def train(
     from simulator.equivalence import engine_equivalence, equivalence
     from simulator.errors import FileError
     from simulator.files import load, save
+    from simulator.lab import silence
     from simulator.threads import check_threads
     from simulator.training import evaluate
 
@@ -163,6 +165,7 @@ def train(
         click.echo(f"Warning: {warning}", err=True)
     history: list[dict[str, Any]] = history_of(run.start)
     last: Epoch | None = run.start.epoch
+    found: Silence | None = None  # known when the last epoch has ended
 
     def write(path: Path, epoch: Epoch) -> None:
         info = {
@@ -172,6 +175,8 @@ def train(
             "architecture": run.architecture,
             "output": run.output,
         }
+        if found is not None:
+            info["silence"] = {"samples": found.samples, "silent": found.silent}
         save(path, epoch.network, catalog=catalog, info=info, epoch=epoch, splits=run.splits)
 
     keeper = Keeper(save_path, write)
@@ -181,6 +186,8 @@ def train(
         with contextlib.closing(epochs_of(catalog, settings, run)) as epochs:
             for epoch in epochs:
                 last, history = epoch, [*history, _entry(epoch)]
+                if epoch.number == settings["epochs"]:
+                    found = silence(epoch.network.subnetwork(run.output), run.held_out)
                 keeper.keep(epoch)
     except KeyboardInterrupt as error:
         if save_path is None:
@@ -199,6 +206,7 @@ def train(
     network = last.network
     weights = {name: run.weights.get(name, 1.0) for name in run.tested}
     tested = evaluate(network.subnetwork(run.output), run.held_out, losses=run.tested, loss_weights=weights)
+    found = found or silence(network.subnetwork(run.output), run.held_out)
     seconds = sum(entry["seconds"] for entry in history)
     batch = min(settings["batch_size"], len(run.data))
     proofs = list(equivalence(network.with_dtype("float64"))) if proof else []
@@ -214,6 +222,7 @@ def train(
             "train_accuracy": last.metrics.get("accuracy", last.metrics.get(f"{run.output}.accuracy")),
             "test_loss": tested["loss"],
             "test_accuracy": tested.get("accuracy"),
+            "silence": found.as_dict(),
             "seconds": seconds,
             "peak_memory": last.peak_memory,
             "saved": None if kept is None else str(kept),
@@ -231,6 +240,8 @@ def train(
             f"After {last.number} epoch{'s'[: last.number > 1]} and {seconds:.1f} s: train loss {last.loss:.4f}, test "
             f"{reached} on {held_out_text(run.splits)}."
         )
+        if found.shapes:
+            click.echo(found.told("held-out samples"))
         if last.peak_memory is not None:
             click.echo(f"A step needs up to {last.peak_memory / 1e6:.1f} MB beside data and weights.")
         click.echo()
@@ -238,7 +249,8 @@ def train(
             print_proofs(proofs, "the trained network in float64")
             print_engine_proofs(engine, steps, settings["dtype"], batch)
         if kept is not None:
-            click.echo(f"Saved to {kept}. Look at it: simulator evaluate {kept}")
+            silent = [f", simulator ablate {kept} {name}" for name, numbers in found.silent.items() if numbers]
+            click.echo(f"Saved to {kept}. Look at it: simulator evaluate {kept}{''.join(silent[:1])}")
         else:
             click.echo(
                 f"Next: simulator describe {settings['net']}, or train with --save net.safetensors to keep the weights."

@@ -12,6 +12,7 @@ from simulator.lab.paths import paths
 from simulator.lab.pieces import Pieces, pieces
 from simulator.lab.responses import Preferred, Responses, preferred_input, strongest
 from simulator.lab.sharing import densify, retie, untie
+from simulator.lab.silences import Silence, silence
 from simulator.lab.weights import Uses, WeightGradient, edited, gradient_of, uses
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Pieces",
     "Preferred",
     "Responses",
+    "Silence",
     "Uses",
     "WeightGradient",
     "ablation",
@@ -43,6 +45,7 @@ __all__ = [
     "pieces",
     "preferred_input",
     "retie",
+    "silence",
     "strongest",
     "tie_variance",
     "unit_graph",

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from simulator import Catalog, Conv, Network, load, save
 from simulator.describe import describe
 from simulator.equivalence import equivalence
 from simulator.hookspecs import SHELVES
+from simulator.lab import silence
 
 COUNTS = ["params", "connections", "links", "nonzeros", "fixed_nonzeros", "macs"]
 
@@ -91,7 +93,8 @@ def test_describe_says_what_python_says(args, build, run, catalog):
     result = run("describe", *args, "--json")
     expected = describe(catalog.build(**build, rng=None))
     assert (result.status, result.err) == (0, "")
-    assert json.loads(result.out) == {"network": build["name"], "untrained": True, **through_json(expected.as_dict())}
+    counts = through_json(expected.as_dict())
+    assert json.loads(result.out) == {"network": build["name"], "untrained": True, **counts, "silence": None}
     assert list(json.loads(result.out)["totals"]) == COUNTS
 
 
@@ -141,11 +144,14 @@ def test_describe_a_saved_network(run, trained, catalog):
     expected = describe(catalog.build("lenet5", (1, 12, 12), 2, None, width=0.3))
     content = json.loads(result.out)
     weight = load(trained).network.params["conv1.weight"]
-    assert content["layers"][0]["weight_mean"] == pytest.approx(weight.mean())
+    assert content["layers"][0]["weight_mean"] == pytest.approx(weight.mean(dtype=np.float64))
     assert content["layers"][0]["weight_std"] == pytest.approx(weight.std())
     for layer in content["layers"]:
         layer["weight_mean"] = layer["weight_std"] = None
-    assert content == {"network": str(trained), "untrained": False, **through_json(expected.as_dict())}
+    held_out = catalog.load_data("xo", (1, 12, 12)).split(0.2, 0)[1]
+    silent = silence(load(trained).network, held_out).as_dict()
+    counts = through_json(expected.as_dict())
+    assert content == {"network": str(trained), "untrained": False, **counts, "silence": silent}
 
 
 def test_describe_draws_weights_only_when_asked(run):

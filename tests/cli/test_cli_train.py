@@ -18,13 +18,14 @@ import pytest
 from simulator import Catalog, Conv, CosineDecay, Dense, Network, RandomShift, load, save
 from simulator.cli import cli
 from simulator.cli.run import _rate
+from simulator.lab import silence
 from simulator.schedules import learning_rate
 from simulator.training import evaluate, train
 
 SMALL = ("--data", "xo", "--input", "1x12x12", "-o", "width=0.3", "--no-proof")
 KEYS = {
     "network", "data", "epochs", "seed", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
-    "peak_memory", "saved",
+    "peak_memory", "saved", "silence",
 }  # fmt: skip
 
 STOPPING = '''
@@ -187,6 +188,7 @@ def test_json_says_what_python_says(run):
         "train_accuracy": last.metrics["accuracy"],
         "test_loss": tested["loss"],
         "test_accuracy": tested["accuracy"],
+        "silence": silence(last.network, held_out).as_dict(),
         "seconds": content["seconds"],
         "peak_memory": content["peak_memory"],
         "saved": None,
@@ -208,7 +210,7 @@ def test_every_setting_arrives(run, files):
     np.testing.assert_allclose(weights("--engine", "scipy", "--threads", "1"), plain, rtol=0, atol=1e-4)
     for setting in (
         ("--optimizer", "sgd"),
-        ("--lr", "0.01"),
+        ("--lr", "0.02"),
         ("--schedule", "constant"),
         ("--schedule", "step"),
         ("--warm-up", "1"),
@@ -313,7 +315,7 @@ def test_samples_without_space_are_not_moved(run, files, dense):
 
 def test_adam_has_a_learning_rate_of_its_own(run, files):
     small = ("--data", files / "good.npz", "--epochs", "1", "-o", "width=0.3", "--no-proof", "--save", "net")
-    for optimizer, lr in (("adam", 0.001), ("nesterov", 0.05)):
+    for optimizer, lr in (("adam", 0.001), ("nesterov", 0.01)):
         assert run("train", *small, "--optimizer", optimizer, "--overwrite").status == 0
         assert load("net").info["settings"]["lr"] == lr
         assert load("net").info["settings"]["weight_decay"] is None
@@ -514,6 +516,7 @@ def test_interrupted_and_resumed_is_as_if_nothing_had_happened(step, epoch, run,
     assert f"Interrupted: epoch {epoch} is in copy; " in result.err
     assert_same(load("copy"), load("broken"))
 
+    assert "silence" not in load("broken").info
     Path("stop").unlink()
     result = run("train", *stopping, "--resume", "broken", "--no-proof", "--json")
     assert result.status == 0
@@ -521,6 +524,7 @@ def test_interrupted_and_resumed_is_as_if_nothing_had_happened(step, epoch, run,
     assert json.loads(result.out)["epochs"] == 3
     whole, resumed = load("whole"), load("broken")
     assert_same(whole, resumed)
+    assert whole.info["silence"] == resumed.info["silence"]
     assert [e["loss"] for e in whole.info["history"]] == [e["loss"] for e in resumed.info["history"]]
     assert whole.info["settings"] == resumed.info["settings"]
     assert evaluate_json(run, "whole") == evaluate_json(run, "broken")

@@ -10,8 +10,9 @@ import pytest
 from conftest import SMALL
 from scipy.special import softmax
 
-from simulator import Catalog, Conv, Dense, Network, average, load, save
+from simulator import Catalog, Conv, Dense, Network, ReLU, average, load, save
 from simulator.data import held_out as chosen_to_hold_out
+from simulator.lab import silence
 from simulator.training import evaluate
 
 WRAPPED = '''
@@ -370,6 +371,71 @@ def test_a_damaged_history_is_refused(run, history):
     save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0), info={"history": history})
     message = run("draw", "net", "--what", "curve").complaint
     assert "expected history as simulator train writes them, got " in message
+
+
+# ---------------------------------------------------------------------- channels that never respond
+
+
+def silenced(path, source):
+    """A copy of a trained LeNet-5 in which the first channel of conv1 and one dense unit are 0 for every sample."""
+    saved = load(source)
+    params = {name: array.copy() for name, array in saved.network.params.items()}
+    params["conv1.bias"][0] = params["dense2.bias"][3] = -1e3
+    save(path, saved.network.with_params(params), info=saved.info)
+
+
+def test_training_says_how_many_channels_never_respond(run, trained, folder):
+    silenced("silent", trained)
+    result = run("train", "silent", "--data", "xo", "--epochs", "1", "--lr", "1e-6", "--no-proof", "--save", "on")
+    network = load("on").network
+    found = silence(network, Catalog().load_data("xo", (1, 12, 12)).split(0.2, 0)[1])
+    assert {"relu1[0]", "relu4[3]"} <= {*found.addresses}
+    assert found.samples == 200
+    assert found.told("held-out samples") + "\n" in result.out
+    assert result.out.endswith("Look at it: simulator evaluate on, simulator ablate on relu1\n")
+    assert run("ablate", "on", "relu1").status == 0
+    assert found.told("held-out samples") + "\n" in run("describe", "on").out
+    assert json.loads(run("describe", "on", "--json").out)["silence"] == found.as_dict()
+    told = json.loads(run("train", "on", "--data", "xo", "--epochs", "1", "--lr", "1e-6", "--no-proof", "--json").out)
+    assert told["silence"]["silent"]["relu1"] == [0]
+
+
+def test_what_was_not_measured_is_not_claimed(run, trained, folder):
+    saved = load(trained)
+    save("old", saved.network, info={name: value for name, value in saved.info.items() if name != "silence"})
+    line = run("describe", "old").out.splitlines()[-1]
+    assert line == "Channels that never respond: not measured; simulator ablate old relu1 does."
+    assert json.loads(run("describe", "old", "--json").out)["silence"] is None
+    assert " held-out samples of xo" in run("ablate", "old", "relu1").out.splitlines()[-2]  # the cure
+    assert run("sharing", "old", "--untie", "--save", "loose").status == 0
+    assert run("sharing", trained, "--untie", "--save", "loose", "--overwrite").status == 0
+    assert "not measured; simulator ablate loose relu1 does." in run("describe", "loose").out
+    save("linear", Network.sequential((1, 12, 12), [Dense(2)], rng=0))
+    for net in ("linear", "lenet5"):
+        out = run("describe", net).out
+        assert "not measured" not in out and "respond" not in out
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        5,
+        {},
+        {"samples": 9},
+        {"samples": 9, "silent": 5},
+        {"samples": "9", "silent": {}},
+        {"samples": 9, "silent": {"relu1": [7]}},
+        {"samples": 9, "silent": {"relu1": [-1]}},
+        {"samples": 9, "silent": {"relu1": ["\x1b[2J"]}},
+        {"samples": 9, "silent": {"relu1": 3}},
+        {"samples": 9, "silent": {"\x1b[2J": []}},
+        {"samples": 9, "silent": [[1]]},
+    ],
+)
+def test_damaged_silent_channels_are_refused(run, silent):
+    network = Network.sequential((1, 12, 12), [Dense(2), ReLU()], rng=0)
+    save("net", network, info={"silence": silent})
+    assert "expected silent channels as simulator train writes them, got " in run("describe", "net").complaint
 
 
 # ---------------------------------------------------------------------- several networks, other tasks

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from simulator import Catalog, load
-from simulator.lab import ablation
+from simulator.lab import ablation, silence
 
 SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo", "--samples", 60)
 
@@ -21,6 +21,9 @@ def test_the_ranking_is_that_of_the_lab(run, data, tmp_path):
     assert [row["units"] for row in told["ranking"]] == [str(units) for units, _, _ in found.ranking]
     np.testing.assert_allclose([row["loss"] for row in told["ranking"]], np.sort(found.loss)[::-1], rtol=1e-5)
     status, out, _ = run("ablate", *SMALL, "relu2", "--value", 0.5, "--rows", 2, "--figure", "a.png")
+    silent = silence(network, data.take(slice(60)))
+    assert told["silence"] == silent.as_dict()
+    assert f"{silent.told('samples of xo')}\n" in out
     units, loss, share = next(found.ranking)
     assert [f"{units}", f"{loss:.4f}", f"{loss - found.loss_before:+.4f}", f"{share:.2%}"] in map(
         str.split, out.splitlines()
@@ -28,7 +31,8 @@ def test_the_ranking_is_that_of_the_lab(run, data, tmp_path):
     assert out.startswith(
         "relu2 of lenet5 (untrained: random weights) by channel, each clamped to 0.5, on 60 samples of xo\n"
     )
-    assert "The 2 most harmful of 5; --rows 5 prints all.\nDrew a.png\n" in out
+    assert "The 2 most harmful of 5; --rows 5 prints all.\n" in out
+    assert "\nDrew a.png\n" in out
     assert out.endswith(f"Next: simulator effect lenet5 --ablate '{units}'\n")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
