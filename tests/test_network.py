@@ -1007,7 +1007,7 @@ def test_a_pad_value_is_a_finite_number(value):
 
 @pytest.mark.parametrize("init", [3, None, "henry"])
 def test_an_initialisation_has_a_name(init):
-    with pytest.raises(UnknownNameError, match="init: expected one of he, centred, glorot, lecun, zeros, got "):
+    with pytest.raises(UnknownNameError, match="init: expected one of he, glorot, lecun, zeros, got "):
         Network.input((1, 4, 4)).add(Conv(1, 3, init=init), rng=0)
 
 
