@@ -31,6 +31,7 @@ from simulator.loading import load_plugins
 from simulator.losses import Loss
 from simulator.network import Network, Rng, as_rng
 from simulator.shelves import Entry, Plugin, Shelf
+from simulator.threads import check_cores
 
 __all__ = ["Catalog", "Entry", "Plugin", "Shelf"]
 
@@ -231,7 +232,8 @@ class Catalog:
         name : str, default "auto"
             "auto" chooses, for each network and batch, the fastest of those that are installed and state their speed.
         threads : int, optional
-            How many cores it uses. Default: all; an engine that takes no such argument does as it likes.
+            How many cores it uses, at most those that there are. Default: all; an engine that takes no such argument
+            does as it likes.
 
         Returns
         -------
@@ -243,12 +245,16 @@ class Catalog:
             If there is no such engine.
         NotInstalledError
             If a library that it needs is not installed; "auto" leaves such an engine out.
+        ShapeError
+            If there are not so many cores.
 
         Examples
         --------
         >>> Catalog().engine("scipy", threads=1)
         SciPyEngine(threads=1)
         """
+        if threads is not None:
+            check_cores(threads, f"engine {name}")
         if name != "auto" or name in self.engines:
             takes = "threads" in inspect.signature(self.engines[name]).parameters
             return self.create("engines", name, **({"threads": threads} if takes else {}))

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
 
+from simulator.errors import ShapeError, brief
 from simulator.windows import check_size
 
-__all__ = ["available_cores", "check_threads", "in_slices", "one_blas_thread"]
+__all__ = ["available_cores", "check_cores", "check_threads", "in_slices", "one_blas_thread"]
 
 
 def available_cores() -> int:
@@ -41,6 +42,31 @@ def check_threads(threads: int | None, who: str) -> int:
     2
     """
     return available_cores() if threads is None else check_size(threads, f"{who} threads")
+
+
+def check_cores(threads: int | None, who: str) -> int:
+    """A number of threads that somebody asks for: at most as many as there are cores; None stands for all of these.
+
+    More would wait for each other, and a measurement would say nothing. An engine itself takes any number, so that what
+    was computed on many cores can be computed again, bit by bit, on few.
+
+    Raises
+    ------
+    ShapeError
+        If it is not a positive integer, or more than the cores that this process may use.
+
+    Examples
+    --------
+    >>> check_cores(1, "engine")
+    1
+    """
+    number, cores = check_threads(threads, who), available_cores()
+    if number > cores:
+        raise ShapeError(
+            f"{who} threads: expected at most {cores}, the cores that this process may use, got {brief(number)}; ask "
+            f"for {cores}, or leave it out"
+        )
+    return number
 
 
 class _Job:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import settings
 
 from simulator import Catalog, NotInstalledError
+from simulator.threads import available_cores
 
 settings.register_profile("simulator", derandomize=True, deadline=None, max_examples=30)
 settings.load_profile("simulator")
@@ -37,7 +38,7 @@ def engine_called():
 
     def get(name, threads=None):
         try:
-            return catalog.engine(name, threads)
+            return catalog.engine(name, None if threads is None else min(threads, available_cores()))
         except NotInstalledError as error:
             pytest.skip(str(error))
 

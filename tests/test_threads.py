@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-from simulator import ShapeError
+from simulator import Catalog, SciPyEngine, ShapeError
 from simulator.threads import available_cores, check_threads, in_slices, one_blas_thread
 
 
@@ -154,3 +154,16 @@ def test_none_stands_for_all_cores():
 def test_only_a_positive_integer_is_a_number_of_threads(threads):
     with pytest.raises(ShapeError, match="engine blas threads: expected"):
         check_threads(threads, "engine blas")
+
+
+@pytest.mark.parametrize("threads", [3, 300, 100_000, 10**40])
+def test_more_threads_than_cores_are_refused_where_one_asks_for_them(threads, monkeypatch):
+    monkeypatch.setattr("simulator.threads.available_cores", lambda: 2)
+    for name in ("scipy", "blas", "auto"):
+        message = rf"engine {name} threads: expected at most 2, the cores .* may use, got .*; ask for 2, or leave"
+        with pytest.raises(ShapeError, match=message) as caught:
+            Catalog().engine(name, threads)
+        assert len(str(caught.value)) < 200
+        assert Catalog().engine(name, 2).apply is not None  # the cure
+        assert Catalog().engine(name).apply is not None
+    assert repr(SciPyEngine(threads=3)) == "SciPyEngine(threads=3)"  # to repeat what was computed on other machines

@@ -461,3 +461,14 @@ def test_networks_of_other_classes_are_not_averaged(run, trained, files):
     complaint = run("evaluate", trained, "abc").complaint
     assert "evaluate abc: expected the classes of" in complaint
     assert "got a, b, c; average networks that were trained on the same data" in complaint
+
+
+@pytest.mark.parametrize("threads", ["3", "300", "100000"])
+@pytest.mark.parametrize("command", ["evaluate", "predict", "train", "equivalence", "bench", "ablate"])
+def test_no_command_takes_more_threads_than_there_are_cores(run, trained, monkeypatch, command, threads):
+    monkeypatch.setattr("simulator.threads.available_cores", lambda: 2)
+    rest = {"train": ["--no-proof"], "equivalence": ["--engine", "scipy"], "ablate": ["conv1"]}.get(command, [])
+    result = run(command, trained, *rest, "--threads", threads)
+    assert result.complaint.endswith(
+        f"threads: expected at most 2, the cores that this process may use, got {threads}; ask for 2, or leave it out"
+    )

