@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -380,11 +381,15 @@ def engine_from(catalog: Catalog, name: str, threads: int | None, dtype: str) ->
     """An engine that is ready to run; says so where it must be compiled first."""
     from simulator.auto import AutoEngine
 
-    engine = catalog.engine(name, threads)
-    parts: Iterable[Any] = engine.engines if isinstance(engine, AutoEngine) else (engine,)
-    for each in parts:
-        if hasattr(each, "warm_up"):
-            each.warm_up(dtype, lambda: click.echo("Compiling fast loops for this machine, once ...", err=True))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", RuntimeWarning)
+        engine = catalog.engine(name, threads)
+        parts: Iterable[Any] = engine.engines if isinstance(engine, AutoEngine) else (engine,)
+        for each in parts:
+            if hasattr(each, "warm_up"):
+                each.warm_up(dtype, lambda: click.echo("Compiling fast loops for this machine, once ...", err=True))
+    for warning in dict.fromkeys(str(each.message) for each in told):
+        click.echo(f"Warning: {warning}", err=True)
     return engine
 
 

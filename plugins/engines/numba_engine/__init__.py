@@ -5,7 +5,8 @@ In this folder
 - `NumbaEngine` (here): the three products, and kernels for layers in a row;
 - `plans`: which loops compute a pattern's products, and the tables they read;
 - `kernels`: convolution with bias, ReLU and pooling, batch normalisation, sums;
-- `loops`: everything that is compiled.
+- `loops`: everything that is compiled;
+- `keeping`: where that is kept for the next process.
 
 Only the first engine that is made imports numba.
 """
@@ -18,6 +19,7 @@ import weakref
 
 import numpy as np
 from simulator_plugins.engines.numba_engine import kernels
+from simulator_plugins.engines.numba_engine.keeping import called, compiled_loops
 from simulator_plugins.engines.numba_engine.plans import Transposed, flat, plan
 
 from simulator import Conv, SciPyEngine, ShapeError, SimulatorError, Subsample, hookimpl
@@ -161,7 +163,7 @@ class Loops:
 
     def __init__(self, threads, small=SMALL):
         try:
-            from simulator_plugins.engines.numba_engine import loops
+            loops = compiled_loops()
         except ImportError as error:
             if isinstance(error, ModuleNotFoundError) and error.name in ("numba", "llvmlite"):
                 raise NotInstalledError(
@@ -205,10 +207,10 @@ class Loops:
                     f"engine numba, {name}: expected numbers of {dtype}, got {array.dtype}; give arrays of one dtype"
                 )
         if work <= self._small or self.threads == 1 or os.getpid() != self.loops.PROCESS:
-            one(0, 1, kind, *args)
+            called(self.loops, one, 0, 1, kind, *args)
         else:
             with _lock:
-                threaded(self.threads, kind, *args)
+                called(self.loops, threaded, self.threads, kind, *args)
 
     @property
     def compiled(self):

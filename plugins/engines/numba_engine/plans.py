@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from simulator_plugins.engines.numba_engine.keeping import called
 
 from simulator import WindowPattern
 from simulator.threads import in_slices
@@ -114,12 +115,13 @@ class Convolution(_Tables):
         return full
 
     def _packed(self, loops, weight, bias, outs, ins, out_stride, in_stride):
-        sixes, fours = loops.block_counts(outs)
+        sixes, fours = called(loops, loops.block_counts, outs)
         packed = np.empty(self.groups * (6 * sixes + 4 * fours) * (1 + self.taps * ins), weight.dtype)
         bias = np.empty(0, weight.dtype) if bias is None else bias
         size = self.outs * self.ins * self.taps
         strides = (size, out_stride, in_stride)
-        loops.pack(packed, flat(self._full(weight)), flat(bias), self.groups, outs, ins, self.taps, *strides)
+        arrays = packed, flat(self._full(weight)), flat(bias)
+        called(loops, loops.pack, *arrays, self.groups, outs, ins, self.taps, *strides)
         return packed
 
     def speed(self, batch):
