@@ -44,16 +44,15 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
     sample they choose others. UNITS is what to compute instead of the output: a node 'conv2', or some of its units,
     such as 'conv2[3]', in quotes.
     """
-    from rich.console import Console
-
     from simulator import Units
+    from simulator.cli.terminal import error_console
     from simulator.lab import affine, pieces
 
     if line is not None and jacobian:
         raise click.UsageError("--line: expected a piecewise linear network, got --jacobian; leave one out")
     catalog = the_catalog()
     engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
-    with Console(stderr=True).status("Multiplying ..."):
+    with error_console().status("Multiplying ..."):
         planned = planned_network(catalog, net, dtype=dtype, engine=engine, **build)
         saved = planned.saved
         if units is not None:

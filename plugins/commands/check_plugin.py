@@ -63,14 +63,14 @@ def command(name, engine, verbose, as_json):
     NAME is an installed plugin or command, or a Python file with hooks. The exit status is 0 if all promises are kept,
     1 if one is broken, and 2 if the plugin cannot be loaded.
     """
-    from rich.console import Console
     from rich.progress import track
 
+    from simulator.cli.terminal import error_console
     from simulator.testing import plugin_checks
 
     catalog, plugin = _loaded(name)
     checks = list(plugin_checks(catalog, plugin, engine=catalog.engine(engine)))
-    console = Console(stderr=True)
+    console = error_console()
     shown = track(checks, f"Checking {plugin}", console=console, transient=True, disable=not console.is_terminal)
     files = _files(catalog, plugin)
     results = [_judged(*check, files) for check in shown]

@@ -54,9 +54,8 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     NET is the name of an architecture or a saved network. UNITS is an address, in quotes: a unit 'conv2[3, 4, 5]'
     (channel, then site), a channel 'conv2[3]', a site 'conv2[:, 4, 5]', or a whole layer 'conv2'.
     """
-    from rich.console import Console
-
     from simulator import Units
+    from simulator.cli.terminal import error_console
     from simulator.lab import effect
 
     if not (clamp or ablate or patch):
@@ -68,7 +67,7 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
         if number < 0:
             raise click.UsageError(f"--patch {units}: expected a sample from 0 on, got {brief(number)}; try {units}=7")
     catalog = the_catalog()
-    with Console(stderr=True).status("Running ..."):
+    with error_console().status("Running ..."):
         planned = planned_network(catalog, net, dtype=dtype, **build)
         saved = planned.saved
         for units in (*clamps, *ablate, *patches):

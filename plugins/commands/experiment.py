@@ -105,10 +105,11 @@ def _list(catalog, as_json):
 @contextlib.contextmanager
 def _progress(name, as_json):
     """A bar on standard error, with the time that is left; gives a function that is told how far things are."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from simulator.cli.terminal import error_console
+
+    console = error_console()
     columns = (TextColumn(name, markup=False), BarColumn(20), MofNCompleteColumn(), TextColumn("runs, left:"))
     with Progress(
         *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal

@@ -118,9 +118,9 @@ def _is_picture(path):
 
 def _status(what):
     """What is being done, on a terminal."""
-    from rich.console import Console
+    from simulator.cli.terminal import error_console
 
-    console = Console(stderr=True, markup=False)
+    console = error_console(markup=False)
     return console.status(f"{what} ...") if console.is_terminal else contextlib.nullcontext()
 
 

@@ -43,9 +43,8 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
     weights outside of the tied network's connections; within ties the fraction of their variance that the ties do not
     explain.
     """
-    from rich.console import Console
-
     from simulator import lab
+    from simulator.cli.terminal import error_console
     from simulator.files import save
     from simulator.lab.sharing import matrices
 
@@ -61,7 +60,7 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
     planned = planned_network(catalog, net, **({} if theirs else build))
     chosen = chosen_data(catalog, planned.saved, data)
     dataset, source = chosen.data.joined(), chosen.source
-    with Console(stderr=True).status("Working ..."):
+    with error_console().status("Working ..."):
         saved = planned.drawn()
         before = saved.network
         if like is not None:

@@ -42,9 +42,8 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
     'conv2[3, 4, 5]' or 'dense3[7]', in quotes. For one sample the products of all connections and the bias add up to
     the unit's value.
     """
-    from rich.console import Console
-
     from simulator import Units
+    from simulator.cli.terminal import error_console
 
     if outgoing and field:
         raise click.UsageError("--outgoing: expected one question at a time, got --field, too; leave one out")
@@ -54,7 +53,7 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
         raise click.UsageError("--rows: expected connections to count, got --field; leave one out")
     catalog = the_catalog()
     bare = field and figure is None  # a field does not depend on the weights
-    with Console(stderr=True).status("Running ..."):
+    with error_console().status("Running ..."):
         engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
         planned = planned_network(catalog, net, rng=None if bare else 0, dtype=dtype, engine=engine, **build)
         saved = planned.saved

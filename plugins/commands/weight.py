@@ -41,14 +41,13 @@ def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json,
     'conv1.bias[0]', in quotes. Every connection that uses the weight has its term in the gradient of the cross-entropy;
     their sum is the gradient that training uses. The exit status is 1 if it is not.
     """
-    from rich.console import Console
-
     from simulator import Weight
+    from simulator.cli.terminal import error_console
 
     if bare and (value is not None or was_given("batch") or was_given("sample") or was_given("data")):
         raise click.UsageError("--uses needs no data and changes nothing: leave out --set, --batch, --sample, --data")
     catalog = the_catalog()
-    with Console(stderr=True).status("Running ..."):
+    with error_console().status("Running ..."):
         engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
         planned = planned_network(catalog, net, rng=None if bare else 0, dtype=dtype, engine=engine, **build)
         saved, report = planned.saved, {"network": net, "untrained": planned.saved.untrained}

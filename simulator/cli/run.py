@@ -274,10 +274,11 @@ def _rate(settings: dict[str, Any], steps: int) -> Any:
 @contextlib.contextmanager
 def _progress(epochs: int, done: int) -> Iterator[tuple[Any, Any]]:
     """A bar for the running epoch and a line for each finished one, on standard error."""
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from simulator.cli.terminal import error_console
+
+    console = error_console()
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from simulator.errors import shown
 
-__all__ = ["escaped_output"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["error_console", "escaped_output"]
 
 
 class _Escaped:
@@ -34,3 +37,10 @@ def escaped_output() -> Iterator[None]:
         yield
     finally:
         sys.stdout, sys.stderr = before
+
+
+def error_console(markup: bool = True) -> Console:
+    """Rich's console on standard error, which may steer the terminal: for bars and spinners."""
+    from rich.console import Console
+
+    return Console(file=getattr(sys.stderr, "rich_proxied_file", sys.stderr), markup=markup)

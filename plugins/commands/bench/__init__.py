@@ -139,10 +139,11 @@ def _growth(settings, catalog, engine, repeat, figure):
 @contextlib.contextmanager
 def _progress(total):
     """A bar on standard error; gives a function that says how far things are, and what is done now."""
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console = Console(stderr=True)
+    from simulator.cli.terminal import error_console
+
+    console = error_console()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("preparing", total=total)
