@@ -86,6 +86,7 @@ def test_every_block_of_every_pattern(name, order):
         found = cell_counts(pattern, line_of(out, order, tall), line_of(shape, order, wide))
         wanted = brute(pattern, places(out, order), places(shape, order), tall, wide)
         assert np.array_equal(found, wanted), (tall, wide)
+        assert found.sum() == pattern.nonzero_cells
         turned = cell_counts(pattern.T, line_of(shape, order, wide), line_of(out, order, tall))
         assert np.array_equal(turned, wanted.T)
 
