@@ -710,11 +710,11 @@ class Network:
 
         Notes
         -----
-        Counted are the activations and as much again for the way back, and the weights four times: themselves, their
-        gradients, what the optimizer remembers, and the new ones.
+        Counted are the activations and as much again for the way back, and the weights five times: themselves, their
+        gradients, what the optimizer remembers, and the new ones of both.
         """
         weights = sum(math.prod(shape) for shape in self._param_shapes.values()) * self.dtype.itemsize
-        need = 4 * weights + 2 * self.activation_bytes(batch, keep_all=True)
+        need = 5 * weights + 2 * self.activation_bytes(batch, keep_all=True)
         check_memory(need, f"training in batches of {batch}", "use smaller batches, inputs or networks")
 
     def check_weights(self, who: str, dtype: Any = None) -> None:
