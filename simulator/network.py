@@ -737,7 +737,9 @@ class Network:
         last = self.dtype if dtype is None else Network.input((1,), dtype=dtype).dtype
         if last != self.dtype:
             size += last.itemsize  # for a moment there are both
-        check_memory(count * size, f"{who}, {count:,} weights", "use a smaller input or a narrower network")
+        check_memory(
+            count * size, f"{who}, {count:,} weights", "use a smaller network, a narrower one or one for smaller inputs"
+        )
 
     # ------------------------------------------------------------------ weights
 
