@@ -87,13 +87,20 @@ class LpPool(FunctionLayer):
         top = functools.reduce(np.maximum, (size[:, *tap] for tap in taps))  # (channels, *out_space, batch)
         safe = top + (top == 0)  # powers of shares of the largest neither overflow nor vanish together
         factor = self._factor(space).astype(x.dtype)  # (*out_space, 1)
-        norm = (factor * sum((size[:, *tap] / safe) ** p for tap in taps)) ** (1 / p)
+
+        def share(tap):
+            """Of the largest, which is 1 for itself, also where it is infinite."""
+            own = size[:, *tap]
+            with np.errstate(invalid="ignore"):
+                return np.where(own == top, x.dtype.type(1), own / safe)
+
+        norm = (factor * sum(share(tap) ** p for tap in taps)) ** (1 / p)
 
         def pullback(dy):
             push = dy * factor * (top != 0) / (norm + (top == 0)) ** (p - 1)
             slope = np.zeros(size.shape, dy.dtype)
             for tap in taps:
-                slope[:, *tap] += push * (size[:, *tap] / safe) ** (p - 1)
+                slope[:, *tap] += push * share(tap) ** (p - 1)
             inner = (slice(begin, begin + n) for n, (begin, _) in zip(space, border, strict=True))
             return (slope[:, *inner] * np.sign(x),), {}
 

@@ -117,3 +117,16 @@ def test_options_are_checked_where_the_shape_is_known(layer, shape, wrong):
 
 def test_the_catalog_offers_it_by_name():
     assert Catalog().layers["lp-pool"] is LpPool
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0])
+@pytest.mark.parametrize("row", [[np.inf, 1], [0, np.inf], [np.inf, np.inf], [np.nan, 1], [0, 0]])
+def test_an_infinite_input_makes_an_infinite_output(torch, row, p):
+    x = np.array([[row]], np.float64)
+    network = Network.sequential((1, 2), [Catalog().make("lp-pool", 2, p=p)], dtype="float64")
+    trace = network.run(x)
+    expected = torch.nn.functional.lp_pool1d(torch.tensor(x), p, 2).numpy()
+    np.testing.assert_array_equal(trace[network.output_name], expected)
+    if np.isinf(row).any():  # what is finite beside it does not count
+        slope = trace.backward(np.ones((1, 1, 1))).inputs["input"].ravel()
+        assert slope[np.isinf(row)].sum() == pytest.approx(np.isinf(row).sum() ** (1 / p))
