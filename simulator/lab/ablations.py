@@ -142,7 +142,7 @@ def ablation(
     Examples
     --------
     >>> from simulator.layers import Dense, ReLU
-    >>> net = Network.sequential((2,), [Dense(2, init="identity"), ReLU()])
+    >>> net = Network.sequential((2,), [Dense(2), ReLU()])
     >>> net = net.with_params({"dense1.weight": np.diag([9.0, 9.0]), "dense1.bias": np.zeros(2)})
     >>> found = ablation(net, Dataset(np.eye(2), np.arange(2)), "dense1", value=-1)
     >>> found

@@ -131,7 +131,7 @@ def silence(network: Network, data: Dataset, *, batch_size: int = 256) -> Silenc
     Examples
     --------
     >>> from simulator.layers import Dense, ReLU
-    >>> net = Network.sequential((2,), [Dense(2, init="identity"), ReLU()])
+    >>> net = Network.sequential((2,), [Dense(2), ReLU()])
     >>> net = net.with_params({"dense1.weight": np.array([[1.0, 2.0], [-1.0, -2.0]]), "dense1.bias": np.zeros(2)})
     >>> silence(net, Dataset(np.eye(2), np.arange(2))).addresses
     ['relu1[1]']
