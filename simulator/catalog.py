@@ -162,7 +162,7 @@ class Catalog:
         dtype : numpy dtype, default float32
             float32 or float64.
         engine : str or Engine, default "scipy"
-            Who multiplies, by name (see `engine`) or made already.
+            Which engine multiplies, by name (see `engine`) or made already.
         **options
             What the architecture declares in its signature.
 
@@ -215,7 +215,7 @@ class Catalog:
             told = ", ".join(f"{key}={brief(value)}" for key, value in options.items()) or "no options"
             raise PluginError(
                 f"plugin {entry.plugin.name}, architecture {entry.name}: expected to build with {told}, got "
-                f"{brief(error)}; correct the options, or mend the plugin"
+                f"{brief(error)}; correct the options, or fix the plugin"
             ) from error
         if not isinstance(network, Network):
             raise PluginError(
@@ -359,7 +359,7 @@ class Catalog:
         except Exception as error:
             raise PluginError(
                 f"plugin {entry.plugin.name}, data set {entry.name}: expected it to load, got {type(error).__name__}: "
-                f"{error}; check the data, or mend the plugin"
+                f"{error}; check the data, or fix the plugin"
             ) from error
         if not isinstance(data, Dataset):
             raise PluginError(

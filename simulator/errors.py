@@ -63,7 +63,7 @@ def blamed(who: str, expected: str) -> Iterator[None]:
     Raises
     ------
     PluginError
-        In place of any error but a `SimulatorError`, `MemoryError` or `OverflowError`.
+        In place of any error but a `SimulatorError`, `MemoryError`, `OverflowError` or an interrupt; also of an exit.
 
     Examples
     --------
@@ -76,9 +76,12 @@ def blamed(who: str, expected: str) -> Iterator[None]:
         yield
     except (SimulatorError, MemoryError, OverflowError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+            raise
         raise PluginError(
-            f"{who}: expected {expected}, got {brief(error)}; mend it, 'simulator check-plugin' tells more"
+            f"{who}: expected {expected}, got {brief(error)}; correct its code, 'simulator check-plugin' says what is "
+            "wrong"
         ) from error
 
 

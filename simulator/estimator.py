@@ -72,7 +72,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
     scale : bool, default True
         Bring every feature to mean 0 and variance 1 of the training data first, as gradient descent needs it.
     engine : str, default "auto"
-        Who multiplies the matrices: its name in the catalog; "auto" takes the fastest for the network.
+        Which engine multiplies the matrices: its name in the catalog; "auto" takes the fastest for the network.
     plugins : sequence of str, default ()
         Plugins to load beside the installed ones: names of modules, or paths of Python files.
     random_state : int, numpy.random.RandomState or None, default None

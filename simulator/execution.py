@@ -219,7 +219,7 @@ class Step:
     def _broken(self, who: str, expected: str, got: str) -> PluginError:
         layer = isinstance(self.by, Layer)
         whose = brief(self.by) if layer else f"engine {brief(self.by)}"
-        cure = f"mend the {'layer' if layer else 'engine'}; simulator.testing.check_{'layer' if layer else 'engine'}"
+        cure = f"fix the {'layer' if layer else 'engine'}; simulator.testing.check_{'layer' if layer else 'engine'}"
         return PluginError(f"{who}: expected {whose} to give {expected}, got {got}; {cure} tells more")
 
 
@@ -363,7 +363,7 @@ def _by_products(node: Node, engine: Engine) -> Kernel:
         array = promised(given, shape, dtype)
         if array is None:
             raise PluginError(
-                f"engine {brief(engine)}: expected {name} to give an array {shape}, got {seen(given, shape)}; mend the "
+                f"engine {brief(engine)}: expected {name} to give an array {shape}, got {seen(given, shape)}; fix the "
                 "engine; simulator.testing.check_engine tells more"
             )
         return array

@@ -225,10 +225,10 @@ def _registered(hook: pluggy.HookCaller, plugin: Plugin) -> list[tuple[str, Entr
         hook(register=register)
     except PluginError:
         raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"{who}: expected it to register what it offers, got {brief(error)}; mend the hook"
-        ) from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        raise PluginError(f"{who}: expected it to register what it offers, got {brief(error)}; fix the hook") from error
     return [(kind, entry) for entry in offered.values()]
 
 
@@ -381,10 +381,12 @@ def _found(plugin: Any) -> tuple[Any, Plugin]:
 def _imported(load: Any, plugin: Plugin) -> Any:
     try:
         return load()
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
         raise PluginError(
             f"plugin {plugin.name} ({plugin.origin}): expected a module that can be imported, got "
-            f"{brief(error)}; mend it, install what it needs, or uninstall it"
+            f"{brief(error)}; fix it, install what it needs, or uninstall it"
         ) from error
 
 

@@ -129,7 +129,7 @@ class Network:
         dtype : numpy dtype, default float32
             float32, or float64 for proofs.
         engine : Engine, default `SciPyEngine`
-            Who multiplies.
+            Which engine multiplies.
 
         Returns
         -------

@@ -23,6 +23,7 @@ import numpy as np
 
 from simulator.arrays import promised, seen
 from simulator.data import Dataset
+from simulator.divergence import blame_backward, blame_forward, blame_step, still_finite
 from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, blamed, brief, nearest
 from simulator.finite import check_finite
 from simulator.losses import CrossEntropy, Loss, accuracy
@@ -225,7 +226,7 @@ def _epochs(
                     if not math.isfinite(values["loss"]):
                         raise SimulatorError(
                             f"train: expected a finite loss, got {values['loss']} at step {step + 1} of epoch "
-                            f"{number}; use a smaller learning rate"
+                            f"{number}" + blame_forward(network, batch.inputs, inputs, objective.losses)
                         )
                     gradients = trace.backward(output_gradients, params_only=True).params
                     params = network.params
@@ -234,17 +235,23 @@ def _epochs(
                             {n: params[n] for n in names}, {n: gradients[n] for n in names}, state
                         )
                         new = _as_trained(optimizer, new, {n: params[n] for n in names})
+                    if not still_finite(new.values()):
+                        name = next(name for name, array in new.items() if not still_finite([array]))
+                        raise SimulatorError(
+                            f"train: expected finite weights, got NaN or infinity in {name} after step {step + 1} of "
+                            f"epoch {number}"
+                            + (
+                                blame_step(optimizer, params.values(), gradients.values())
+                                if still_finite(gradients[n] for n in names)
+                                else blame_backward(network, inputs, output_gradients, objective.losses)
+                            )
+                        )
+                    with blamed(f"optimizer {optimizer!r}", "step to give new params and a new state"):
                         network = network.with_params(new, copy=False).with_buffers(trace.buffers)
                 for name, value in values.items():
                     totals[name] = totals.get(name, 0.0) + value * len(batch)
                 if on_batch is not None:
                     on_batch(step + 1, steps)
-        for name in names:
-            if not np.isfinite(network.params[name]).all():
-                raise SimulatorError(
-                    f"train: expected finite weights, got NaN or infinity in {name} after epoch {number}; use a "
-                    "smaller learning rate"
-                )
         means = {name: total / len(data) for name, total in totals.items()}
         checked = {} if validation is None else objective.evaluate(network, validation, batch_size)
         yield Epoch(

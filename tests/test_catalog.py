@@ -182,7 +182,7 @@ def test_a_data_set_that_fails_is_named(tmp_path):
     def fails():
         return [][1]
 
-    with pytest.raises(PluginError, match="plugin mine, data set fails: expected it to load, got IndexError: .*mend"):
+    with pytest.raises(PluginError, match="plugin mine, data set fails: expected it to load, got IndexError: .*fix"):
         Catalog(plugin("mine", datasets={"fails": fails})).load_data("fails")
 
 

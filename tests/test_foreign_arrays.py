@@ -186,7 +186,7 @@ def test_what_is_no_array_of_real_numbers_is_refused_and_the_layer_named(given, 
     with pytest.raises(PluginError, match=message) as caught:
         network.run(np.ones((3, 2)), training=True, rng=0).backward(np.ones((3, 2)))
     assert "\n" not in str(caught.value)
-    assert "mend the layer" in str(caught.value)
+    assert "fix the layer" in str(caught.value)
 
 
 def test_first_values_are_checked():

@@ -67,13 +67,13 @@ def experimenting(call, definitions=""):
 REFUSED = {
     "imports what is not there": (
         "import nothing_of_this_name",
-        "expected a module that can be imported, got ModuleNotFoundError: No module named 'nothing_of_this_name'; mend "
+        "expected a module that can be imported, got ModuleNotFoundError: No module named 'nothing_of_this_name'; fix "
         "it, install what it needs, or uninstall it",
     ),
     "is no Python": ("def :\n", "expected a module that can be imported, got SyntaxError: .*line 1"),
     "fails at import": (
         "1 / 0",
-        "expected a module that can be imported, got ZeroDivisionError: division by zero; mend",
+        "expected a module that can be imported, got ZeroDivisionError: division by zero; fix",
     ),
     "leaves the process at import": (
         "raise SystemExit(3)",
@@ -99,15 +99,15 @@ REFUSED = {
     ),
     "fails in a hook": (
         registering("layers", "register('square', Sqare)"),
-        "register_layers: expected it to register what it offers, got NameError: name 'Sqare' is not defined; mend the",
+        "register_layers: expected it to register what it offers, got NameError: name 'Sqare' is not defined; fix the",
     ),
     "leaves the process in a hook": (
         registering("layers", "raise SystemExit(3)"),
-        "register_layers: expected it to register what it offers, got SystemExit: 3; mend the hook",
+        "register_layers: expected it to register what it offers, got SystemExit: 3; fix the hook",
     ),
     "fails in an example": (
         registering("layers", "register('square', Square, examples=[(__import__('simulator').Conv(1), (2, 3))])"),
-        "register_layers: expected it to register what it offers, got TypeError: .*'kernel'; mend the hook",
+        "register_layers: expected it to register what it offers, got TypeError: .*'kernel'; fix the hook",
     ),
     "swaps the arguments": (
         registering("layers", "register(Square, 'square')"),
@@ -116,7 +116,7 @@ REFUSED = {
     ),
     "forgets the name": (
         registering("layers", "register(Square)"),
-        r"register_layers: .*got TypeError: register\(\) missing 1 required positional argument: 'obj'; mend the hook",
+        r"register_layers: .*got TypeError: register\(\) missing 1 required positional argument: 'obj'; fix the hook",
     ),
     "gives an instance of a layer": (
         registering("layers", "register('square', Square())"),
@@ -488,10 +488,10 @@ def test_a_file_is_one_module_until_it_changes(tmp_path):
 def test_a_layer_that_fails_is_named(tmp_path):
     layer = "@dataclass(frozen=True)\nclass Bad(Elementwise):\n    def value_and_slope(self, x):\n        "
     for body, message in {
-        "return 1 / 0": r"bad1: expected Bad\(\) to give .*, got ZeroDivisionError: division by zero; mend the layer",
+        "return 1 / 0": r"bad1: expected Bad\(\) to give .*, got ZeroDivisionError: division by zero; fix the layer",
         "x += 1": r"bad1: expected Bad\(\) to give .* and leave its arguments alone, got ValueError: .*read-only",
-        "return x[:1], x": r"bad1: expected Bad\(\) to give an array \(3, 2\), got \(1, 2\); mend the layer",
-        "return 3, x": r"bad1: expected Bad\(\) to give an array \(3, 2\), got 3; mend the layer",
+        "return x[:1], x": r"bad1: expected Bad\(\) to give an array \(3, 2\), got \(1, 2\); fix the layer",
+        "return 3, x": r"bad1: expected Bad\(\) to give an array \(3, 2\), got 3; fix the layer",
         "pass": r"bad1: expected Bad\(\) to give .*, got TypeError: cannot unpack non-iterable NoneType",
     }.items():
         catalog = from_file(tmp_path, registering("layers", "register('bad', Bad)", layer + body))

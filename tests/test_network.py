@@ -932,7 +932,7 @@ def overwritten(x):
 )
 def test_a_layer_that_breaks_its_contract_is_named(forward, got):
     network = Network.input((2, 3)).add(Forward(forward), name="mine")
-    with pytest.raises(PluginError, match=f"mine: expected Forward.. .*({got}).*; mend the layer"):
+    with pytest.raises(PluginError, match=f"mine: expected Forward.. .*({got}).*; fix the layer"):
         network.run(np.zeros((4, 2, 3)))
 
 
@@ -973,9 +973,9 @@ class Fails(ReLU):
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("init_buffers", "mine, Fails: expected first values of its params and buffers, got KeyError: 'here'; mend it"),
+        ("init_buffers", "mine, Fails: expected first values of its params and buffers, got KeyError: 'here'; fix it"),
         ("output_shape", "mine: expected values of the right kind, got Fails.*'here'.; correct its arguments"),
-        ("counts", "mine, Fails.counts: expected Counts, got KeyError: 'here'; mend it"),
+        ("counts", "mine, Fails.counts: expected Counts, got KeyError: 'here'; fix it"),
     ],
 )
 def test_a_layer_that_fails_anywhere_is_named(where, message):

@@ -432,7 +432,7 @@ class WrongTieCount(Conv):
     [
         (WrongTieCount(1, kernel=2), r"check_pattern, WrongTieCount\(.*expected 4 ties, as many as weights, got 5;"),
         (GrowsBuffers(), r"check_buffers, GrowsBuffers\(.*to give buffers of layer.\w+, got layer.steps;"),
-        (MisspellsParamGradient(), r"to give gradients of layer.factor, got layer.fcator; mend the layer"),
+        (MisspellsParamGradient(), r"to give gradients of layer.factor, got layer.fcator; fix the layer"),
     ],
 )
 def test_the_sin_is_named_although_nothing_else_works_either(layer, message):

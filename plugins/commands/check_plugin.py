@@ -53,7 +53,7 @@ _CURES = {
 
 @click.command("check-plugin")
 @click.argument("name")
-@click.option("--engine", default="scipy", show_default=True, help="Who multiplies the matrices.")
+@click.option("--engine", default="scipy", show_default=True, help="Which engine multiplies the matrices.")
 @click.option("-v", "--verbose", is_flag=True, help="Say also which checks do not apply, and why.")
 @json_option
 @CatalogOptions.decorate
@@ -81,7 +81,7 @@ def command(name, engine, verbose, as_json):
     else:
         _print(results, verbose)
         if failed:
-            click.echo(f"{len(failed)} of {len(results)} checks fail. Mend the first one first, then check again.")
+            click.echo(f"{len(failed)} of {len(results)} checks fail. Fix the first one first, then check again.")
         elif all(result["reason"] for result in results):
             click.echo("No check applies; --verbose says why.")
         elif name == plugin:
@@ -145,7 +145,7 @@ def _judged(what, check, run, files):
                 found, cure = " at ".join([str(source), *place]), None
             else:
                 found = f"expected no error, got {type(source).__name__}: {source}"
-                cure = f"mend {place[0]}" if place else cure
+                cure = f"fix {place[0]}" if place else cure
             cause = re.sub(r"\([\d, ]*\)|\d+", "", found)  # shapes and sizes differ from check to check
             if place:
                 cause = f"{type(source).__name__} {place[0]}"

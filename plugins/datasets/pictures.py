@@ -119,7 +119,7 @@ def _picture(file, shape):
                 image = turned.convert("L") if shape and shape[0] == 1 else coloured
     except Exception as error:  # the readers of damaged files raise errors of many kinds
         raise FileError(
-            f"data pictures {file}: expected a picture that Pillow can read, got {brief(error)}; mend or remove it"
+            f"data pictures {file}: expected a picture that Pillow can read, got {brief(error)}; replace or remove it"
         ) from error
     if mode.startswith(("I", "F")):
         raise FileError(

@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -143,7 +144,17 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
     return decorate
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def _alone(ctx: click.Context, param: click.Parameter, asked: bool) -> bool:
+    """With --json standard output holds nothing but the document: what a plugin prints goes to standard error."""
+    if asked and "simulator.stdout" not in ctx.meta:
+        ctx.meta["simulator.stdout"] = sys.stdout
+        ctx.with_resource(contextlib.redirect_stdout(sys.stderr))
+    return asked
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, callback=_alone, help="Print JSON instead of tables."
+)
 build_options = options(
     click.option(
         "--input",
@@ -169,7 +180,7 @@ engine_options = options(
         "--engine",
         default="auto",
         show_default=True,
-        help="Who multiplies the matrices; auto takes the fastest for the network.",
+        help="Which engine multiplies the matrices; auto takes the fastest for the network.",
     ),
     click.option("--threads", type=click.IntRange(1), help="How many cores to use.  [default: all]"),
 )
@@ -408,7 +419,9 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output; NaN and infinity become null."""
-    click.echo(json.dumps(_finite(value), indent=2))
+    context = click.get_current_context(silent=True)
+    where = None if context is None else context.meta.get("simulator.stdout")
+    click.echo(json.dumps(_finite(value), indent=2), file=where)
 
 
 def _finite(value: Any) -> Any:

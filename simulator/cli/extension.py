@@ -6,7 +6,9 @@ shows every command's first line, stays quick.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import sys
 from collections import defaultdict
 
 import click
@@ -43,10 +45,13 @@ class CommandGroup(click.Group):
         if len(points) > 1:
             return _broken(name, f"one plugin to offer this command, got {origins}; uninstall one of them")
         try:
-            command = points[0].load()
-        except (Exception, SystemExit) as error:
+            with contextlib.redirect_stdout(sys.stderr):
+                command = points[0].load()
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
             got = brief(error)
-            return _broken(name, f"{origins} to be importable, got {got}; mend it, or install what it needs")
+            return _broken(name, f"{origins} to be importable, got {got}; fix it, or install what it needs")
         if not isinstance(command, click.Command):
             return _broken(
                 name, f"{origins} to be a click command, got {brief(command)}; decorate it with @click.command()"

@@ -98,7 +98,7 @@ def _check_workers(client: Any, address: str) -> None:
 
 def _lost(address: str, why: str) -> SimulatorError:
     return SimulatorError(
-        f"--cluster: expected {address} to finish all runs, but {why}; mend it, and go on with the same command: the "
+        f"--cluster: expected {address} to finish all runs, but {why}; fix it, and go on with the same command: the "
         "finished runs are kept"
     )
 

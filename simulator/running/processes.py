@@ -99,6 +99,7 @@ class _Worker:
 
 def _serve(plan: Plan, pipe: connection.Connection) -> None:
     """What a process does until it is killed, or the one that started it is gone."""
+    os.dup2(2, 1)  # what a run prints must not come between the lines, or into the JSON, of the process that started it
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is for the process that started this one
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:

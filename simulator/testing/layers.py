@@ -446,7 +446,7 @@ def layer_checks(
     *input_shapes : shape
         Of one sample of each input, (channels, *space); small ones are quick.
     engine : Engine, default `SciPyEngine`
-        Who multiplies.
+        Which engine multiplies.
     rng : numpy.random.Generator or int, default 0
         Draws weights and samples.
 

@@ -63,7 +63,7 @@ def plugin_checks(catalog: Catalog, plugin: str, *, engine: Engine | None = None
     plugin : str
         Its name.
     engine : Engine, optional
-        Who multiplies for layers. Default: `SciPyEngine`.
+        Which engine multiplies for layers. Default: `SciPyEngine`.
 
     Yields
     ------

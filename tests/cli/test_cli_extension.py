@@ -24,9 +24,9 @@ def command(name):
 '''
 
 BROKEN = {  # the text of a module, and what is said of it
-    "import no_such_module": "to be importable, got ModuleNotFoundError: No module named 'no_such_module'; mend it, or",
+    "import no_such_module": "to be importable, got ModuleNotFoundError: No module named 'no_such_module'; fix it, or",
     "def :": "to be importable, got SyntaxError: ",
-    "raise SystemExit(3)": "to be importable, got SystemExit: 3; mend it, or install what it needs",
+    "raise SystemExit(3)": "to be importable, got SystemExit: 3; fix it, or install what it needs",
     "comand = 3": "to be importable, got AttributeError: ",
     "command = 3": "to be a click command, got 3; decorate it with @click.command()",
     "def command(): pass": "to be a click command, got the function command",

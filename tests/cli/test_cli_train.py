@@ -401,7 +401,7 @@ def test_a_broken_part_is_named(part, fault, run, folder):
     line = result.err.splitlines()[-1]
     assert result.status == 2
     assert f"{kind} {kind.title()}" in line
-    assert "mend it, 'simulator check-plugin' tells more" in line
+    assert "fix it, 'simulator check-plugin' tells more" in line
 
 
 def test_the_rate_of_every_schedule():

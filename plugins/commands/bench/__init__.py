@@ -185,7 +185,7 @@ def _print_comparison(report):
             click.secho(f"FAIL {title}: ", fg="red", nl=False)
             click.echo(
                 f"expected {name} to compute what {case['reference']} computes, got a difference of "
-                f"{_largest(sides[name])} of the largest number; mend that side. Nothing was timed."
+                f"{_largest(sides[name])} of the largest number; fix that side. Nothing was timed."
             )
         if not case["failed"] and case["tolerance"] > report["tolerance"]:
             differ = max(side["max_difference_float64"] or 0 for side in sides.values())

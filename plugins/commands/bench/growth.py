@@ -79,7 +79,7 @@ def measured(over, catalog, engine, dtype, repeat=None, on_point=None):
     if found["simulator"] > TOLERANCE[dtype]:
         raise SimulatorError(
             f"bench --growth: expected the numbers of a bare csr @ x, got a difference of {found['simulator']:.1e} of "
-            "the largest; mend the engine"
+            "the largest; fix the engine"
         )
     sizes, times = [], []
     for k in range(first, first + POINTS):

@@ -204,28 +204,28 @@ def test_a_broken_promise_is_told_once_with_expectation_and_cure(run, file):
         (
             "return x.reshape(7, -1), None, {}",
             "NameError: name 'x' is not defined",
-            "mend line 10 of mine.py, in forward",
+            "fix line 10 of mine.py, in forward",
         ),
         (
             "return xs[0].reshape(7, -1), None, {}",
             "ValueError: cannot reshape array of size 150 into shape (7,newaxis)",
-            "mend line 10 of mine.py, in forward",
+            "fix line 10 of mine.py, in forward",
         ),
         (
             "return xs[0], lambda dy: [][3], {}",
             "IndexError: list index out of range",
-            "mend line 10 of mine.py, in <lambda>",
+            "fix line 10 of mine.py, in <lambda>",
         ),
     ],
 )
 def test_one_cause_of_many_failures_is_told_once_and_located(body, found, cure, run, file):
     result = run(file(LAYER.replace("BODY", body)))
     assert result.status == 1
-    ((_, told, more, mend),) = failures(result.out)
+    ((_, told, more, fix),) = failures(result.out)
     assert told.startswith(f"expected no error, got {found}")
     assert more > 20
     assert "other checks" in result.out
-    assert mend == cure
+    assert fix == cure
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_one_cause_of_many_failures_is_told_once_and_located(body, found, cure, 
     [
         (
             "return xs[0][..., None], None, {}",
-            "layer: expected Mine() to give an array (2, 5, 5, 3), got (2, 5, 5, 3, 1); mend the layer",
+            "layer: expected Mine() to give an array (2, 5, 5, 3), got (2, 5, 5, 3, 1); fix the layer",
         ),
         (
             "return xs[0], lambda dy: ((dy[..., None],), {}), {}",
