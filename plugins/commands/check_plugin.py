@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 import sys
+import tempfile
 import traceback
 from collections import defaultdict
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -14,6 +18,7 @@ import click
 from simulator.cli.common import CatalogOptions, json_option, print_json
 from simulator.errors import SimulatorError
 
+_ENDED = "ended"  # last line of a journal whose process went on to the end
 _CURES = {
     "check_frozen": "put @dataclass(frozen=True) above the class",
     "check_equality": "leave __eq__ and __hash__ to @dataclass(frozen=True)",
@@ -55,14 +60,73 @@ _CURES = {
 @click.argument("name")
 @click.option("--engine", default="scipy", show_default=True, help="Which engine multiplies the matrices.")
 @click.option("-v", "--verbose", is_flag=True, help="Say also which checks do not apply, and why.")
+@click.option("--in-process", is_flag=True, help="Run the checks in this process, for a debugger.")
+@click.option("--journal", type=click.Path(path_type=Path), hidden=True, help="Note each check here.")
 @json_option
 @CatalogOptions.decorate
-def command(name, engine, verbose, as_json):
+def command(name, engine, verbose, in_process, journal, as_json):
     """Check every promise of what a plugin offers.
 
     NAME is an installed plugin or command, or a Python file with hooks. The exit status is 0 if all promises are kept,
-    1 if one is broken, and 2 if the plugin cannot be loaded.
+    1 if one is broken, and 2 if the plugin cannot be loaded. The checks run in a process of their own: a plugin that
+    ends it is named, with the check in which it does.
     """
+    if not in_process:
+        _in_a_process(name, engine, verbose, as_json)
+    else:
+        with _journal(journal) as begun:
+            _check(name, engine, verbose, as_json, begun)
+
+
+def _in_a_process(name, engine, verbose, as_json):
+    """Run this command again where a plugin can end nothing but the checks, and say so if it does."""
+    meta = click.get_current_context().meta
+    sys.stdout.flush()
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Path(folder) / "journal"
+        given = ["check-plugin", name, "--in-process", "--journal", str(journal), "--engine", engine]
+        given += ["--verbose"] * verbose + ["--json"] * as_json
+        for option, key in (("--plugin", "simulator.plugin"), ("--prefer", "simulator.prefer")):
+            given += [word for value in meta.get(key, []) for word in (option, value)]
+        code = "from simulator.cli import main; main()"
+        status = subprocess.run([sys.executable, "-P", "-c", code, *given], check=False).returncode
+        begun = journal.read_text("utf-8").splitlines() if journal.exists() else []
+    if begun[-1:] == [_ENDED]:
+        click.get_current_context().exit(status)
+    how = f"with status {status}" if status >= 0 else f"by signal {-status}"
+    what, check = json.loads(begun[-1]) if begun else (f"plugin {name}", "loading")
+    found = f"expected the process to go on, got its end {how} during {check}"
+    cure = "raise an error instead of leaving the process; if the code is compiled, look there for a bad address"
+    fault = {"promise": "no check ends the process", "found": found, "cure": cure, "cause": check}
+    result = {"what": what, "check": check, "result": "fail", **fault}
+    if as_json:
+        del result["cause"]
+        print_json({"plugin": name, "ok": False, "checks": [result]})
+    else:
+        _print([result], verbose)
+        click.echo("The plugin ended the process; the checks after this one were not run.")
+    click.get_current_context().exit(1)
+
+
+@contextmanager
+def _journal(path):
+    """Gives a function that notes which check begins; that the process went on to the end is noted, too."""
+    if path is None:
+        yield lambda what, check: None
+        return
+    with path.open("w", encoding="utf-8") as file:
+
+        def begun(what, check):
+            print(json.dumps([what, check]), file=file, flush=True)
+
+        try:
+            yield begun
+        finally:
+            print(_ENDED, file=file, flush=True)
+
+
+def _check(name, engine, verbose, as_json, begun):
+    """All checks, here."""
     from rich.progress import track
 
     from simulator.cli.terminal import error_console
@@ -73,7 +137,7 @@ def command(name, engine, verbose, as_json):
     console = error_console()
     shown = track(checks, f"Checking {plugin}", console=console, transient=True, disable=not console.is_terminal)
     files = _files(catalog, plugin)
-    results = [_judged(*check, files) for check in shown]
+    results = [_judged(*check, files, begun) for check in shown]
     failed = [result for result in results if result["result"] == "fail"]
     if as_json:
         kept = [{key: value for key, value in result.items() if key != "cause"} for result in results]
@@ -128,8 +192,9 @@ def _files(catalog, plugin):
     return {getattr(module, "__file__", None) for module in modules}
 
 
-def _judged(what, check, run, files):
+def _judged(what, check, run, files, begun):
     """What came of one check; where it fails also the cause, which others may fail for, too."""
+    begun(what, check)
     try:
         reason = run()
     except Exception as error:

@@ -71,7 +71,9 @@ def shown(thing: Any) -> str:
 def judging(check: str, who: str, promise: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+            raise
         judged = isinstance(error, ContractError)
         told = str(error) if judged else f"expected no error, got {brief(error)}"
         raise ContractError(f"{check}, {who}: {told}; the promise: {promise}") from (None if judged else error)

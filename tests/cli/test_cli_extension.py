@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import subprocess
 import sys
 
@@ -103,7 +104,10 @@ def test_the_cores_own_command_cannot_be_replaced(run, install):
     install(plugins=HELLO)
     assert "Greet" not in run("plugins", "--help").out
     assert first_words(run("--help").out).count("plugins") == 1
-    assert "expected another name than those of the simulator's own commands" in run("check-plugin", "plugins").out
+    assert (
+        "expected another name than those of the simulator's own commands"
+        in run("check-plugin", "plugins", "--in-process").out
+    )
 
 
 def test_help_imports_nothing_heavy():
@@ -119,3 +123,30 @@ print([name for name in ("numpy", "scipy", "networkx", "pluggy", "rich") if name
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "[]\n")
+
+
+def test_what_plugins_print_does_not_spoil_json(tmp_path):
+    """At import, in a hook, and while a layer runs; in a process of its own, as a user starts it."""
+    (tmp_path / "loud.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from simulator import Elementwise, hookimpl\n"
+        "print('at import')\n"
+        "@dataclass(frozen=True)\n"
+        "class Loud(Elementwise):\n"
+        "    '''Loud.'''\n"
+        "    def value_and_slope(self, x):\n"
+        "        print('at work')\n"
+        "        return x * 1, x * 0 + 1\n"
+        "@hookimpl\n"
+        "def register_layers(register):\n"
+        "    print('in a hook')\n"
+        "    register('relu', Loud)\n"
+    )
+    code = "from simulator.cli import main; main()"
+    wish = ["--prefer", "layers.relu=loud", "--no-proof", "--engine", "scipy", "--epochs", "1", "--json"]
+    command = [sys.executable, "-c", code, "train", "mlp", "-p", "loud.py", *wish]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["epochs"] == 1
+    for told in ("at import", "in a hook", "at work"):
+        assert told in result.stderr

@@ -3,6 +3,8 @@
 import importlib.metadata
 import json
 import re
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -67,7 +69,7 @@ def run(capsys, tmp_path, monkeypatch):
 
     def run(*args):
         with pytest.raises(SystemExit) as end:
-            main(["check-plugin", *args])
+            main(["check-plugin", "--in-process", *args])
         captured = capsys.readouterr()
         return Result(end.value.code, captured.out, captured.err)
 
@@ -420,3 +422,48 @@ def test_two_commands_of_one_name(run, file, tmp_path, installed, monkeypatch):
     result = run("twice")
     assert result.status == 1
     assert "expected one plugin to offer this command, got 2" in result.out
+
+
+# ---------------------------------------------------------------------- plugins that end the process
+
+
+@pytest.mark.parametrize(
+    ("body", "as_json", "told"),
+    [
+        ("import os; os._exit(3)", False, "got its end with status 3 during check_"),
+        ("import os; os._exit(3)", True, "got its end with status 3 during check_"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", False, "got its end by signal 11 during check_"),
+        ("raise SystemExit(3)", False, "expected no error, got "),
+        ("class Stop(BaseException): pass\n        raise Stop('now')", False, "Stop: now"),
+    ],
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="signals")
+def test_a_plugin_that_ends_the_process_is_named(file, tmp_path, body, as_json, told):
+    file("print('loud at import')\n" + LAYER.replace("BODY", "print('loud at work')\n        " + body))
+    code = "from simulator.cli import main; main()"
+    command = [sys.executable, "-c", code, "check-plugin", "mine.py", *["--json"] * as_json]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1, result.stderr
+    assert told in result.stdout
+    if as_json:
+        content = json.loads(result.stdout)  # nothing that the plugin prints is in it
+        assert not content["ok"]
+        assert "loud at work" in result.stderr
+
+
+def test_a_plugin_that_ends_the_process_as_it_is_loaded_is_named(file, tmp_path):
+    file("import os\nos._exit(4)")
+    code = "from simulator.cli import main; main()"
+    command = [sys.executable, "-c", code, "check-plugin", "mine.py"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 1
+    assert "got its end with status 4 during loading" in result.stdout
+
+
+def test_a_good_plugin_passes_in_a_process_of_its_own(file, tmp_path):
+    file(GOOD.replace("NAME", "square"))
+    code = "from simulator.cli import main; main()"
+    command = [sys.executable, "-c", code, "check-plugin", "mine.py"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert "All checks pass." in result.stdout

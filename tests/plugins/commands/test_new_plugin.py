@@ -31,7 +31,7 @@ for name in sys.argv[1:]:
     options = "-q -p no:cacheprovider --doctest-modules -W error --rootdir".split()
     print("pytest:", int(pytest.main([*options, name, name])))
     try:
-        main(["check-plugin", f"q-{name}"])
+        main(["check-plugin", f"q-{name}", "--in-process"])
     except SystemExit as end:
         print("check-plugin:", end.code)
 """
