@@ -76,7 +76,8 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
     plugins : sequence of str, default ()
         Plugins to load beside the installed ones: names of modules, or paths of Python files.
     random_state : int, numpy.random.RandomState or None, default None
-        Draws the first weights and shuffles. One number, one result.
+        Draws the first weights and shuffles. One number gives one result, to the last bit with the same engine, cores,
+        libraries and kind of processor.
     verbose : int, default 0
         With 1 every epoch prints a line.
 

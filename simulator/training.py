@@ -123,7 +123,8 @@ def train(
     trainable : iterable of str, optional
         Names or patterns such as "conv*" or "*.bias" of the params to train. Default: all.
     rng : numpy.random.Generator or int, default 0
-        Shuffles, augments, and draws for layers that are random in training. One seed, one result, to the last bit.
+        Shuffles, augments, and draws for layers that are random in training. One seed, one result, to the last bit with
+        the same engine, number of threads, libraries and kind of processor.
     resume : Epoch, optional
         Go on after this epoch; the network, optimizer state and rng are taken from it.
     on_batch : callable, optional

@@ -305,12 +305,16 @@ def _progress(epochs: int, done: int) -> Iterator[tuple[Any, Any]]:
         yield on_batch, on_epoch
 
 
+def identical(splits: Splits) -> int:
+    """How many of the samples held out of the last training are the same as one that the network was trained on."""
+    split = splits.all[-1]
+    return int(splits.trained_on(split.fingerprints[split.held_out]).sum())
+
+
 def held_out_text(splits: Splits) -> str:
     """What the samples are that a network is tested on after training; only what is true of them."""
-    split = splits.all[-1]
-    apart = split.fingerprints[split.held_out]
-    alike = int(splits.trained_on(apart).sum())
-    samples = f"{len(apart)} sample{'s'[: len(apart) != 1]}"
+    count, alike = int(splits.all[-1].held_out.sum()), identical(splits)
+    samples = f"{count} sample{'s'[: count != 1]}"
     if alike:
         return f"{samples} held out, {alike} of which are identical to samples that it was trained on"
     if not splits.complete:

@@ -26,7 +26,7 @@ from simulator.cli.keeping import Keeper, check_place, save_options
 from simulator.cli.leaving import leaving_status
 from simulator.cli.look import engine_proofs, print_engine_proofs, print_proofs
 from simulator.cli.remembered import history_of, settings_of
-from simulator.cli.run import epochs_of, held_out_text, prepared, untested
+from simulator.cli.run import epochs_of, held_out_text, identical, prepared, untested
 
 if TYPE_CHECKING:
     from simulator.files import Saved
@@ -222,6 +222,8 @@ def train(
             "train_accuracy": last.metrics.get("accuracy", last.metrics.get(f"{run.output}.accuracy")),
             "test_loss": tested["loss"],
             "test_accuracy": tested.get("accuracy"),
+            "test_samples": len(run.held_out),
+            "test_samples_trained_on": identical(run.splits),
             "silence": found.as_dict(),
             "seconds": seconds,
             "peak_memory": last.peak_memory,

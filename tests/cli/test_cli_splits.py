@@ -132,6 +132,7 @@ def test_identical_samples_on_both_sides_are_counted_and_said(run):
     half = np.load("half.npz")
     np.savez("twice.npz", **{name: np.concatenate([half[name]] * 2) for name in half})
     result = learn(run, "mlp", "--data", "twice.npz", "--save", "net", epochs=1)
+    report = json.loads(run("train", "--resume", "net", "--no-proof", "--json").out)
     (split,) = load("net").splits.all
     trained_on = set(split.fingerprints[~split.held_out].tolist())
     alike = sum(each in trained_on for each in split.fingerprints[split.held_out].tolist())
@@ -142,7 +143,8 @@ def test_identical_samples_on_both_sides_are_counted_and_said(run):
         f"on 20 held-out samples of twice.npz, {alike} of them identical to samples trained on:"
         in run("evaluate", "net").out
     )
-    assert measured(run, "net")["trained_on"] == alike
+    assert measured(run, "net")["trained_on"] == report["test_samples_trained_on"] == alike
+    assert report["test_samples"] == 20
 
 
 def test_a_file_that_does_not_say_what_it_was_trained_on(run, memorised):

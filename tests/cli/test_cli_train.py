@@ -25,7 +25,7 @@ from simulator.training import evaluate, train
 SMALL = ("--data", "xo", "--input", "1x12x12", "-o", "width=0.3", "--no-proof")
 KEYS = {
     "network", "data", "epochs", "seed", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
-    "peak_memory", "saved", "silence",
+    "peak_memory", "saved", "silence", "test_samples", "test_samples_trained_on",
 }  # fmt: skip
 
 STOPPING = '''
@@ -188,6 +188,8 @@ def test_json_says_what_python_says(run):
         "train_accuracy": last.metrics["accuracy"],
         "test_loss": tested["loss"],
         "test_accuracy": tested["accuracy"],
+        "test_samples": 200,
+        "test_samples_trained_on": 0,
         "silence": silence(last.network, held_out).as_dict(),
         "seconds": content["seconds"],
         "peak_memory": content["peak_memory"],
