@@ -304,10 +304,13 @@ def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
 
 
 def _same_engine(settings: dict[str, Any], engine: str, threads: int | None) -> tuple[str, int | None]:
-    """Those of the run that goes on, or others that were asked for; then says so, as the last bits depend on them."""
+    """Those of the run that goes on, or else what is asked for or there: then it says so, as bits depend on them."""
+    from simulator.threads import available_cores
+
     before = {"engine": settings["engine"], "threads": settings["threads"]}
     engine = engine if was_given("engine") else settings["engine"]
-    threads = threads if was_given("threads") else settings["threads"]
+    if not was_given("threads"):  # this machine may have fewer cores
+        threads = settings["threads"] and min(settings["threads"], available_cores())
     after = {"engine": engine, "threads": threads}
     if after != before:
         click.echo(

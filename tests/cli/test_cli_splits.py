@@ -17,6 +17,7 @@ import pytest
 from simulator import Conv, Dense, Flatten, Network, Tanh, load, save
 from simulator.files import Saved
 from simulator.splits import Splits
+from simulator.threads import available_cores
 
 BY_HEART = 0.9  # of what was trained on
 GUESSED = 0.3  # of samples that were not, at most: 10 % are right by chance
@@ -348,7 +349,7 @@ def test_a_checkpoint_without_its_split_is_not_resumed(run):
     )
 
 
-@pytest.mark.parametrize(("engine", "threads"), [("scipy", 1), ("blas", 2)])
+@pytest.mark.parametrize(("engine", "threads"), [("scipy", 1), ("blas", min(2, available_cores()))])
 def test_a_run_goes_on_with_its_engine_and_threads(engine, threads, run):
     random_data("data.npz", 100)
     network = Network.sequential((1, 6, 6), [Conv(4, 3), Tanh(), Flatten(), Dense(10)], rng=0)
@@ -358,11 +359,25 @@ def test_a_run_goes_on_with_its_engine_and_threads(engine, threads, run):
     assert (settings["engine"], settings["threads"]) == (engine, threads)
     result = run("train", "--resume", "net", "--no-proof")
     assert (result.status, result.err) == (0, "")
-    result = run("train", "--resume", "net", "--no-proof", "--engine", "scipy", "--threads", "3")
+    other = {"scipy": "blas", "blas": "scipy"}[engine]
+    result = run("train", "--resume", "net", "--no-proof", "--engine", other)
     assert result.err == (
         f"Warning: the run began with --engine {engine} on {threads} thread{'s'[: threads > 1]} and goes on with "
-        "--engine scipy on 3 threads; the result is not that of one uninterrupted run, to the last bit.\n"
+        f"--engine {other} on {threads} thread{'s'[: threads > 1]}; the result is not that of one uninterrupted run, "
+        "to the last bit.\n"
     )
+
+
+def test_a_run_of_many_cores_goes_on_with_the_cores_that_there_are(run):
+    random_data("data.npz", 100)
+    learn(run, "mlp", "--data", "data.npz", "--engine", "scipy", "--save", "net", epochs=1)
+    saved = load("net")
+    settings = {**saved.info["settings"], "threads": 10_000}
+    save("net", saved.network, info={**saved.info, "settings": settings}, epoch=saved.epoch, splits=saved.splits)
+    result = run("train", "--resume", "net", "--no-proof")
+    assert result.status == 0
+    wanted = f"began with --engine scipy on 10000 threads and goes on with --engine scipy on {available_cores()} thread"
+    assert wanted in result.err
 
 
 # ---------------------------------------------------------------------- few samples of a class
@@ -497,7 +512,7 @@ def as_version_0_1_0(path, saved: Saved, **settings):
     save(path, saved.network, info={**saved.info, "settings": {**kept, **settings}}, epoch=saved.epoch)
 
 
-def test_files_of_0_1_0_were_split_by_the_seed_of_the_weights(run, monkeypatch):
+def test_files_of_0_1_0_were_split_by_the_seed_of_the_weights(run):
     random_data("data.npz")
     learn(run, "mlp", "--data", "data.npz", "--split-seed", "3", "--seed", "3", "--save", "new", epochs=1)
     saved = load("new")
