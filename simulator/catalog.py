@@ -389,11 +389,11 @@ class Catalog:
                     told += f" ({error})"
             if len(fitting) == 1:
                 return readers[fitting[0]], source
-            kinds = " or ".join(f"{reader}:{source}" for reader in fitting or readers)
-            got = "several that could" if fitting else "none"
-            raise FileError(
-                f"data {source}: expected one data set that reads it, got {got}; name the kind, {kinds}{told}"
-            )
+            got, cure = "none", "save what it holds with numpy.savez(path, inputs=samples, targets=labels)"
+            if fitting:
+                got = "several that could"
+                cure = "name the kind, " + " or ".join(f"{reader}:{source}" for reader in fitting)
+            raise FileError(f"data {source}: expected one data set that reads it, got {got}; {cure}{told}")
         if Path(source).suffix or len(Path(source).parts) > 1:
             raise FileError(f"data: expected a data set or a path, got {source}, which does not exist; check the path")
         return self.datasets.entry(name), path

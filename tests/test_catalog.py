@@ -139,7 +139,7 @@ def test_data_by_name_and_path(tmp_path):
     for source, message in (
         (
             str(tmp_path / "b.unknown"),
-            "data .*b.unknown: expected one data set that reads it, got none; name the kind, .*npz:",
+            "data .*b.unknown: expected one data set that reads it, got none; save what it holds with numpy.savez",
         ),
         (str(tmp_path / "missing.zero"), "expected a data set or a path, got .*which does not exist"),
         ("zeros", "data zeros: expected a path, got none; write zeros:PATH"),
@@ -196,7 +196,7 @@ def test_one_that_cannot_tell_what_it_reads_leaves_the_others_alone(tmp_path):
     assert len(catalog.load_data(str(tmp_path / "a.npz"))) == 2
     (tmp_path / "b.unknown").touch()
     with pytest.raises(
-        FileError, match=r"got none; name the kind, .*npz:.* \(plugin odd, data set odd: .*AttributeError"
+        FileError, match=r"got none; save what it holds .* \(plugin odd, data set odd: .*AttributeError"
     ):
         catalog.load_data(str(tmp_path / "b.unknown"))
 
@@ -238,3 +238,13 @@ def test_what_cannot_be_made_is_named():
 def test_a_name_that_is_no_text(catalog):
     with pytest.raises(UnknownNameError, match="one of the layers, got 3"):
         catalog.make(3)
+
+
+def test_the_cure_for_a_path_that_nothing_reads_works(tmp_path):
+    (tmp_path / "b.unknown").touch()
+    with pytest.raises(FileError, match="got none; save what it holds with ") as error:
+        Catalog().load_data(str(tmp_path / "b.unknown"))
+    cure = str(error.value).rpartition("with ")[2]
+    names = {"path": tmp_path / "mine.npz", "samples": np.zeros((2, 1, 4, 4)), "labels": np.array([0, 1])}
+    eval(cure, {"numpy": np, **names})
+    assert len(Catalog().load_data(str(tmp_path / "mine.npz"))) == 2

@@ -134,9 +134,15 @@ def _targets(who, array):
     if array.dtype.kind == "f" and array.ndim > 0:
         with np.errstate(over="ignore"):
             return array.astype(np.float32)
+    if array.dtype.kind in "US" and array.ndim == 1:
+        cure = "number them: classes, targets = numpy.unique(targets, return_inverse=True), and save both"
+    elif array.dtype.kind in "biu" and array.ndim == 2:
+        cure = f"save targets.{'ravel' if array.shape[1] == 1 else 'argmax'}({'' if array.shape[1] == 1 else 'axis=1'})"
+        cure += " as integers"
+    else:
+        cure = "save one integer from 0 on for each sample"
     raise ShapeError(
-        f"{who}: expected integer labels (n,) or real values (n, ...), got {array.dtype} {array.shape}; convert them, "
-        "for example with labels.ravel().astype(int)"
+        f"{who}: expected integer labels (n,) or real values (n, ...), got {array.dtype} {array.shape}; {cure}"
     )
 
 

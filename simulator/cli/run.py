@@ -93,9 +93,10 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
         wanted = tuple(shape) if shape else catalog.default_shape(net)
     data = catalog.load_data(source, wanted if catalog.any_shape(source) else None)
     if (start is not None or shape) and data.shape != wanted:
-        raise ShapeError(
-            f"{source}: expected samples of shape {wanted}, got {data.shape}; leave --input out, or use other data"
-        )
+        cure = "use data of that shape"
+        if start is None and _fits(catalog, settings, data.shape):
+            cure = f"leave --input out, or {cure}"
+        raise ShapeError(f"{source}: expected samples of shape {wanted}, got {data.shape}; {cure}")
     told = Splits() if start is None else splits_of(catalog, start, train) or Splits(complete=False)
     if resumed is None:
         splits = told.on(data, source, settings["held_out"], settings["split_seed"])
@@ -202,6 +203,17 @@ def _objective(
     if settings["loss"] is not None:
         losses = {**losses, next(iter(losses)): catalog.create("losses", settings["loss"])}
     return losses, weights
+
+
+def _fits(catalog: Catalog, settings: dict[str, Any], shape: tuple[int, ...]) -> bool:
+    """Whether the architecture can be built for samples of a shape: only then it is of use to leave --input out."""
+    from simulator.errors import SimulatorError
+
+    try:
+        network_from(catalog, settings["net"], rng=None, **{**_build(settings), "input_shape": shape})
+    except SimulatorError:
+        return False
+    return True
 
 
 def _default_lr(catalog: Catalog, optimizer: str, architecture: str | None) -> float:

@@ -859,7 +859,12 @@ def test_data_of_another_shape(run, files, trained):
         "expected samples of shape (1, 16, 16), got (1, 12, 24); leave --input out"
         in run("train", "--data", path, "--input", "1x16x16").complaint
     )
-    assert "expected samples of shape (1, 12, 12), got (1, 12, 24)" in run("train", trained, "--data", path).complaint
+    cured = run("train", "--data", path, "--epochs", "1", "--no-proof")
+    assert cured.status == 0, cured.err
+    complaint = run("train", trained, "--data", path).complaint
+    assert "expected samples of shape (1, 12, 12), got (1, 12, 24); use data of that shape" in complaint
+    unfit = run("train", "lecun1989", "--data", path, "--input", "1x16x16").complaint
+    assert ("leave --input out" in unfit) == (run("describe", "lecun1989", "--input", "1x12x24").status == 0)
 
 
 def test_signals_are_not_moved_out_of_sight(run, files, dense):

@@ -152,9 +152,27 @@ def test_inputs_that_are_no_samples(loaded, inputs, got):
 )
 def test_targets_that_are_neither_labels_nor_values(loaded, targets, got):
     with pytest.raises(
-        ShapeError, match=rf"data npz .*, y: expected integer labels \(n,\) or .*, got {got}; convert them"
+        ShapeError, match=rf"data npz .*, y: expected integer labels \(n,\) or .*, got {got}; (save|number)"
     ):
         loaded(x=PICTURES, y=targets)
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [np.eye(4, dtype=int)[LABELS], LABELS[:, None], np.array(["cat", "dog", "cat", "dog"])],
+    ids=["one-hot", "a column", "text"],
+)
+def test_the_cure_for_labels_of_other_kinds_works(loaded, targets):
+    with pytest.raises(ShapeError, match="expected integer labels") as error:
+        loaded(x=PICTURES, y=targets)
+    cure, names = str(error.value).rpartition("; ")[2], {"numpy": np, "targets": targets}
+    if cure.startswith("number them: "):
+        exec(cure.removeprefix("number them: ").removesuffix(", and save both"), names)
+        data = loaded(inputs=PICTURES, targets=names["targets"], classes=names["classes"])
+        assert [data.classes[label] for label in data.labels] == targets.tolist()
+    else:
+        data = loaded(inputs=PICTURES, targets=eval(cure.removeprefix("save ").removesuffix(" as integers"), names))
+        assert data.labels.tolist() == LABELS.tolist()
 
 
 @pytest.mark.parametrize("test", [PICTURES[:, :1], PICTURES.astype(np.float64)], ids=["shape", "dtype"])
