@@ -5,15 +5,19 @@ Files that are damaged are removed, and what they held is compiled anew.
 
 from __future__ import annotations
 
+import importlib
 import os
 import stat
 import tempfile
+import threading
 import warnings
 from pathlib import Path
 
 from simulator import SimulatorError
 from simulator.errors import brief
 
+_LOOPS = "simulator_plugins.engines.numba_engine.loops"
+_lock = threading.Lock()  # a second thread that imports while the first one fails would get another error
 _MOST = 100  # functions of `loops`: each is kept in a file of its own, which may be damaged on its own
 
 
@@ -31,20 +35,21 @@ def compiled_loops():
     SimulatorError
         If there is no folder that can be written to.
     """
-    try:
-        from simulator_plugins.engines.numba_engine import loops
-    except RuntimeError as error:  # numba's own word for it: neither beside the code nor in the user's cache
-        if "cannot cache" not in str(error):
-            raise
+    with _lock:
+        try:
+            return importlib.import_module(_LOOPS)
+        except RuntimeError as error:  # numba's own word for it: neither beside the code nor in the user's cache
+            if "cannot cache" not in str(error):
+                raise
         from numba import config
 
         folder, before = _own_folder(), config.CACHE_DIR
         config.CACHE_DIR = folder
         try:
-            from simulator_plugins.engines.numba_engine import loops
+            loops = importlib.import_module(_LOOPS)
         finally:
             config.CACHE_DIR = before
-        _tell(f"its compiled loops are kept in {folder}: numba's own folders cannot be written to")
+    _tell(f"its compiled loops are kept in {folder}: numba's own folders cannot be written to")
     return loops
 
 

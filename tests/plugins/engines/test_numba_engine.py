@@ -3,6 +3,7 @@
 import multiprocessing
 import pickle
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -345,6 +346,17 @@ def test_a_missing_numba_says_how_to_get_it(monkeypatch):
     with pytest.raises(NotInstalledError, match=r"pip install 'cnn-matrix-simulator\[fast\]'"):
         NumbaEngine()
     assert "numba" not in repr(Catalog().engine()).lower()  # the others work
+
+
+def test_threads_that_miss_numba_at_once_are_told_the_same(monkeypatch):
+    without(monkeypatch, "numba", ModuleNotFoundError("No module named 'numba'", name="numba"))
+
+    def engines(_):
+        return [type(engine).__name__ for engine in Catalog().engine("auto").engines]
+
+    with ThreadPoolExecutor(8) as pool:
+        for names in pool.map(engines, range(40)):
+            assert "NumbaEngine" not in names
 
 
 def test_a_numba_that_does_not_load_is_no_missing_one(monkeypatch):
