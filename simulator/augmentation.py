@@ -142,7 +142,8 @@ class RandomMirror(Declared):
             )
         if not 0 <= self.share <= 1:
             raise ShapeError(
-                f"random-mirror share: expected a share from 0 to 1, got {self.share}; 0.5 mirrors every other sample"
+                f"random-mirror share: expected a share from 0 to 1, got {brief(self.share)}; 0.5 mirrors every "
+                "other sample"
             )
         chosen = np.flatnonzero(rng.random(len(inputs)) < self.share)
         mirrored = inputs.copy()
@@ -271,7 +272,7 @@ def _window(who: str, window: int | Sequence[int], space: Sequence[int]) -> tupl
     sizes = check_sizes(window, len(space), f"{who} space")
     if any(size > n for size, n in zip(sizes, space, strict=True)):
         raise ShapeError(
-            f"{who}: expected a window of at most {tuple(space)}, got {sizes}; cut a smaller one, or resize the "
+            f"{who}: expected a window of at most {tuple(space)}, got {brief(sizes)}; cut a smaller one, or resize the "
             "samples first"
         )
     return sizes

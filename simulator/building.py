@@ -37,7 +37,8 @@ def check_image(who: str, input_shape: Sequence[int], least: int) -> None:
         channels = input_shape[0] if input_shape else 1
         raise ShapeError(
             f"{who}: expected an input (channels, height, width) of at least {least} x {least}, got "
-            f"{tuple(input_shape)}; resize the images, for example with --input {channels}x{least}x{least}"
+            f"{brief(tuple(input_shape))}; resize the images, for example with --input "
+            f"{brief(channels)}x{least}x{least}"
         )
 
 

@@ -415,7 +415,8 @@ class Normalise:
             or not (np.isfinite(means) & np.isfinite(scales) & (scales > 0)).all()
         ):
             raise ShapeError(
-                f"normalise: expected one mean and one positive scale per channel, got {self.mean} and {self.scale}; "
+                f"normalise: expected one mean and one positive scale per channel, got {brief(self.mean)} and "
+                f"{brief(self.scale)}; "
                 "measure them with Normalise.of"
             )
 

@@ -85,13 +85,13 @@ def blamed(who: str, expected: str) -> Iterator[None]:
         ) from error
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: Any, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known names, or all of them.
 
     Parameters
     ----------
-    name : str
-        What was asked for.
+    name : object
+        What was asked for, usually a text.
     known : iterable of str
         What there is.
 
@@ -107,7 +107,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     'choose one of: lenet5, resnet8'
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.7)
+    close = difflib.get_close_matches(name[:1000], names, n=3, cutoff=0.7) if isinstance(name, str) else []
     if close:
         return f"did you mean {' or '.join(repr(c) for c in close)}?"
     more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""

@@ -283,7 +283,7 @@ def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batc
             chain.append(follower)
         offered = None
         if offer is not None:
-            with blamed(f"engine {chosen!r}", "kernel to give a kernel and the number of its nodes, or None"):
+            with blamed(f"engine {brief(chosen)}", "kernel to give a kernel and the number of its nodes, or None"):
                 offered = offer(tuple(chain), batch)
         if offered is None:
             step = _plain(node, engine)
@@ -358,7 +358,7 @@ def _by_products(node: Node, engine: Engine) -> Kernel:
     trained = {key: f"{node.owner}.{key}" for key in node.param_shapes}
 
     def product(name: str, shape: Shape, dtype: Any, *args: Any) -> np.ndarray:
-        with blamed(f"engine {engine!r}", f"{name} to give an array {shape}"):
+        with blamed(f"engine {brief(engine)}", f"{name} to give an array {shape}"):
             given = getattr(engine, name)(*args)
         array = promised(given, shape, dtype)
         if array is None:

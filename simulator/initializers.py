@@ -64,7 +64,7 @@ def initial(
     """
     if name not in INITIALIZERS:
         raise UnknownNameError(
-            f"init: expected one of {', '.join(INITIALIZERS)}, got {brief(name)}; {nearest(str(name), INITIALIZERS)}"
+            f"init: expected one of {', '.join(INITIALIZERS)}, got {brief(name)}; {nearest(name, INITIALIZERS)}"
         )
     values: np.ndarray = np.zeros(shape, dtype)
     if name == "zeros":

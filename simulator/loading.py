@@ -327,7 +327,7 @@ def _architecture_fault(build: Any, details: Mapping[str, Any]) -> str | None:
         return f"expected an input_shape such as (1, 28, 28) in its signature, got {brief(shape)}; give all sizes"
     task = details.get("task", "classify")
     if task not in _TASKS:
-        return f"expected the task {' or '.join(_TASKS)}, got {brief(task)}; {nearest(str(task), _TASKS)}"
+        return f"expected the task {' or '.join(_TASKS)}, got {brief(task)}; {nearest(task, _TASKS)}"
     lr = details.get("lr")
     if lr is not None and not (isinstance(lr, Real) and 0 < lr < math.inf):  # type: ignore[operator]
         return f"expected a positive lr, got {brief(lr)}; leave it out if you do not know one"
@@ -337,7 +337,7 @@ def _architecture_fault(build: Any, details: Mapping[str, Any]) -> str | None:
     for example in details.get("examples", ()):
         unknown = [k for k in example if k not in parameters] if isinstance(example, Mapping) else [example]
         if unknown:
-            cure = nearest(str(unknown[0]), parameters)
+            cure = nearest(unknown[0], parameters)
             return f"expected examples that are dicts of arguments, got {brief(unknown[0])}; {cure}"
     return None
 

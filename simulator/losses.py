@@ -9,7 +9,7 @@ import numpy as np
 
 from simulator.arrays import real_array
 from simulator.declared import Declared
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 
 __all__ = ["CrossEntropy", "Loss", "SquaredError", "accuracy", "check_labels", "check_targets"]
 
@@ -137,7 +137,8 @@ class CrossEntropy(Declared):
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing <= 1:
             raise ShapeError(
-                f"cross-entropy label_smoothing: expected a share from 0 to 1, got {self.label_smoothing}; try 0.1"
+                f"cross-entropy label_smoothing: expected a share from 0 to 1, got "
+                f"{brief(self.label_smoothing)}; try 0.1"
             )
 
     def value(self, prediction: np.ndarray, target: np.ndarray) -> float:

@@ -141,7 +141,7 @@ class Network:
             If a size is not positive, or the dtype is neither float32 nor float64.
         """
         if dtype not in ("float32", "float64", np.float32, np.float64):
-            raise ShapeError(f"network dtype: expected float32 or float64, got {dtype}; choose one of them")
+            raise ShapeError(f"network dtype: expected float32 or float64, got {brief(dtype)}; choose one of them")
         return (
             cls({}, {}, {}, np.dtype(dtype), SciPyEngine()).with_engine(engine or SciPyEngine()).add_input(shape, name)
         )
@@ -413,7 +413,7 @@ class Network:
             If there is no such node.
         """
         if not isinstance(name, str) or name not in self._nodes:
-            raise UnknownNameError(f"network: expected a node, got {brief(name)}; {nearest(str(name), self._nodes)}")
+            raise UnknownNameError(f"network: expected a node, got {brief(name)}; {nearest(name, self._nodes)}")
         return BoundNode(self, self._nodes[name])
 
     def subnetwork(self, outputs: str | Iterable[str], inputs: str | Iterable[str] = ()) -> Network:
@@ -1047,7 +1047,7 @@ class Network:
         if set(given) != set(self.inputs):
             raise ShapeError(
                 f"network.run: expected the inputs {', '.join(self.inputs)}, got "
-                f"{', '.join(map(str, given)) or 'none'}; give one array for each"
+                f"{', '.join(map(brief, given)) or 'none'}; give one array for each"
             )
         activations = {name: self._inward(name, given[name], empty) for name in self.inputs}
         batches = {a.shape[-1] for a in activations.values()}
@@ -1191,7 +1191,7 @@ def _fitting(
     fitting = {}
     for name, value in given.items():
         if name not in shapes:
-            cure = nearest(str(name), shapes)
+            cure = nearest(name, shapes)
             if name in others:
                 cure = f"give it to network.{'with_buffers' if who == 'with_params' else 'with_params'}"
             raise UnknownNameError(f"network.{who}: expected a known name, got {brief(name)}; {cure}")

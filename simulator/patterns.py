@@ -284,7 +284,7 @@ class ExplicitPattern(Pattern):
         rows, cols = np.asarray(rows), np.asarray(cols)
         ties = np.arange(len(rows)) if ties is None and rows.ndim == 1 else np.asarray(ties)
         if len(shape) != 2 or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
-            raise ShapeError(f"ExplicitPattern: expected a shape (n_out, n_in), got {shape}; give two sizes")
+            raise ShapeError(f"ExplicitPattern: expected a shape (n_out, n_in), got {brief(shape)}; give two sizes")
         limits = (shape[0], shape[1], np.iinfo(np.int64).max if n_ties is None else n_ties)
         for name, array, limit in zip(("rows", "cols", "ties"), (rows, cols, ties), limits, strict=True):
             if array.ndim != 1 or len(array) != len(rows) or (array.size and array.dtype.kind not in "iu"):

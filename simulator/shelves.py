@@ -106,7 +106,7 @@ class Shelf(Mapping[str, Any]):
             raise PluginError(self.disputes[name])
         if name not in self.entries:
             raise UnknownNameError(
-                f"catalog: expected one of the {self.kind}, got {brief(name)}; {nearest(str(name), self.entries)} (see "
+                f"catalog: expected one of the {self.kind}, got {brief(name)}; {nearest(name, self.entries)} (see "
                 "'simulator plugins')"
             )
         return self.entries[name]

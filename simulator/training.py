@@ -199,7 +199,7 @@ def _epochs(
     state: dict[str, Any]
     if resume is not None:
         network = resume.network
-    with blamed(f"optimizer {optimizer!r}", "init to give a state"):
+    with blamed(f"optimizer {brief(optimizer)}", "init to give a state"):
         state, first = dict(optimizer.init({name: network.params[name] for name in names})), 1
     if resume is not None:
         expected, state, first = state, resume.optimizer_state, resume.number + 1
@@ -231,7 +231,7 @@ def _epochs(
                         )
                     gradients = trace.backward(output_gradients, params_only=True).params
                     params = network.params
-                    with blamed(f"optimizer {optimizer!r}", "step to give new params and a new state"):
+                    with blamed(f"optimizer {brief(optimizer)}", "step to give new params and a new state"):
                         new, state = optimizer.step(
                             {n: params[n] for n in names}, {n: gradients[n] for n in names}, state
                         )
@@ -342,7 +342,7 @@ class _Objective:
         values = {"loss": 0.0}
         for name, loss in self.losses.items():
             prediction, target = trace[name], self._targets(name, batch)
-            with blamed(f"loss {loss!r}", "value to give a number"):
+            with blamed(f"loss {brief(loss)}", "value to give a number"):
                 value = loss.value(prediction, target) if known is None or name not in known else known[name]
                 values["loss"] += self.weights.get(name, 1.0) * float(value)
             prefix = f"{name}." if len(self.losses) > 1 else ""
@@ -355,10 +355,10 @@ class _Objective:
             prediction, target = trace[name], self._targets(name, batch)
             at_once = vars(type(loss)).get("value_and_grad")  # not inherited: a subclass may have another value or grad
             if at_once is not None:
-                with blamed(f"loss {loss!r}", "value_and_grad to give a number and an array"):
+                with blamed(f"loss {brief(loss)}", "value_and_grad to give a number and an array"):
                     values[name], gradient = at_once(loss, prediction, target)
             else:
-                with blamed(f"loss {loss!r}", "grad to give an array in the prediction's shape"):
+                with blamed(f"loss {brief(loss)}", "grad to give an array in the prediction's shape"):
                     gradient = loss.grad(prediction, target)
             checked = promised(gradient, prediction.shape, prediction.dtype)
             if checked is None:

@@ -869,7 +869,7 @@ def test_a_pad_value_needs_a_window_pattern():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Network.input((1,), dtype="foo"), "network dtype: expected float32 or float64, got foo"),
+        (lambda: Network.input((1,), dtype="foo"), "network dtype: expected float32 or float64, got 'foo'"),
         (lambda: Network.input((1,), engine="scipy"), "network engine: expected an engine, got 'scipy'; write SciPyE"),
         (lambda: Network.sequential((1,), ReLU()), "network.sequential: expected a list of layers, got ReLU"),
         (lambda: Network.sequential((4,), [Dense(1)], rng="a"), "rng: expected a seed of at least 0 or a numpy Gen"),

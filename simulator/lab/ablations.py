@@ -296,7 +296,7 @@ def _ablated(
 
 def _measured(loss: Loss, prediction: np.ndarray, batch: Dataset) -> np.ndarray:
     """Loss and accuracy of an output, summed over a batch; 0 where there are no labels."""
-    with blamed(f"loss {loss!r}", "value to give a number"):
+    with blamed(f"loss {brief(loss)}", "value to give a number"):
         value = float(loss.value(prediction, batch.targets))
     labels = batch.labels
     return len(batch) * np.array([value, 0.0 if labels is None else accuracy(prediction, labels)])

@@ -165,7 +165,7 @@ def effect(
             raise ShapeError(f"effect: expected a target for the loss {brief(loss)}, got none; give target=")
         return Effect(changes, before, after)
     loss, output, targets = loss or CrossEntropy(), network.output_name, np.asarray(target)[None]
-    with blamed(f"loss {loss!r}", "value to give a number"):
+    with blamed(f"loss {brief(loss)}", "value to give a number"):
         losses = [float(loss.value(trace[output], targets)) for trace in (before, after)]
     return Effect(changes, before, after, *losses)
 

@@ -173,7 +173,7 @@ def gradient_of(network: Network, weight: Any, x: Any, targets: Any, loss: Loss 
         raise ShapeError(f"gradient {address} loss: expected a loss, got {brief(loss)}; write CrossEntropy()")
     trace = network.run(x)
     check_finite(trace.activations, f"gradient {address}")
-    with blamed(f"loss {loss!r}", "grad to give an array in the prediction's shape"):
+    with blamed(f"loss {brief(loss)}", "grad to give an array in the prediction's shape"):
         output_gradient = loss.grad(trace[network.output_name], targets)
     gradients = trace.backward(output_gradient)
     batch = len(trace[network.output_name])
