@@ -760,7 +760,8 @@ def test_what_needs_one_input_or_output_says_so():
 def test_inputs_are_given_by_their_names_and_of_one_batch():
     net = Network.input((2,), "left").add_input((2,), "right").add(Add(), "left", "right")
     x = np.zeros((3, 2))
-    for inputs, got in [({"left": x}, "left"), ({"left": x, "right": x, "top": x}, "left, right, top"), ({}, "none")]:
+    three = {"left": x, "right": x, "top": x}
+    for inputs, got in [({"left": x}, "'left'"), (three, "'left', 'right', 'top'"), ({}, "none")]:
         with pytest.raises(ShapeError, match=rf"network\.run: expected the inputs left, right, got {got}; give one"):
             net.run(inputs)
     with pytest.raises(ShapeError, match=r"network\.run: expected inputs of one batch size, got \[3, 4\]; give"):
