@@ -5,18 +5,22 @@ Only looked for once it has happened: the step is run again, node by node.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
 from simulator.errors import brief
 from simulator.network import Network
+from simulator.optimizers import Clipped
 
 __all__ = ["blame_backward", "blame_forward", "blame_step", "still_finite"]
 
 _GROWN = 1e6  # numbers beyond come of steps that were too long, not of a formula for ordinary numbers
+_SMALL = 1e-6  # as a learning rate
 _SLOWER = "use a smaller learning rate"
 
 
@@ -84,9 +88,28 @@ def blame_backward(network: Network, inputs: Any, given: Mapping[str, np.ndarray
     return f"; {_SLOWER}"
 
 
-def blame_step(optimizer: Any, params: Iterable[np.ndarray], gradients: Iterable[np.ndarray]) -> str:
-    """The cause of weights that are not finite after a step from finite ones along finite gradients."""
-    return _ending(f"optimizer {brief(optimizer)}", [*params, *gradients])
+def blame_step(
+    optimizer: Any, params: Mapping[str, np.ndarray], gradients: Mapping[str, np.ndarray], state: dict[str, Any]
+) -> str:
+    """The cause of weights that are not finite after a step from finite ones along finite gradients.
+
+    The step is taken again with a small learning rate: if that helps, the rate was too large.
+    """
+    slower = _slower(optimizer)
+    if slower is not None:
+        with suppress(Exception), np.errstate(all="ignore"):
+            if still_finite(slower.step(params, gradients, state)[0].values()):
+                return f"; {_SLOWER}"
+    return _ending(f"optimizer {brief(optimizer)}", [*params.values(), *gradients.values()])
+
+
+def _slower(optimizer: Any) -> Any:
+    """The same optimizer with a small learning rate; None where it cannot be told apart."""
+    with suppress(Exception):
+        if isinstance(optimizer, Clipped):
+            return dataclasses.replace(optimizer, optimizer=_slower(optimizer.optimizer))
+        return dataclasses.replace(optimizer, lr=_SMALL)
+    return None
 
 
 def _params_of(network: Network, node: str) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Annotated
 
 import numpy as np
 
@@ -20,7 +21,7 @@ __all__ = ["Input", "Node", "only"]
 class Input(Layer):
     """Where a sample enters the network."""
 
-    shape: Shape
+    shape: Annotated[Shape, "write all sizes, such as (1, 28, 28)"]
     inputs = 0
 
     def output_shape(self, *input_shapes: Shape) -> Shape:

@@ -230,25 +230,23 @@ def _epochs(
                             f"{number}" + blame_forward(network, batch.inputs, inputs, objective.losses)
                         )
                     gradients = trace.backward(output_gradients, params_only=True).params
-                    params = network.params
+                    params = {n: network.params[n] for n in names}
+                    gradients = {n: gradients[n] for n in names}
                     with blamed(f"optimizer {brief(optimizer)}", "step to give new params and a new state"):
-                        new, state = optimizer.step(
-                            {n: params[n] for n in names}, {n: gradients[n] for n in names}, state
-                        )
-                        new = _as_trained(optimizer, new, {n: params[n] for n in names})
+                        new, after = optimizer.step(params, gradients, state)
+                        new = _as_trained(optimizer, new, params)
                     if not still_finite(new.values()):
                         name = next(name for name, array in new.items() if not still_finite([array]))
                         raise SimulatorError(
                             f"train: expected finite weights, got NaN or infinity in {name} after step {step + 1} of "
                             f"epoch {number}"
                             + (
-                                blame_step(optimizer, params.values(), gradients.values())
-                                if still_finite(gradients[n] for n in names)
+                                blame_step(optimizer, params, gradients, state)
+                                if still_finite(gradients.values())
                                 else blame_backward(network, inputs, output_gradients, objective.losses)
                             )
                         )
-                    with blamed(f"optimizer {optimizer!r}", "step to give new params and a new state"):
-                        network = network.with_params(new, copy=False).with_buffers(trace.buffers)
+                    network, state = network.with_params(new, copy=False).with_buffers(trace.buffers), after
                 for name, value in values.items():
                     totals[name] = totals.get(name, 0.0) + value * len(batch)
                 if on_batch is not None:

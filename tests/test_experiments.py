@@ -198,6 +198,6 @@ def test_findings_that_fail_are_blamed():
         def findings(self, table):
             return table[0]["no"]
 
-    with pytest.raises(PluginError, match="^experiment Fails: expected findings, got KeyError: 'no'; fix it"):
+    with pytest.raises(PluginError, match="^experiment Fails: expected findings, got KeyError: 'no'; correct its code"):
         checked_findings(Fails(), [{}])
     assert checked_findings(Trial([]), []) == []

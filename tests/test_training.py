@@ -198,9 +198,10 @@ def test_names_instead_of_objects(network, data, options, message):
 
 def test_weights_that_blow_up_in_the_last_step_are_reported(data):
     linear = Network.sequential((1, 6, 6), [Dense(3)], rng=0)
-    with pytest.raises(
-        SimulatorError, match="expected finite weights, got NaN or infinity in dense1.weight after epoch 1"
-    ):
+    message = (
+        "finite weights, got NaN or infinity in dense1.weight after step 1 of epoch 1; use a smaller learning rate"
+    )
+    with pytest.raises(SimulatorError, match=message):
         list(train(linear, data, epochs=1, batch_size=60, losses=SquaredError(), optimizer=SGD(1e39)))
 
 

@@ -213,7 +213,7 @@ def test_no_damage_escapes_the_family_of_errors(catalog, tmp_path, ending):
     for end in {0, 1, 10, len(whole) // 3, len(whole) // 2}:
         file.write_bytes(whole[:end])
         with pytest.raises(
-            FileError, match=rf"1.{ending}: expected a picture that Pillow can read, got .*; fix or remove"
+            FileError, match=rf"1.{ending}: expected a picture that Pillow can read, got .*; replace or remove"
         ):
             catalog.load_data(source)
     for i in range(0, len(whole), 1 + len(whole) // 150):
