@@ -106,6 +106,8 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     if start is not None and task == "classify":
         data = with_classes(data, start, source)
     smallest = min(data.shape[1:], default=math.inf)
+    if settings["shift"] is None:
+        settings["shift"] = 0 if math.isinf(smallest) else min(2, smallest // 14)
     if settings["shift"] >= smallest:
         raise ShapeError(
             f"train --shift: expected less than {smallest} sites, the shortest side of the samples, got "

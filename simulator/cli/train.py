@@ -88,7 +88,9 @@ _LATER: dict[str, Any] = {
 @click.option("--loss", help="What to minimise.  [default: the architecture's, usually cross-entropy]")
 @click.option("--weight-decay", type=FiniteRange(0), help="Pull towards zero.  [default: the optimizer's own]")
 @click.option(
-    "--shift", type=click.IntRange(0), default=2, show_default=True, help="Move samples by up to so many sites."
+    "--shift",
+    type=click.IntRange(0),
+    help="Move samples by up to so many sites.  [default: 1 in 14 of their shortest side, at most 2]",
 )
 @click.option("--mirror", is_flag=True, help="Mirror half of the samples, left to right.")
 @click.option(

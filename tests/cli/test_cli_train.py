@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator import Catalog, Conv, CosineDecay, Dense, Network, RandomShift, load, save
+from simulator import Catalog, Conv, CosineDecay, Dense, Network, load, save
 from simulator.cli import cli
 from simulator.cli.run import _rate
 from simulator.lab import silence
@@ -177,7 +177,7 @@ def test_json_says_what_python_says(run):
     train_on, held_out = catalog.load_data("xo", (1, 12, 12)).split(0.2, 0)
     network = catalog.build("lenet5", (1, 12, 12), 2, 5, engine="auto", width=0.3)
     optimizer = catalog.create("optimizers", "momentum", lr=CosineDecay(0.02, 2 * 16))
-    *_, last = train(network, train_on, epochs=2, batch_size=50, optimizer=optimizer, augment=RandomShift(2), rng=5)
+    *_, last = train(network, train_on, epochs=2, batch_size=50, optimizer=optimizer, rng=5)
     tested = evaluate(last.network, held_out)
     assert content == {
         "network": "lenet5",
@@ -221,7 +221,7 @@ def test_every_setting_arrives(run, files):
         ("--mirror",),
         ("--optimizer", "adam"),
         ("--weight-decay", "0.1"),
-        ("--shift", "0"),
+        ("--shift", "1"),
         ("--held-out", "0.5"),
         ("--seed", "1"),
         ("--batch-size", "8"),
@@ -867,9 +867,16 @@ def test_data_of_another_shape(run, files, trained):
     assert ("leave --input out" in unfit) == (run("describe", "lecun1989", "--input", "1x12x24").status == 0)
 
 
+@pytest.mark.parametrize(("side", "shift"), [(28, 2), (16, 1), (12, 0)])
+def test_samples_are_moved_by_a_fourteenth_of_their_side(run, side, shift):
+    args = ("--data", "xo", "--input", f"1x{side}x{side + 20}", "-o", "width=0.2", "--epochs", "1", "--no-proof")
+    assert run("train", *args, "--save", "net").status == 0
+    assert load("net").info["settings"]["shift"] == shift
+
+
 def test_signals_are_not_moved_out_of_sight(run, files, dense):
     path = files / "signal.npz"
-    message = run("train", "dense", *dense, "--data", path).complaint
+    message = run("train", "dense", *dense, "--data", path, "--shift", "2").complaint
     assert "expected less than 1 sites, the shortest side of the samples, got 2; use --shift 0" in message
     assert run("train", "dense", *dense, "--data", path, "--shift", "0", "--epochs", "1").status == 0
 
