@@ -234,8 +234,8 @@ def test_every_setting_arrives(run, files):
 
 
 def test_what_is_printed(run, trained):
-    result = run("train", *SMALL[:-1], "--epochs", "2", "--save", "net.safetensors")
-    history = load(trained).info["history"]
+    result = run("train", *SMALL[:-1], "--epochs", "2", "--lr", "0.08", "--save", "net.safetensors")
+    history, silent = load(trained).info["history"], load(trained).info["silence"]["silent"]
     lines = result.out.splitlines()
     assert result.status == 0
     assert lines[0] == "lenet5: Network 12 layers, 1500 params: (1, 12, 12) -> (2,)"
@@ -248,7 +248,8 @@ def test_what_is_printed(run, trained):
     )
     assert "Layer against matrix: the trained network in float64" in lines
     assert any(line.startswith("All 12 layers that have a matrix equal it") for line in lines)
-    assert lines[-1] == "Saved to net.safetensors. Look at it: simulator evaluate net.safetensors"
+    look = [f", simulator ablate net.safetensors {name}" for name, numbers in silent.items() if numbers][:1]
+    assert lines[-1] == f"Saved to net.safetensors. Look at it: simulator evaluate net.safetensors{''.join(look)}"
     assert result.err.splitlines() == [
         f"epoch {e['number']}/2  loss {e['loss']:.4f}  accuracy {e['metrics']['accuracy']:.2%}  "
         f"test loss {e['validation']['loss']:.4f}  accuracy {e['validation']['accuracy']:.2%}"
@@ -811,7 +812,7 @@ def test_only_a_checkpoint_can_be_resumed(run, trained):
         (["--classes", "1"], "lenet5: expected outputs for the 2 classes of xo, got (1,); build it with --classes 2"),
         (["--optimizer", "momentun"], "one of the optimizers, got 'momentun'; did you mean 'momentum'?"),
         (["--engine", "cupy"], "one of the engines, got 'cupy'; choose one of: "),
-        (["--lr", "1e6"], "train: expected a finite loss, got nan at step 3 of epoch 1 in layer dense1"),
+        (["--lr", "1e6"], "train: expected a finite loss, got nan at step 3 of epoch 1 in layer dense"),
         (["--save", "no/such/folder"], "save: expected an existing folder, got "),
         (["--save", "."], "save: expected the name of a file, got the folder .; add a name such as net.safetensors"),
         (["--input", "1x4x4"], "data xo: expected a shape (1, height, width) of at least 8 x 8, got (1, 4, 4)"),

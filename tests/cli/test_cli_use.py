@@ -77,7 +77,7 @@ def test_evaluate_prints_the_confusion(run, trained):
         f"{trained} on 200 held-out samples of xo: loss {content['loss']:.4f}, accuracy {content['accuracy']:.2%}"
     )
     assert "Confusion matrix: rows are the truth, columns the prediction" in result.out
-    assert [rows["X"], rows["O"]] == [list(map(str, counts)) for counts in content["confusion"]]
+    assert [rows["X"], rows["O"]] == [[str(n or ".") for n in counts] for counts in content["confusion"]]
 
 
 def test_evaluate_all_samples(run, trained):
