@@ -664,7 +664,7 @@ def test_colour_pictures_volumes_and_several_inputs():
     samples = {"a": np.ones((1, 2, 2)), "b": np.ones((1, 2, 2)), "c": np.ones(3)}
     titles = [ax.get_title() for ax in draw_activations(network, "it", samples).axes]
     assert titles == ["a (1, 2, 2)", "b (1, 2, 2)", "it (1, 2, 2)"]
-    with pytest.raises(ShapeError, match="expected the inputs a, b, got a;"):
+    with pytest.raises(ShapeError, match="expected the inputs a, b, got 'a';"):
         draw_activations(network, "it", {"a": np.ones((1, 2, 2))})
 
 
