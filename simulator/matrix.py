@@ -427,7 +427,8 @@ def _scalar_products(a: np.ndarray, rows: np.ndarray, b: np.ndarray, cols: np.nd
 
 def dense_pattern(n_out: int, n_in: int) -> WindowPattern:
     """Every output unit connected to every input unit by a weight of its own, laid out (n_out, n_in)."""
-    sites = np.arange(n_in)[None, :]  # (1, n_in): one window that sees everything
+    sites = np.arange(n_in, dtype=np.int32 if n_in < 2**31 else np.int64)[None, :]  # one window that sees everything
+    sites.flags.writeable = False  # so that the pattern need not copy it
     return WindowPattern(ChannelGroups.full(n_out, 1), 1, sites, n_in, (n_in, 0, 1))
 
 

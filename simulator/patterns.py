@@ -11,7 +11,10 @@ shared weight) each one uses, and holds no values. With this module one can
 
 from __future__ import annotations
 
+import functools
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -382,9 +385,10 @@ class WindowPattern(Pattern):
         Which input channels each output channel reads.
     in_channels : int
         Channels of the input.
-    sites : numpy.ndarray of int, (out_sites, taps)
+    sites : numpy.ndarray of int, (out_sites, taps), or None
         Input site of each tap, -1 for none. A read-only table is kept as it is, so that equal layers share one; any
-        other is copied.
+        other is copied. None stands for the table of `origin`, which is made when it is first read: nonzeros, cells and
+        weights are counted axis by axis, without it.
     in_sites : int
         Sites of the input.
     tie_strides : (int, int, int)
@@ -418,24 +422,98 @@ class WindowPattern(Pattern):
     tie_strides: tuple[int, int, int]
     origin: tuple[Window, tuple[int, ...]] | None = None
 
+    @classmethod
+    def sliding(
+        cls,
+        channels: ChannelGroups,
+        in_channels: int,
+        window: Window,
+        space: Sequence[int],
+        tie_strides: tuple[int, int, int],
+    ) -> WindowPattern:
+        """The pattern of a window that slides over `space`; its table of sites is made when it is first read.
+
+        Parameters
+        ----------
+        channels, in_channels, tie_strides
+            As for `WindowPattern`.
+        window : Window
+            What slides.
+        space : sequence of int
+            Sites of the input per axis.
+
+        Returns
+        -------
+        WindowPattern
+
+        Raises
+        ------
+        ShapeError
+            If no window fits; or, when the table is read, if it needs more memory than there is.
+
+        Examples
+        --------
+        >>> from simulator.windows import Window
+        >>> WindowPattern.sliding(ChannelGroups.full(1, 1), 1, Window(3), (10**9,), (3, 0, 1))
+        WindowPattern 999999998 x 1000000000: 2999999994 nonzeros share 3 weights
+        """
+        table: Any = None
+        return cls(channels, in_channels, table, math.prod(space), tie_strides, (window, tuple(space)))
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "sites" and self.origin is not None:
+            window, space = self.origin
+            vars(self)["sites"] = window.sites(space)
+            return self.sites
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def _axes(self) -> list[np.ndarray] | None:
+        """Which tap of each window reads which coordinate, for each axis, (windows, taps); None without a window."""
+        return None if self.origin is None else self.origin[0].axis_sites(self.origin[1])
+
+    @property
+    def table_shape(self) -> tuple[int, int]:
+        """(out_sites, taps) of the table of sites."""
+        if "sites" not in vars(self) and self.origin is not None:
+            return self.origin[0].table_shape(self.origin[1])
+        return self.sites.shape
+
     def __post_init__(self) -> None:
-        sites, inputs = np.asarray(self.sites), self.channels.inputs
+        if self.sites is None and self.origin is not None:
+            del vars(self)["sites"]
+        else:
+            self._check_table()
+        inputs = self.channels.inputs
+        if inputs.size and not (inputs.min() >= 0 and inputs.max() < self.in_channels):
+            raise ShapeError(
+                f"WindowPattern channels: expected numbers from 0 to {self.in_channels - 1}, got {inputs.min()} to "
+                f"{inputs.max()}; correct the table or the size of the input"
+            )
+        if min(self.tie_strides) < 0:
+            raise ShapeError(f"WindowPattern tie_strides: expected none below 0, got {self.tie_strides}; correct them")
+        out_sites, taps = self.table_shape
+        counts = (self.channels.pairs, out_sites, taps)
+        tables = [self.sites] if self._axes is None else self._axes
+        filled = math.prod(int(np.count_nonzero(table >= 0)) for table in tables)
+        vars(self).update(
+            shape=(self.channels.out_channels * out_sites, self.in_channels * self.in_sites),
+            nnz=self.channels.pairs * filled,
+            n_ties=0 if 0 in counts else 1 + sum((n - 1) * s for n, s in zip(counts, self.tie_strides, strict=True)),
+        )
+
+    def _check_table(self) -> None:
+        sites = np.asarray(self.sites)
         if sites.ndim != 2 or sites.dtype.kind not in "iu":
             raise ShapeError(
                 f"WindowPattern sites: expected integers (out_sites, taps), got {sites.dtype} of shape {sites.shape}; "
                 "make the table with Window.sites"
             )
-        for name, table, least, most in (
-            ("sites", sites, -1, self.in_sites),
-            ("channels", inputs, 0, self.in_channels),
-        ):
-            if table.size and not (least <= table.min() and table.max() < most):
-                raise ShapeError(
-                    f"WindowPattern {name}: expected numbers from {least} to {most - 1}, got {table.min()} to "
-                    f"{table.max()}; correct the table or the size of the input"
-                )
-        if min(self.tie_strides) < 0:
-            raise ShapeError(f"WindowPattern tie_strides: expected none below 0, got {self.tie_strides}; correct them")
+        if sites.size and not (sites.min() >= -1 and sites.max() < self.in_sites):
+            raise ShapeError(
+                f"WindowPattern sites: expected numbers from -1 to {self.in_sites - 1}, got {sites.min()} to "
+                f"{sites.max()}; correct the table or the size of the input"
+            )
         sites = np.array(sites, order="C") if sites.flags.writeable else np.ascontiguousarray(sites)
         sites.flags.writeable = False
         object.__setattr__(self, "sites", sites)
@@ -445,26 +523,25 @@ class WindowPattern(Pattern):
             if sites is not table and not np.array_equal(sites, table):
                 raise ShapeError(
                     f"WindowPattern origin: expected the window and space of this table, got {brief(window)} on "
-                    f"{space}, "
-                    f"which gives {table.shape[0]} sites of {table.shape[1]} taps; leave the origin out"
+                    f"{space}, which gives {table.shape[0]} sites of {table.shape[1]} taps; leave the origin out"
                 )
-        out_sites, taps = sites.shape
-        counts = (self.channels.pairs, out_sites, taps)
-        empty = 0 in counts
-        vars(self).update(
-            shape=(self.channels.out_channels * out_sites, self.in_channels * self.in_sites),
-            nnz=self.channels.pairs * int(np.count_nonzero(self.sites >= 0)),
-            n_ties=0 if empty else 1 + sum((n - 1) * s for n, s in zip(counts, self.tie_strides, strict=True)),
-        )
 
     @property
     def links(self) -> int:
-        return self.channels.pairs * self.sites.size
+        return self.channels.pairs * math.prod(self.table_shape)
 
     @cached_property
     def used_ties(self) -> int:
         pair_stride, *strides = self.tie_strides
-        used: np.ndarray = self.sites >= 0
+        counts = (self.channels.pairs, *self.table_shape)
+        if self.nnz == math.prod(counts) and _without_gaps(counts, self.tie_strides):  # and nothing falls on padding
+            return self.n_ties
+        used: np.ndarray
+        if strides[0] == 0 and self._axes is not None:  # one tie for all windows: a tap is used if it is on every axis
+            used = functools.reduce(np.logical_and.outer, [np.any(axis >= 0, axis=0) for axis in self._axes])
+            used = used.reshape(1, -1)
+        else:
+            used = self.sites >= 0
         for axis in (0, 1):
             if strides[axis] == 0:  # all along this axis is one tie
                 used = np.any(used, axis=axis, keepdims=True)
@@ -480,8 +557,11 @@ class WindowPattern(Pattern):
 
     @cached_property
     def nonzero_cells(self) -> int:
-        step = max(1, _BLOCK // max(1, self.sites.shape[1]))
-        seen = sum(_distinct(self.sites[start : start + step]) for start in range(0, len(self.sites), step))
+        if self._axes is not None:
+            seen = math.prod(_distinct(axis) for axis in self._axes)
+        else:
+            step = max(1, _BLOCK // max(1, self.sites.shape[1]))
+            seen = sum(_distinct(self.sites[start : start + step]) for start in range(0, len(self.sites), step))
         starts, channels = self.channels, 0
         for group, outs in enumerate(np.diff(starts.out_starts)):
             inputs = starts.inputs[starts.in_starts[group] : starts.in_starts[group + 1]]
@@ -490,7 +570,8 @@ class WindowPattern(Pattern):
 
     @property
     def nbytes(self) -> int:
-        return self.sites.nbytes + self.channels.nbytes
+        table = self.sites.nbytes if self.origin is None else self.origin[0].table_nbytes(self.origin[1])
+        return table + self.channels.nbytes
 
     def missing(self) -> WindowPattern:
         """The taps without an input, as connections to one constant unit: shape (n_out, 1).
@@ -568,6 +649,16 @@ class WindowPattern(Pattern):
         order = np.lexsort((t, pair, rows))
         order = order[site[order] >= 0]
         return rows[order], cols[order]
+
+
+def _without_gaps(counts: Sequence[int], strides: Sequence[int]) -> bool:
+    """Whether indices within `counts` have every product with `strides` from 0 to the largest."""
+    reach = 1
+    for stride, count in sorted((s, n) for s, n in zip(strides, counts, strict=True) if s):
+        if stride > reach:
+            return False
+        reach += stride * (count - 1)
+    return True
 
 
 def _distinct(table: np.ndarray) -> int:

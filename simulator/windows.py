@@ -202,6 +202,8 @@ class Window:
     def axis_sites(self, space: Sequence[int]) -> list[np.ndarray]:
         """For each axis the coordinate that each tap of each window reads, -1 for none: arrays (windows, taps)."""
         kernel, stride, dilation = self.sizes(space)
+        numbers = sum(n * k for n, k in zip(self.output_space(space), kernel, strict=True))
+        check_memory(3 * 8 * numbers, f"{self.who} on {tuple(space)}", "use a smaller input")
         tables = []
         for n, k, s, d, (begin, _), count in zip(
             space, kernel, stride, dilation, self.padding_pairs(space), self.output_space(space), strict=True
@@ -242,6 +244,14 @@ class Window:
         plain = Window(kernel, stride, dilation, self.padding_pairs(space), self.mode, self.ceil, self.who)
         return _sites(plain, tuple(space))
 
+    def table_shape(self, space: Sequence[int]) -> tuple[int, int]:
+        """(out_sites, taps) of `sites`, without the table."""
+        return math.prod(self.output_space(space)), math.prod(self.sizes(space)[0])
+
+    def table_nbytes(self, space: Sequence[int]) -> int:
+        """Bytes of `sites`, without the table."""
+        return math.prod(self.table_shape(space)) * np.dtype(_table_dtype(space)).itemsize
+
     def padded_shape(self, space: Sequence[int]) -> tuple[tuple[int, int], ...]:
         """How far to extend each axis, ``(begin, end)``, so that every tap of every window lies inside."""
         kernel, stride, dilation = self.sizes(space)
@@ -265,15 +275,15 @@ class Window:
         ]
 
 
+def _table_dtype(space: Sequence[int]) -> Any:
+    return np.int32 if math.prod(space) <= np.iinfo(np.int32).max // 4 else np.int64
+
+
 @functools.lru_cache(maxsize=128)
 def _sites(window: Window, space: tuple[int, ...]) -> np.ndarray:
-    total = math.prod(space)
-    dtype = np.int32 if total <= np.iinfo(np.int32).max // 4 else np.int64
+    total, dtype = math.prod(space), _table_dtype(space)
     kernel, _, _ = window.sizes(space)
-    counts = window.output_space(space)
-    per_axis = sum(n * k for n, k in zip(counts, kernel, strict=True))
-    need = 2 * math.prod(counts) * math.prod(kernel) * np.dtype(dtype).itemsize + 3 * 8 * per_axis
-    check_memory(need, f"{window.who} on {space}", "use a smaller input")
+    check_memory(2 * window.table_nbytes(space), f"{window.who} on {space}", "use a smaller input")
     tables = window.axis_sites(space)
     out: np.ndarray = np.zeros((1, math.prod(kernel)), dtype)  # (windows so far, taps)
     step = total

@@ -13,12 +13,14 @@ from hypothesis.extra import numpy as hnp
 from scipy import sparse
 
 from simulator import (
+    AveragePool,
     ChannelGroups,
     Conv,
     ConvTranspose,
     Dense,
     ExplicitPattern,
     LocallyConnected,
+    Network,
     ShapeError,
     TiedMatrix,
     Window,
@@ -397,3 +399,33 @@ def test_an_explicit_pattern_survives_a_pickle():
     for mine, theirs in zip(pattern.triplets(), ([0, 1, 1], [2, 0, 1], [0, 1, 0]), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     np.testing.assert_array_equal(copy.copy(pattern).row(1)[0], [0, 1])
+
+
+@pytest.mark.parametrize("mode", ["constant", "circular", "reflect", "replicate"])
+@pytest.mark.parametrize("ceil", [False, True])
+@pytest.mark.parametrize("strides", [(9, 0, 1), (9, 1, 30), (1, 0, 0), (0, 1, 0), (0, 0, 0), (2, 3, 1)])
+def test_a_sliding_window_is_counted_without_its_table(mode, ceil, strides):
+    window, space, groups = Window((3, 2), (2, 1), (1, 2), (1, 1), mode, ceil), (6, 5), ChannelGroups.full(2, 3)
+    bare = WindowPattern.sliding(groups, 3, window, space, strides)
+    built = WindowPattern(groups, 3, window.sites(space), 30, strides)
+    counts = ("shape", "nnz", "n_ties", "nonzero_cells", "nbytes", "links", "table_shape", "used_ties")
+    assert [getattr(bare, name) for name in counts] == [getattr(built, name) for name in counts]
+    _, _, ties = built.triplets()
+    assert bare.used_ties == len(np.unique(ties))
+    assert "sites" not in vars(bare) or (strides[1] and mode == "constant")  # weights of their own beside padding
+    np.testing.assert_array_equal(bare.sites, built.sites)
+    with pytest.raises(AttributeError, match="'WindowPattern' object has no attribute 'nothing'"):
+        _ = bare.nothing
+
+
+def test_counts_of_a_table_that_fits_into_no_memory():
+    net = Network.sequential((1, 100_000, 100_000), [Conv(6, kernel=5, padding=2), AveragePool(2), Conv(1, 3)])
+    assert net.node("conv1").pattern.nnz == 6 * (5 * 100_000 - 6) ** 2
+    assert net.node("conv1").pattern.used_ties == 150
+    with pytest.raises(ShapeError, match=r"conv on \(100000, 100000\): expected at most .* GB of memory, got 4,000 GB"):
+        net.matrix_row("conv1", (0, 5, 5))
+
+
+def test_a_window_whose_taps_fit_into_no_memory():
+    with pytest.raises(ShapeError, match=r"conv on \(100000000,\): .* of memory, got 24,000 GB; use a smaller input"):
+        Conv(1, kernel=10_000, padding="same").pattern((1, 10**8))

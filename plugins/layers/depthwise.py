@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from simulator import ChannelGroups, Conv, MatrixLayer, Window, WindowPattern, hookimpl
@@ -77,10 +76,9 @@ class DepthwiseConv(MatrixLayer):
 
     def pattern(self, input_shape):
         channels, *space = input_shape
-        sites = self.window.sites(space)  # (out_sites, taps)
         groups = ChannelGroups.full(channels * self.multiplier, channels, groups=channels)
-        strides, origin = (sites.shape[1], 0, 1), (self.window, tuple(space))
-        return WindowPattern(groups, channels, sites, math.prod(space), strides, origin)
+        strides = (self.window.table_shape(space)[1], 0, 1)
+        return WindowPattern.sliding(groups, channels, self.window, space, strides)
 
 
 @direct.register(DepthwiseConv)

@@ -127,11 +127,10 @@ class Conv(MatrixLayer):
 
     def pattern(self, input_shape: Shape) -> Pattern:
         channels, *space = input_shape
-        sites = self.window.sites(space)
+        groups, strides = self.channel_groups(channels), (self.window.table_shape(space)[1], 0, 1)
         if self.flip:
-            sites = sites[:, ::-1]
-        strides, origin = (sites.shape[1], 0, 1), None if self.flip else (self.window, tuple(space))
-        return WindowPattern(self.channel_groups(channels), channels, sites, math.prod(space), strides, origin)
+            return WindowPattern(groups, channels, self.window.sites(space)[:, ::-1], math.prod(space), strides)
+        return WindowPattern.sliding(groups, channels, self.window, space, strides)
 
 
 @dataclass(frozen=True)
@@ -187,10 +186,9 @@ class LocallyConnected(MatrixLayer):
 
     def pattern(self, input_shape: Shape) -> Pattern:
         channels, *space = input_shape
-        sites = self.window.sites(space)
-        out_sites, taps = sites.shape
+        out_sites, taps = self.window.table_shape(space)
         groups = ChannelGroups.full(self.out_channels, channels, self.groups)
-        return WindowPattern(groups, channels, sites, math.prod(space), (taps * out_sites, 1, out_sites))
+        return WindowPattern.sliding(groups, channels, self.window, space, (taps * out_sites, 1, out_sites))
 
 
 @dataclass(frozen=True)

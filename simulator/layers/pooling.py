@@ -133,10 +133,10 @@ class AveragePool(MatrixLayer):
 
     def pattern(self, input_shape: Shape) -> Pattern:
         channels, *space = input_shape
-        sites = _pool_window(self, space, "average-pool").sites(space)
+        window = _pool_window(self, space, "average-pool")
         per_site = int(len(self._divisors(space)) > 1)
         groups = ChannelGroups.full(channels, channels, channels)
-        return WindowPattern(groups, channels, sites, math.prod(space), (0, per_site, 0))
+        return WindowPattern.sliding(groups, channels, window, space, (0, per_site, 0))
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,8 @@ class Subsample(MatrixLayer):
 
     def pattern(self, input_shape: Shape) -> Pattern:
         channels, *space = input_shape
-        sites = _pool_window(self, space, "subsample").sites(space)
         groups = ChannelGroups.full(channels, channels, channels)
-        return WindowPattern(groups, channels, sites, math.prod(space), (1, 0, 0))
+        return WindowPattern.sliding(groups, channels, _pool_window(self, space, "subsample"), space, (1, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -271,9 +270,9 @@ class MaxPool(FunctionLayer):
 
     def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
         channels, *space = input_shapes[0]
-        sites = self.window_on(space).sites(space)
+        window = self.window_on(space)
         groups = ChannelGroups.full(channels, channels, channels)
-        return [WindowPattern(groups, channels, sites, math.prod(space), (0, 0, 0))]
+        return [WindowPattern.sliding(groups, channels, window, space, (0, 0, 0))]
 
     def _padded(self, x: np.ndarray) -> np.ndarray:
         """The input with minus infinity around it, as far as windows reach."""

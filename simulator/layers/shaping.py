@@ -129,7 +129,7 @@ class Pad(MatrixLayer):
     def pattern(self, input_shape: Shape) -> Pattern:
         channels, *space = input_shape
         groups = ChannelGroups.full(channels, channels, channels)
-        return WindowPattern(groups, channels, self.window.sites(space), math.prod(space), (0, 0, 0))
+        return WindowPattern.sliding(groups, channels, self.window, space, (0, 0, 0))
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,8 @@ def test_first_weights_depend_on_the_seed_alone():
 
 
 def test_an_unknown_initialisation_is_named():
-    with pytest.raises(ShapeError, match=r"Dense init: expected 'he', 'glorot', 'lecun' or 'zeros', got 'hee'; write"):
+    names = "'he', 'centred', 'glorot', 'lecun' or 'zeros'"
+    with pytest.raises(ShapeError, match=rf"Dense init: expected {names}, got 'hee'; write"):
         Dense(2, init="hee")
 
 

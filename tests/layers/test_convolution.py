@@ -586,9 +586,6 @@ def test_options_are_checked_where_the_shape_is_known(kind, who):
         (kind(4, 0), (6, 5), r" kernel: expected an integer of at least 1, got 0"),
         (kind(4, (3, 3)), (6, 5), r" kernel: expected one integer or 1 of them"),
         (kind(4, 3, stride=0), (6, 5), r" stride: expected an integer of at least 1, got 0"),
-        (kind(4, 3, dilation=1.5), (6, 5), r" dilation: expected one integer or 1 of them .*, got 1\.5"),
-        (kind(4, 3, padding="all"), (6, 5), r" padding: expected numbers or one of valid"),
-        (kind(4, 3, padding_mode="zeros"), (6, 5), r" padding mode: expected one of constant"),
         (kind(4, 6), (6, 5), r": expected a window no larger than the padded input, got 6 taps on 5 sites"),
         (kind(4, 3), (6,), r": expected an input \(channels, \*space\), got \(6,\); reshape it first"),
     ]:
@@ -604,7 +601,7 @@ def test_options_are_checked_where_the_shape_is_known(kind, who):
         ({"table": [(0,), (2,)]}, r"conv table: expected input channels from 0 to 1 in row 1, got \(2,\); correct"),
         ({"table": [(-1,), (1,)]}, r"conv table: expected input channels from 0 to 1 in row 0, got \(-1,\)"),
         ({"table": [(0,), ()]}, r"conv table: expected input channels from 0 to 1 in row 1, got \(\)"),
-        ({"table": [(0,), (0.5,)]}, r"conv table: expected input channels from 0 to 1 in row 1, got \(0\.5,\)"),
+        ({"table": [(0,), (0.5,)]}, r"Conv table: expected a sequence of sequences of integers or None, got"),
     ],
 )
 def test_connection_tables_are_checked(options, wrong):
