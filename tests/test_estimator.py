@@ -206,7 +206,7 @@ def test_layers_of_a_plugin_come_from_the_plugin_that_is_given(blobs, tmp_path):
     plugins = [tmp_path / "heads.py"]
     model = SimulatorClassifier("two-heads", plugins=plugins, epochs=1, random_state=0).fit(X, y)
     model.save(tmp_path / "model")
-    with pytest.raises(FileError, match=r"expected layer 'double' of plugin 'heads' .* or load it with -p"):
+    with pytest.raises(FileError, match=r"expected layer 'double' of plugin 'heads' .* or load its file with -p"):
         SimulatorClassifier.load(tmp_path / "model")
     back = SimulatorClassifier.load(tmp_path / "model", plugins=plugins)
     np.testing.assert_array_equal(back.predict_proba(X), model.predict_proba(X))
