@@ -72,6 +72,8 @@ def run_sample(network: Network, nodes: str | Iterable[str], x: Any, who: str) -
                 "one of a batch "
                 "with x[0]"
             )
+        if not np.isfinite(batch).all():  # of which no weights and no learning rate are the cause
+            raise ShapeError(f"{who}: expected finite numbers, got NaN or infinity in {name}; correct the inputs")
     trace = part.run(batches)
     check_finite(trace.activations, who)
     return trace
