@@ -95,13 +95,14 @@ def test_one_input_of_several():
 @pytest.mark.parametrize("engine", ["scipy", "auto"])
 def test_the_preferred_input_beats_every_sample_of_its_norm(net, data, unit, engine):
     one = strongest(net, unit, data, count=1)
-    scaled = data.inputs / np.sqrt(np.sum(data.inputs**2, axis=(1, 2, 3), keepdims=True)) * 3.0
+    inputs = data.inputs.astype(np.float64)
+    scaled = inputs / np.sqrt(np.sum(inputs**2, axis=(1, 2, 3), keepdims=True)) * 3.0
     best = strongest(net, unit, scaled, count=1)
     found = preferred_input(net.with_engine(CATALOG.engine(engine)), unit, x0=one.inputs[0], norm=3.0)
     np.testing.assert_allclose(np.linalg.norm(found.x), 3.0, rtol=1e-12)
     assert (np.diff(found.history) >= 0).all() and len(found.history) == 101
     np.testing.assert_allclose(found.value, net.probe(found.x[None], unit)[unit][0], rtol=1e-9)
-    assert found.value > best.values[0] >= found.history[0]
+    assert found.value > best.values[0] >= found.history[0] * (1 - 1e-12)  # it may be the same sample
     assert repr(found) == (
         f"Preferred input of {unit}: {found.value:.4g} after 100 steps from {found.history[0]:.4g}, norm 3"
     )
