@@ -454,8 +454,8 @@ class WindowPattern(Pattern):
         Examples
         --------
         >>> from simulator.windows import Window
-        >>> WindowPattern.sliding(ChannelGroups.full(1, 1), 1, Window(3), (10**9,), (3, 0, 1))
-        WindowPattern 999999998 x 1000000000: 2999999994 nonzeros share 3 weights
+        >>> WindowPattern.sliding(ChannelGroups.full(1, 1), 1, Window(3), (10**5, 10**5), (9, 0, 1))
+        WindowPattern 9999600004 x 10000000000: 89996400036 nonzeros share 9 weights
         """
         table: Any = None
         return cls(channels, in_channels, table, math.prod(space), tie_strides, (window, tuple(space)))

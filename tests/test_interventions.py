@@ -311,7 +311,7 @@ def test_patches_that_do_not_fit(net):
     x = inputs(net)
     with pytest.raises(ShapeError, match=r"^patch left: expected a number or an array .*, got \(3, 3, 6, 6\)"):
         net.run(x, patch={"left": inputs(net, batch=3)})
-    with pytest.raises(ShapeError, match=r"network.run: expected the inputs a, b, got a; give"):
+    with pytest.raises(ShapeError, match=r"network.run: expected the inputs a, b, got 'a'; give"):
         net.run(x, patch={"left": {"a": x["a"]}})
     with pytest.raises(
         ShapeError, match=r"^patch left: .* one value, got some that clamp left\[1\] gives another; leave"
