@@ -769,3 +769,23 @@ def test_a_bad_layer_shape_is_a_shape_error(tmp_path):
     text = layer("return xs[0], None, {}", "    def output_shape(self, *s): raise ShapeError('bad: no; use another')")
     with pytest.raises(ShapeError, match=r"bad1 \(after input\): bad: no; use another"):
         Network.input((3,)).add(from_file(tmp_path, text).make("bad"), name="bad1")
+
+
+def test_an_engine_whose_library_is_missing_breaks_no_promise(tmp_path):
+    text = """
+        from simulator import NotInstalledError, SciPyEngine, hookimpl
+
+        class Far(SciPyEngine):
+            def __init__(self, threads=None):
+                raise NotInstalledError("engine far: expected farlib, got none; pip install farlib")
+
+        @hookimpl
+        def register_engines(register):
+            register("far", Far)
+        """
+    ((what, check, run),) = plugin_checks(from_file(tmp_path, text), "bad")
+    assert (what, check, run()) == (
+        "engines far",
+        "check_engine",
+        "engine far: expected farlib, got none; pip install farlib",
+    )

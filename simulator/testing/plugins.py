@@ -16,7 +16,7 @@ import numpy as np
 
 from simulator.catalog import Catalog, Entry
 from simulator.engine import Engine
-from simulator.errors import ShapeError, UnknownNameError, brief, nearest
+from simulator.errors import NotInstalledError, ShapeError, UnknownNameError, brief, nearest
 from simulator.layers.base import Shape
 from simulator.schedules import CosineDecay
 from simulator.testing.judging import ContractError, judging, require
@@ -179,7 +179,7 @@ def _datasets(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator
 
 
 def _engines(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator[Check]:
-    yield f"engines {entry.name}", "check_engine", lambda: check_engine(_made(entry))
+    yield f"engines {entry.name}", "check_engine", partial(_check_engine, entry)
 
 
 def _experiments(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator[Check]:
@@ -232,6 +232,15 @@ def _made(entry: Entry, **options: Any) -> Any:
     """The offer with its defaults, but for some options."""
     with judging("check_examples", entry.name, _EXAMPLES):
         return entry.object(**options)
+
+
+def _check_engine(entry: Entry) -> str | None:
+    try:
+        engine = _made(entry)
+    except NotInstalledError as error:
+        return str(error)
+    check_engine(engine)
+    return None
 
 
 def _raise(error: ContractError) -> None:
