@@ -773,16 +773,18 @@ def test_a_bad_layer_shape_is_a_shape_error(tmp_path):
 
 def test_an_engine_whose_library_is_missing_breaks_no_promise(tmp_path):
     text = """
-        from simulator import NotInstalledError, SciPyEngine, hookimpl
+from simulator import NotInstalledError, SciPyEngine, hookimpl
 
-        class Far(SciPyEngine):
-            def __init__(self, threads=None):
-                raise NotInstalledError("engine far: expected farlib, got none; pip install farlib")
 
-        @hookimpl
-        def register_engines(register):
-            register("far", Far)
-        """
+class Far(SciPyEngine):
+    def __init__(self, threads=None):
+        raise NotInstalledError("engine far: expected farlib, got none; pip install farlib")
+
+
+@hookimpl
+def register_engines(register):
+    register("far", Far)
+"""
     ((what, check, run),) = plugin_checks(from_file(tmp_path, text), "bad")
     assert (what, check, run()) == (
         "engines far",
