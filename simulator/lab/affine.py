@@ -235,13 +235,15 @@ def _picked(units: Units, dtype: Any) -> sparse.csr_array:
 
 
 def _check_matrix(node: BoundNode, units: Units) -> None:
-    """Refuse a layer whose matrix would be too large."""
+    """Refuse a layer whose matrix would be too large, before anything is run."""
     need = node.pattern.csr_nbytes(node.network.dtype) if isinstance(node.layer, MatrixLayer) else 0
+    cure = "take a few units with jacobian=True (--jacobian), which builds no matrix of a layer"
     if need > LARGEST_CSR:
         raise ShapeError(
             f"affine {units}: expected matrices of at most {LARGEST_CSR:,} bytes, got one of {need:,} bytes in "
-            f"{node.name}; take a few units with jacobian=True, which builds no matrix of a layer"
+            f"{node.name}; {cure}"
         )
+    check_memory(2 * need, f"affine {units}, matrix of {node.name}", cure)  # its ties are built beside it
 
 
 def _check_product(after: sparse.csr_array, matrix: sparse.csr_array, node: BoundNode, units: Units) -> None:

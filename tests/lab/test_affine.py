@@ -234,3 +234,14 @@ def test_a_network_of_large_matrices_has_its_jacobian_only():
         ShapeError, match=r"affine .*\[3\]: expected matrices of at most 4,294,967,296 bytes, got one of"
     ):
         affine(big, np.zeros((3, 224, 224)), f"{big.output_name}[3]")
+
+
+def test_a_matrix_beyond_the_free_memory_is_refused_before_anything_runs(monkeypatch):
+    net = Network.sequential((1, 64, 64), [Conv(8, kernel=13, padding=6), Dense(3)], rng=0)
+    expected = affine(net, np.ones((1, 64, 64)), "dense1[2]").A.toarray()
+    monkeypatch.setattr("simulator.memory.available_memory", lambda: 10**7)
+    with pytest.raises(ShapeError, match=r"affine dense1\[2\], matrix of conv1: expected at most 10 MB .*--jacobian"):
+        affine(net, np.ones((1, 64, 64)), "dense1[2]")
+    monkeypatch.setattr("simulator.memory.available_memory", lambda: 10**8)
+    found = affine(net, np.ones((1, 64, 64)), "dense1[2]", jacobian=True).A.toarray()
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
