@@ -217,7 +217,7 @@ class Dataset:
         if not 0 < apart.sum() < len(self):
             raise ShapeError(
                 f"data split: expected samples on both sides, got {(~apart).sum()} and {apart.sum()} of {len(self)}; "
-                "use a share between 0 and 1 and more samples"
+                "use another share, or more samples"
             )
         return self.take(~apart), self.take(apart)
 

@@ -135,7 +135,7 @@ class Splits:
         if not 0 < apart < len(prints):
             raise ShapeError(
                 f"data split: expected samples on both sides, got {len(prints) - apart} and {apart} of {len(prints)}; "
-                "use a share between 0 and 1 and more samples"
+                "use another share, or more samples"
             )
         return replace(self, all=(*self.all, split))
 

@@ -111,7 +111,7 @@ def test_split_without_labels():
 @pytest.mark.parametrize(("n", "share", "sizes"), [(4, 0.1, "4 and 0"), (1, 0.9, "1 and 0")])
 def test_split_leaves_no_side_empty(n, share, sizes):
     with pytest.raises(
-        ShapeError, match=f"data split: expected samples on both sides, got {sizes} of {n}; use a share"
+        ShapeError, match=f"data split: expected samples on both sides, got {sizes} of {n}; use another share"
     ):
         numbered(n).split(share)
 

@@ -76,7 +76,7 @@ def test_test_samples_that_were_trained_on_are_not_held_out():
 def test_nothing_left_on_one_side_is_refused():
     first = Splits().on(numbered(0, 40), "a", 0.25, 0)
     seen = numbered(0, 40).take(~first.all[0].held_out)
-    with pytest.raises(ShapeError, match="data split: expected samples on both sides, got 30 and 0 of 30; use a share"):
+    with pytest.raises(ShapeError, match="data split: expected samples on both sides, got 30 and 0 of 30; use another"):
         first.on(seen, "b", 0.25, 0)
 
 

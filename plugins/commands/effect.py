@@ -21,6 +21,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
+from simulator.cli.use import objective_of
 from simulator.errors import brief
 
 _CLASSES = 10  # to print
@@ -78,7 +79,8 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
         label, names = _label(saved, samples, sample)
         saved = planned.drawn()
         network = saved.network.with_engine(engine_from(catalog, "auto", None, dtype))
-        found = effect(network, x, clamp=clamps, ablate=ablate, patch=sources, target=label)
+        loss = None if label is None else objective_of(catalog, saved)[1].get(network.output_name)
+        found = effect(network, x, clamp=clamps, ablate=ablate, patch=sources, target=label, loss=loss)
         classes = [] if label is None else _classes(found, network, names)
     nodes = [
         {

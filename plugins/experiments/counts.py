@@ -63,7 +63,7 @@ class PublishedCounts(Experiment):
     Links are LeCun's: a connection for each tap of each unit, also on padding, and one for each bias. MACs are
     counted the usual way, taps on padding included, without bias. Nonzeros are those of the equivalent sparse fully
     connected matrices with trained weights, where taps on zero padding have none; papers do not print them, so they
-    were counted once by other means: the columns "published nonzeros" hold those. Pooling, shortcuts and batch
+    were counted once by other means: they are the column "known nonzeros". Pooling, shortcuts and batch
     normalisation are in neither of the two; params have batch normalisation's scale and shift.
 
     Known oddities: the AlexNet paper says 253,440 units for its first layer, where 55 x 55 x 96 are 290,400, and 224
@@ -98,17 +98,17 @@ class PublishedCounts(Experiment):
         counted = (totals.params, totals.links, totals.macs, totals.nonzeros)
         row = {}
         for name, count, expected in zip(_MEASURED, counted, published, strict=True):
-            row |= {name: count, f"published {name}": expected}
+            row |= {name: count, f"known {name}": expected}
         return [row]
 
     def findings(self, table):
         findings = []
         for name, source in zip(_MEASURED, _SOURCES, strict=True):
-            rows = [row for row in table if row[f"published {name}"] is not None]
+            rows = [row for row in table if row[f"known {name}"] is not None]
             wrong = [
-                f"{row['network']} {row[name]:,} for {row[f'published {name}']:,}"
+                f"{row['network']} {row[name]:,} for {row[f'known {name}']:,}"
                 for row in rows
-                if row[name] != row[f"published {name}"]
+                if row[name] != row[f"known {name}"]
             ]
             measured = f"{len(rows) - len(wrong)} of {len(rows)} exactly"
             if rows:
@@ -127,7 +127,7 @@ class PublishedCounts(Experiment):
             ("nonzeros", "tab:orange", "nonzeros counted by other means"),
         ):
             ax.plot([row[name] for row in table], places, "o", color=colour, label=name)
-            published = [row[f"published {name}"] or float("nan") for row in table]
+            published = [row[f"known {name}"] or float("nan") for row in table]
             ax.plot(published, places, "o", ms=11, mfc="none", mec=colour, label=label)
         ax.set_yticks(places, [row["network"] for row in table])
         ax.set_xscale("log")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,12 +158,16 @@ def train(
         save_path = save_path or resume_path
     settings.update(engine=engine, threads=check_threads(threads, "train"))
     if save_path is not None:
-        check_place(save_path, overwrite, resume_path, f", or go on with it: simulator train --resume {save_path}")
+        check_place(
+            save_path, overwrite, resume_path, f", or finish an interrupted run: simulator train --resume {save_path}"
+        )
     run = prepared(catalog, settings, engine_from(catalog, engine, settings["threads"], settings["dtype"]), resumed)
     if not as_json:
         name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]
         click.echo(f"{name}: {run.start.network!r}")
         click.echo(f"{settings['data']}: {len(run.data)} samples to train on, {len(run.held_out)} held out")
+        if run.start.epoch is not None and run.start.epoch.number >= settings["epochs"]:
+            click.echo(f"The run has finished its {settings['epochs']} epochs: there is nothing left to train.")
     for warning in untested(run):
         click.echo(f"Warning: {warning}", err=True)
     history: list[dict[str, Any]] = history_of(run.start)
@@ -257,7 +262,10 @@ def train(
             click.echo(f"Saved to {kept}. Look at it: simulator evaluate {kept}{''.join(silent[:1])}")
         else:
             click.echo(
-                f"Next: simulator describe {settings['net']}, or train with --save net.safetensors to keep the weights."
+                "The new weights were not saved; train with --save and the name of a new file to keep them."
+                if is_file(catalog, settings["net"])
+                else f"Next: simulator describe {settings['net']}, or train with --save net.safetensors to keep the "
+                "weights."
             )
     if kept != save_path:
         raise FileError(f"{keeper.problem}; the trained network is safe in {kept}: move it from there")
@@ -285,17 +293,18 @@ def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
         settings = {**_LATER, **settings}
         if settings["split_seed"] is None:  # version 0.1.0 split by the seed of the weights
             settings["split_seed"] = settings.get("seed")
+    anew = f"simulator train {path}" + (f" --data {shlex.quote(settings['data'])}" if "data" in settings else "")
     if resumed.epoch is None or not settings:
         raise FileError(
             f"resume: expected a checkpoint of simulator train, got a network without one, {path}; start from its "
-            f"weights with: simulator train {path}"
+            f"weights with: {anew}"
         )
     context = click.get_current_context()
     for parameter in context.command.params:
         if parameter.name in _SETTINGS and was_given(parameter.name):
             raise click.UsageError(
                 f"--resume goes on with the settings of that run; leave out {parameter.get_error_hint(context)}, or "
-                f"start a new run from its weights: simulator train {path}"
+                f"start a new run from its weights: {anew}"
             )
     missing = [name for name in _SETTINGS if name not in settings]
     if missing:

@@ -110,7 +110,8 @@ def evaluate(
         if as_json:
             print_json({"network": net, "untrained": untrained, "samples": len(data), "trained_on": seen, **measured})
         else:
-            click.echo(f"{title} on {len(data)} {what}: loss {measured['loss']:.4f} between input and output")
+            of = "between input and output" if len(losses) == 1 else f"summed over the outputs {', '.join(losses)}"
+            click.echo(f"{title} on {len(data)} {what}: loss {measured['loss']:.4f} {of}")
         samples.tell()
         return
     labels_of(data, what)

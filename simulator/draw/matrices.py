@@ -144,7 +144,7 @@ def draw_matrix(
     columns: tuple[int, int] | None = None,
     order: str = "C",
 ) -> Figure:
-    """Draw the equivalent matrix of a layer; white is zero.
+    """Draw the equivalent matrix of a layer; white cells have no connection.
 
     Up to 36 weights have a colour each, which eyes can tell apart: equal colours are equal weights. More are coloured
     by their values, and without values all alike; the caption says which. A matrix of more than 128 rows or columns
@@ -246,7 +246,7 @@ def _draw_cells(figure: Figure, ax: Axes, view: _View, rows: tuple[int, int], co
     ax.set(xlabel="input unit", ylabel="output unit", anchor="N")
     if colours.scale is not None:
         add_scale(figure, ax, colours.scale)
-    notes = [colours.note] * bool(colours.note) + ["white is zero"]
+    notes = [colours.note] * bool(colours.note) + ["white: no connection"]
     if max(n_rows, n_columns) <= NUMBERED:
         ax.set(xticks=range(*columns), yticks=range(*rows))
         ax.set_xticks(np.arange(*columns) + 0.5, minor=True)

@@ -601,12 +601,16 @@ def test_a_file_that_exists_is_replaced_only_when_told(run, folder):
     again = ("train", *SMALL, "--epochs", "1", "--seed", "1", "--no-proof", "--save", "net")
     assert run(*again).complaint == (
         "save: expected the name of a new file, got net, which exists; choose another, or replace it with --overwrite, "
-        "or go on with it: simulator train --resume net"
+        "or finish an interrupted run: simulator train --resume net"
     )
     assert run("train", "net", "--data", "xo", "--epochs", "1", "--save", "net").status == 2
     assert Path("net").read_bytes() == before
     Path("link").symlink_to("net")
-    assert run("train", "--resume", "net", "--save", "link", "--no-proof").status == 0  # the same run
+    done = run("train", "--resume", "net", "--save", "link", "--no-proof")  # the same run
+    assert done.status == 0
+    assert "The run has finished its 1 epochs: there is nothing left to train." in done.out
+    onward = run("train", "net", "--data", "xo", "--epochs", "1", "--no-proof")
+    assert "The new weights were not saved; train with --save and the name of a new file to keep them." in onward.out
     assert run("train", "--resume", "link", "--no-proof").status == 0
     Path("other").write_bytes(before)
     assert run("train", "--resume", "net", "--save", "other", "--no-proof").status == 2

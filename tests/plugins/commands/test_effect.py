@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from simulator import Catalog, CrossEntropy, Dense, Network, save
+from simulator import Catalog, CrossEntropy, Dense, Network, SquaredError, load, save
 
 SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo")
 
@@ -106,3 +106,12 @@ def test_misfits(run, args, message):
     assert (status, out) == (2, "")
     assert err.splitlines()[-1].startswith("Error: ")
     assert message in err.splitlines()[-1]
+
+
+def test_the_loss_is_the_one_that_the_network_was_trained_with(run):
+    trained = ("train", *SMALL, "--loss", "squared-error", "--epochs", "1", "--no-proof", "--save", "net")
+    assert run(*trained)[0] == 0
+    told = json.loads(run("effect", "net", "--data", "xo", "--ablate", "relu1[0]", "--json")[1])
+    network, data = load("net").network.with_dtype("float64"), Catalog().load_data("xo", (1, 12, 12))
+    expected = SquaredError().value(network.predict(data.inputs[:1]), data.labels[:1])
+    np.testing.assert_allclose(told["loss_before"], expected, rtol=1e-6)

@@ -25,7 +25,7 @@ def test_every_published_integer_is_exact():
     numbers = 0
     for row in rows:
         for name in ("params", "links", "MACs", "nonzeros"):
-            published = row[f"published {name}"]
+            published = row[f"known {name}"]
             if published is not None:
                 assert type(row[name]) is int
                 assert row[name] == published, (row["network"], name)
