@@ -112,7 +112,7 @@ def silence(network: Network, data: Dataset, *, batch_size: int = 256) -> Silenc
     data : Dataset
         To measure on; its targets are not used.
     batch_size : int, default 256
-        Samples at a time, at the most: fewer where their activations would be large.
+        At most so many samples at a time, fewer where their activations would be large.
 
     Returns
     -------
