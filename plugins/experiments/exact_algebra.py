@@ -122,12 +122,13 @@ class ExactAlgebra(Experiment):
         ax = figure.subplots()
         colours = {_AFFINE: "tab:blue", _FIELD: "tab:green", _SINGULAR: "tab:orange", _DOT: "tab:purple"}
         for place, row in enumerate(table):
-            ax.plot(max(row["difference"], 1e-18), place, "o", color=colours[row["what"]])
+            ax.plot(row["difference"], place, "o", color=colours[row["what"]])
         ax.axvline(_TOLERANCE, color="0.5", linestyle="--")
         ax.text(_TOLERANCE, -0.8, " 1e-12", color="0.4", va="center")
         ax.set_yticks(range(len(table)), [f"{row['what']}: {row['case']}" for row in table], fontsize=8)
         ax.invert_yaxis()
-        ax.set(xscale="log", xlabel="relative difference; left of the line is rounding")
+        ax.set_xscale("symlog", linthresh=1e-17)  # some differences are exactly 0
+        ax.set_xlabel("relative difference; left of the line is rounding")
         ax.grid(axis="x", color="0.9")
 
 

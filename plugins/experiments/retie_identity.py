@@ -116,15 +116,15 @@ class RetieIdentity(Experiment):
 
     def draw(self, table, figure):
         ax = figure.subplots()
-        differences = np.maximum([row["difference"] for row in table], 1e-18)
         colours = ["tab:red" if row["layer"] == _TWICE else "tab:blue" for row in table]
-        ax.scatter(differences, range(len(table)), c=colours)
+        ax.scatter([row["difference"] for row in table], range(len(table)), c=colours)
         ax.axvline(1e-12, color="0.5", linestyle="--")
         ax.text(1e-12, -0.7, " 1e-12", color="0.4", va="center")
         labels = [f"{row['layer']}\n{row['multiplicity']:.1f} connections per weight" for row in table]
         ax.set_yticks(range(len(table)), labels, fontsize=8)
         ax.invert_yaxis()
-        ax.set(xscale="log", xlabel="untied step retied - tied step with rates divided, over the largest move")
+        ax.set_xscale("symlog", linthresh=1e-17)  # some differences are exactly 0
+        ax.set_xlabel("untied step retied - tied step with rates divided, over the largest move")
         ax.grid(axis="x", color="0.9")
 
 

@@ -56,7 +56,9 @@ class Report:
     damaged: tuple[int, ...] = ()
 
 
-def reported(plan: Plan, experiment: Experiment, outcomes: Sequence[Outcome], folder: Path, how: str) -> Report:
+def reported(
+    plan: Plan, experiment: Experiment, outcomes: Sequence[Outcome], folder: Path, how: str, quick: bool = False
+) -> Report:
     """Write all files of a finished experiment.
 
     Parameters
@@ -71,6 +73,8 @@ def reported(plan: Plan, experiment: Experiment, outcomes: Sequence[Outcome], fo
         Where the files go.
     how : str
         What this call did, in words.
+    quick : bool, default False
+        Whether these are the runs of the quick version.
     """
     keys = (*outcomes[0].task.condition, *experiment.by)
     runs = [
@@ -92,10 +96,11 @@ def reported(plan: Plan, experiment: Experiment, outcomes: Sequence[Outcome], fo
     else:
         with blamed(f"experiment {plan.name}", "draw to make a picture"):
             experiment.draw(table, figure)
-            add_caption(figure, [_runs_in(figure, len({outcome.task.seed for outcome in outcomes}))])
+            told = _runs_in(figure, len({outcome.task.seed for outcome in outcomes}))
+            add_caption(figure, [f"quick version, {told}" if quick else told])
             save(figure, files["figure"])
     findings = checked_findings(experiment, table)
-    note = _note(plan, experiment, findings, outcomes, files, how)
+    note = _note(plan, experiment, findings, outcomes, files, how, quick)
     write_atomically(files["note"], lambda path: path.write_text(note, encoding="utf-8"))
     return Report(plan.name, keys, table, findings, files, [], no_figure)
 
@@ -135,10 +140,18 @@ def _note(
     outcomes: Sequence[Outcome],
     files: dict[str, Path],
     how: str,
+    quick: bool,
 ) -> str:
     """The note in Markdown."""
     summary, _, protocol = (inspect.getdoc(type(experiment)) or "").partition("\nExamples\n---")[0].partition("\n")
-    lines = [f"# {plan.name}", "", summary, "", "| claim | expected | measured | |", "|---|---|---|---|"]
+    lines = [f"# {plan.name}", "", summary, ""]
+    if quick:
+        lines += [
+            "The quick version, for a first look: conditions may be fewer or smaller and seeds fewer than the "
+            f"protocol below says. All of it: `simulator experiment {plan.name}`.",
+            "",
+        ]
+    lines += ["| claim | expected | measured | |", "|---|---|---|---|"]
     for finding in findings:
         cells = (finding.claim, finding.expected, finding.measured, "holds" if finding.holds else "**differs**")
         lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")

@@ -108,7 +108,7 @@ def run_experiment(
     finished = [kept for task in tasks if (kept := records.get(task)) is not None]
     where = f"the cluster {cluster}" if cluster else f"this machine, {jobs} at a time"
     how = f"{len(todo)} of {len(tasks)} runs in the last call, on {where}"
-    report = reported(plan, experiment, finished, Path(folder), how)
+    report = reported(plan, experiment, finished, Path(folder), how, quick)
     return replace(report, damaged=records.damaged)
 
 

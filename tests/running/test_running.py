@@ -113,6 +113,12 @@ def test_one_seed_is_no_statistic_and_the_note_says_so(run):
     assert "`table.csv` has means and standard deviations over the seeds, " in note
 
 
+def test_the_note_of_the_quick_version_says_that_it_is_one(run):
+    sentence = "The quick version, for a first look: "
+    assert sentence in run("quick", quick=True).files["note"].read_text()
+    assert sentence not in run("all").files["note"].read_text()
+
+
 @pytest.mark.parametrize(
     ("seeds", "errors", "caption"),
     [
