@@ -31,6 +31,7 @@ __all__ = ["ExplicitPattern", "IdentityPattern", "Pattern", "TransposedPattern",
 
 LARGEST_CSR = 4 * 2**30  # bytes of a CSR matrix that is built without being asked twice
 _BLOCK = 2**20  # numbers of a table that are sorted at once
+_OF_A_USE = 15 * 8  # bytes for each use of a weight while all are looked up
 
 Structure = tuple[np.ndarray, np.ndarray, np.ndarray]  # indptr, indices, ties in CSR row order
 
@@ -622,30 +623,44 @@ class WindowPattern(Pattern):
         np.cumsum(row_lengths.ravel(), out=indptr[1:])
         return indptr, indices, ties
 
+    def _read(self, windows: Any, taps: Any) -> np.ndarray:
+        """Entries of the table of sites; where it has not been made, without it."""
+        if "sites" not in vars(self) and self.origin is not None:
+            return self.origin[0].read(self.origin[1], windows, taps)
+        return self.sites[windows, taps].astype(np.intp)
+
     def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        o, s = divmod(self._check_unit(i, 0), len(self.sites))
+        out_sites, n_taps = self.table_shape
+        o, s = divmod(self._check_unit(i, 0), out_sites)
         inputs, pair = self.channels.of(o)
-        taps = np.flatnonzero(self.sites[s] >= 0)
+        sites = self._read(s, np.arange(n_taps))
+        taps = np.flatnonzero(sites >= 0)
         pair_stride, site_stride, tap_stride = self.tie_strides
-        cols = inputs[:, None] * self.in_sites + self.sites[s, taps].astype(np.intp)
+        cols = inputs[:, None] * self.in_sites + sites[taps]
         ties = (pair + np.arange(len(inputs)))[:, None] * pair_stride + s * site_stride + taps * tap_stride
         return cols.ravel(), ties.ravel()
 
     def column(self, j: int) -> tuple[np.ndarray, np.ndarray]:
         c, site = divmod(self._check_unit(j, 1), self.in_sites)
         outs, pairs = self.channels.using(c)
-        s, taps = np.divmod(np.flatnonzero(self.sites == site), max(1, self.sites.shape[1]))
+        if self.origin is not None:
+            s, taps = self.origin[0].readers(self.origin[1], site)
+        else:
+            s, taps = np.divmod(np.flatnonzero(self.sites == site), max(1, self.sites.shape[1]))
         pair_stride, site_stride, tap_stride = self.tie_strides
-        rows = outs[:, None] * len(self.sites) + s
+        rows = outs[:, None] * self.table_shape[0] + s
         ties = pairs[:, None] * pair_stride + s * site_stride + taps * tap_stride
         order = np.argsort(rows.ravel(), kind="stable")
         return rows.ravel()[order], ties.ravel()[order]
 
     def sharing(self, tie: int) -> tuple[np.ndarray, np.ndarray]:
-        pair, s, t = _solutions(self._check_tie(tie), (self.channels.pairs, *self.sites.shape), self.tie_strides).T
-        site = self.sites[s, t].astype(np.intp)
+        tie, counts = self._check_tie(tie), (self.channels.pairs, *self.table_shape)
+        uses = math.prod(n for n, stride in zip(counts, self.tie_strides, strict=True) if stride == 0)
+        check_memory(_OF_A_USE * uses, f"sharing, {uses:,} uses of a weight", "look at single rows and columns")
+        pair, s, t = _solutions(tie, counts, self.tie_strides).T
+        site = self._read(s, t)
         out, in_channel = self.channels.ends(pair)
-        rows, cols = out * len(self.sites) + s, in_channel * self.in_sites + site
+        rows, cols = out * counts[1] + s, in_channel * self.in_sites + site
         order = np.lexsort((t, pair, rows))
         order = order[site[order] >= 0]
         return rows[order], cols[order]

@@ -209,15 +209,7 @@ class Window:
             space, kernel, stride, dilation, self.padding_pairs(space), self.output_space(space), strict=True
         ):
             at = np.arange(count)[:, None] * s + np.arange(k)[None, :] * d - begin  # (windows, taps)
-            if self.mode == "constant":
-                at = np.where((at >= 0) & (at < n), at, -1)
-            elif self.mode == "circular":
-                at %= n
-            elif self.mode == "reflect" and n > 1:
-                at = n - 1 - np.abs(n - 1 - at % (2 * n - 2))
-            else:
-                at = np.clip(at, 0, n - 1)
-            tables.append(at)
+            tables.append(self._read_at(at, n))
         return tables
 
     def sites(self, space: Sequence[int]) -> np.ndarray:
@@ -243,6 +235,87 @@ class Window:
         kernel, stride, dilation = self.sizes(space)
         plain = Window(kernel, stride, dilation, self.padding_pairs(space), self.mode, self.ceil, self.who)
         return _sites(plain, tuple(space))
+
+    def read(self, space: Sequence[int], windows: Any, taps: Any) -> np.ndarray:
+        """The input sites that some taps of some windows read: entries of `sites`, without the table.
+
+        Parameters
+        ----------
+        space : sequence of int
+            Sites of the input per axis.
+        windows, taps : int or array_like of int
+            Numbers of windows and of taps, of shapes that broadcast.
+
+        Returns
+        -------
+        numpy.ndarray of int
+            In the shape of both; -1 where there is no input.
+
+        Examples
+        --------
+        >>> Window(3, padding=1).read((4,), [0, 3], [[0], [2]])
+        array([[-1,  2],
+               [ 1, -1]])
+        """
+        kernel, stride, dilation = self.sizes(space)
+        at = np.unravel_index(windows, self.output_space(space)), np.unravel_index(taps, kernel)
+        found, missing = np.zeros((), np.intp), np.zeros((), bool)
+        for n, window, tap, s, d, (begin, _) in zip(
+            space, *at, stride, dilation, self.padding_pairs(space), strict=True
+        ):
+            coordinate = self._read_at(window * s + tap * d - begin, n)
+            found, missing = found * n + coordinate, missing | (coordinate < 0)
+        return np.where(missing, -1, found)
+
+    def readers(self, space: Sequence[int], site: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which taps of which windows read one input site, in the order of `sites`, without the table.
+
+        Parameters
+        ----------
+        space : sequence of int
+            Sites of the input per axis.
+        site : int
+            Number of the site.
+
+        Returns
+        -------
+        windows, taps : numpy.ndarray of int, (readings,)
+
+        Examples
+        --------
+        >>> Window(3, padding=1).readers((4,), 0)
+        (array([0, 1]), array([1, 0]))
+        """
+        kernel, stride, dilation = self.sizes(space)
+        windows, taps = np.zeros(1, np.intp), np.zeros(1, np.intp)
+        for n, coordinate, k, s, d, (begin, _), count in zip(
+            space,
+            np.unravel_index(site, tuple(space)),
+            kernel,
+            stride,
+            dilation,
+            self.padding_pairs(space),
+            self.output_space(space),
+            strict=True,
+        ):
+            padding = np.concatenate([np.arange(-begin, 0), np.arange(n, (count - 1) * s + (k - 1) * d - begin + 1)])
+            at = np.append(coordinate, padding[self._read_at(padding, n) == coordinate])  # wherever it can be read
+            window, rest = np.divmod(at[:, None] + begin - np.arange(k) * d, s)
+            place, tap = np.nonzero((rest == 0) & (window >= 0) & (window < count))
+            windows = (windows[:, None] * count + window[place, tap]).ravel()
+            taps = (taps[:, None] * k + tap).ravel()
+        order = np.lexsort((taps, windows))
+        return windows[order], taps[order]
+
+    def _read_at(self, at: np.ndarray, n: int) -> np.ndarray:
+        """The coordinates that are read at some of an axis of `n` sites and the padding around it, -1 for none."""
+        if self.mode == "constant":
+            return np.where((at >= 0) & (at < n), at, -1)
+        if self.mode == "circular":
+            return at % n
+        if self.mode == "reflect" and n > 1:
+            return n - 1 - np.abs(n - 1 - at % (2 * n - 2))
+        return np.clip(at, 0, n - 1)
 
     def table_shape(self, space: Sequence[int]) -> tuple[int, int]:
         """(out_sites, taps) of `sites`, without the table."""

@@ -179,6 +179,60 @@ def test_the_second_layer_of_vgg16_is_described_without_being_built():
     assert list(zip(rows.tolist(), ties.tolist(), strict=True)) == expected
 
 
+SLIDING = [
+    (Conv(2, 3, stride=2, padding=1), (3, 5, 6)),
+    (Conv(4, (2, 3), padding=((0, 1), (2, 0)), groups=2), (2, 4, 5)),
+    (Conv(2, 3, padding=1, padding_mode="circular"), (2, 3, 4)),
+    (Conv(2, 3, padding=2, padding_mode="reflect", dilation=2), (1, 6)),
+    (Conv(1, 3, padding=3, padding_mode="replicate"), (2, 4)),
+    (Conv(2, 2, table=[[0], [0, 1]]), (2, 3, 3)),
+    (ConvTranspose(2, 3, stride=2, padding=1), (3, 4, 4)),
+    (LocallyConnected(2, 3, padding=1), (2, 4, 4)),
+    (AveragePool(2, stride=1, padding=1, count_include_pad=False), (2, 3, 3)),
+    (AveragePool(2, ceil=True), (2, 5)),
+    (Dense(3), (2, 2)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), SLIDING, ids=map(repr, range(len(SLIDING))))
+def test_rows_columns_and_uses_are_those_of_the_table_and_do_not_make_it(layer, shape):
+    pattern, other = layer.pattern(shape), layer.pattern(shape)
+    table = ExplicitPattern(*other.triplets(), shape=other.shape, n_ties=other.n_ties)
+    lines = [
+        (ask, number)
+        for ask, count in (("row", pattern.shape[0]), ("column", pattern.shape[1]), ("sharing", table.n_ties))
+        for number in range(count)
+    ]
+    found = [getattr(pattern, ask)(number) for ask, number in lines]
+    base = pattern.T if isinstance(layer, ConvTranspose) else pattern
+    assert base.origin is None or "sites" not in vars(base)
+    for (ask, number), arrays in zip(lines, found, strict=True):
+        for actual, expected in zip(arrays, getattr(table, ask)(number), strict=True):
+            np.testing.assert_array_equal(actual, expected)
+
+
+def test_a_row_and_a_column_of_a_huge_pattern_are_there_at_once():
+    pattern, side = Conv(6, kernel=5, padding=2).pattern((1, 9999, 9999)), 9999
+    cols, ties = pattern.row(pattern.shape[0] - 1)  # channel 5, the lower right corner
+    at = [(side - 3 + a) * side + side - 3 + b for a in range(3) for b in range(3)]
+    assert cols.tolist() == at
+    assert ties.tolist() == [125 + 5 * a + b for a in range(3) for b in range(3)]
+    rows, ties = pattern.column(side + 1)  # the second row and column: read by 4 x 4 windows of each channel
+    assert rows.tolist() == [(o * side + a) * side + b for o in range(6) for a in range(4) for b in range(4)]
+    assert ties[:4].tolist() == [18, 17, 16, 15]
+    assert "sites" not in vars(pattern)
+
+
+def test_the_uses_of_a_weight_that_do_not_fit_are_refused_with_the_estimate(monkeypatch):
+    pattern = Conv(6, kernel=5, padding=2).pattern((1, 9999, 9999))
+    monkeypatch.setattr("simulator.memory.available_memory", lambda: 10**9)
+    wanted = r"sharing, 99,980,001 uses of a weight: expected at most 1.0 GB of memory, got 12 GB; look at single rows"
+    with pytest.raises(ShapeError, match=wanted):
+        pattern.sharing(7)
+    assert len(pattern.row(7)[0]) == 15
+    assert len(pattern.column(7)[0]) == 6 * 15
+
+
 @pytest.mark.parametrize(
     ("layer", "shape", "weights", "macs", "nonzeros"),
     [
@@ -423,7 +477,10 @@ def test_counts_of_a_table_that_fits_into_no_memory():
     assert net.node("conv1").pattern.nnz == 6 * (5 * 100_000 - 6) ** 2
     assert net.node("conv1").pattern.used_ties == 150
     with pytest.raises(ShapeError, match=r"conv on \(100000, 100000\): expected at most .* GB of memory, got 4,000 GB"):
-        net.matrix_row("conv1", (0, 5, 5))
+        _ = net.node("conv1").pattern.sites
+    row, column = net.matrix_row("conv1", (0, 0, 5)), net.matrix_column("conv1", (0, 0, 5))
+    assert row.cols.tolist() == [100_000 * a + b for a in range(3) for b in range(3, 8)]
+    assert len(column.rows) == 6 * 3 * 5
 
 
 def test_a_window_whose_taps_fit_into_no_memory():

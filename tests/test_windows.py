@@ -32,6 +32,16 @@ def geometries(draw, modes=PADDING_MODES, ceil=False):
     return Window(tuple(kernel), tuple(stride), tuple(dilation), tuple(pairs), mode, ceil), tuple(space)
 
 
+@given(geometries() | geometries(modes=("constant",), ceil=True))
+def test_single_windows_and_sites_are_those_of_the_table(geometry):
+    window, space = geometry
+    table = window.sites(space)
+    windows, taps = (np.arange(n) for n in table.shape)
+    np.testing.assert_array_equal(window.read(space, windows[:, None], taps), table)
+    for site in range(math.prod(space)):
+        np.testing.assert_array_equal(np.stack(window.readers(space, site), axis=1), np.argwhere(table == site))
+
+
 def sites_by_padding(window, space):
     """Pad the site numbers themselves, then slide over them."""
     numbers = np.arange(math.prod(space)).reshape(space)

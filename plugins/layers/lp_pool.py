@@ -77,7 +77,7 @@ class LpPool(FunctionLayer):
         """Each unit depends on its window."""
         channels, *space = input_shapes[0]
         groups = ChannelGroups.full(channels, channels, channels)
-        return [WindowPattern(groups, channels, self.window.sites(space), math.prod(space), (0, 0, 0))]
+        return [WindowPattern.sliding(groups, channels, self.window, space, (0, 0, 0))]
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
         (x,) = xs

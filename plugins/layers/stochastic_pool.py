@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +64,7 @@ class StochasticPool(FunctionLayer):
         """Each unit depends on its window."""
         channels, *space = input_shapes[0]
         groups = ChannelGroups.full(channels, channels, channels)
-        return [WindowPattern(groups, channels, self.window.sites(space), math.prod(space), (0, 0, 0))]
+        return [WindowPattern.sliding(groups, channels, self.window, space, (0, 0, 0))]
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
         (x,) = xs

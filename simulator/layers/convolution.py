@@ -274,10 +274,13 @@ class ConvTranspose(MatrixLayer):
     def pattern(self, input_shape: Shape) -> Pattern:
         channels, *space = input_shape
         _, *out_space = self.output_shape(input_shape)
-        sites = self.window.sites(out_space)
-        taps = sites.shape[1]
+        groups, taps = (
+            ChannelGroups.full(channels, self.out_channels, self.groups),
+            self.window.table_shape(out_space)[1],
+        )
+        if self.window.output_space(out_space) == tuple(space):
+            return WindowPattern.sliding(groups, self.out_channels, self.window, out_space, (taps, 0, 1)).T
         # An output padding as large as the stride makes room for windows that no input drives: cut them off.
-        windows = sites.reshape(*self.window.output_space(out_space), taps)
+        windows = self.window.sites(out_space).reshape(*self.window.output_space(out_space), taps)
         sites = np.ascontiguousarray(windows[tuple(slice(n) for n in space)]).reshape(-1, taps)
-        groups = ChannelGroups.full(channels, self.out_channels, self.groups)
         return WindowPattern(groups, self.out_channels, sites, math.prod(out_space), (taps, 0, 1)).T
