@@ -127,7 +127,8 @@ class ExactAlgebra(Experiment):
         ax.text(_TOLERANCE, -0.8, " 1e-12", color="0.4", va="center")
         ax.set_yticks(range(len(table)), [f"{row['what']}: {row['case']}" for row in table], fontsize=8)
         ax.invert_yaxis()
-        ax.set_xscale("symlog", linthresh=1e-17)  # some differences are exactly 0
+        ax.set_xscale("symlog", linthresh=1e-18)  # some differences are exactly 0
+        ax.set(xlim=(-1e-18, 10), xticks=[0, 1e-16, 1e-12, 1e-8, 1e-4, 1])
         ax.set_xlabel("relative difference; left of the line is rounding")
         ax.grid(axis="x", color="0.9")
 

@@ -123,7 +123,8 @@ class RetieIdentity(Experiment):
         labels = [f"{row['layer']}\n{row['multiplicity']:.1f} connections per weight" for row in table]
         ax.set_yticks(range(len(table)), labels, fontsize=8)
         ax.invert_yaxis()
-        ax.set_xscale("symlog", linthresh=1e-17)  # some differences are exactly 0
+        ax.set_xscale("symlog", linthresh=1e-18)  # some differences are exactly 0
+        ax.set(xlim=(-1e-18, 10), xticks=[0, 1e-16, 1e-12, 1e-8, 1e-4, 1])
         ax.set_xlabel("untied step retied - tied step with rates divided, over the largest move")
         ax.grid(axis="x", color="0.9")
 
