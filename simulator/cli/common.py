@@ -74,13 +74,17 @@ class PairType(click.ParamType):
 
 
 class PictureType(click.Path):
-    """A .png or .svg file; what could not be written later is refused before anything is computed."""
+    """A file for a picture; what could not be written later is refused before anything is computed."""
+
+    def __init__(self, *kinds: str) -> None:
+        super().__init__()
+        self.kinds = kinds or ("png", "svg")
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         from simulator.draw.canvas import check_picture
 
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        check_picture(path)
+        check_picture(path, self.kinds)
         return path
 
 
@@ -381,12 +385,17 @@ def title_of(net: str, saved: Saved) -> str:
 
 
 def save_figure(figure: Figure, path: Path, saved: Saved) -> None:
-    """Write a picture of a network; its title says so where the weights say nothing."""
+    """Write a picture of a network."""
     from simulator.draw import save
 
+    save(titled(figure, saved), path)
+
+
+def titled(figure: Figure, saved: Saved) -> Figure:
+    """The same picture; its title says so where the weights say nothing."""
     if saved.untrained and saved.network.has_weights:
         figure.suptitle("\n".join(filter(None, (figure.get_suptitle(), _UNTRAINED))), fontsize=11)
-    save(figure, path)
+    return figure
 
 
 def engine_from(catalog: Catalog, name: str, threads: int | None, dtype: str) -> Engine:

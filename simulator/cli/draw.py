@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from simulator.cli.common import (
     PictureType,
     build_options,
     planned_network,
+    progress_bar,
     save_figure,
     the_catalog,
+    titled,
     was_given,
 )
 from simulator.cli.remembered import history_of
@@ -21,7 +24,13 @@ from simulator.cli.sample import sample_for, sample_options
 from simulator.errors import brief
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from simulator.files import Saved
+    from simulator.units import Units
+
+
+_FRAMES = 400  # of a moving picture
 
 
 class SpanType(click.ParamType):
@@ -41,12 +50,23 @@ class SpanType(click.ParamType):
 @click.argument("layer", required=False)
 @click.option(
     "--what",
-    type=click.Choice(["matrix", "kernel", "graph", "activations", "curve"]),
+    type=click.Choice(["matrix", "window", "kernel", "graph", "activations", "curve"]),
     default="matrix",
     show_default=True,
-    help="What to draw; a curve needs no layer.",
+    help="What to draw; a window is one unit as a window and as a row of the matrix; a curve needs no layer.",
 )
-@click.option("--output", type=PictureType(), help="A .png or .svg file.  [default: LAYER-WHAT.png]")
+@click.option("--output", type=PictureType("png", "svg", "gif"), help="A .png or .svg file.  [default: LAYER-WHAT.png]")
+@click.option("--unit", help="The unit of a window, such as 'conv1[0, 3, 4]'.  [default: one in the middle]")
+@click.option(
+    "--step",
+    type=click.Choice(["all", "row"]),
+    help="Walk the window over all its positions, or those in its row of the map: a moving .gif or .png file.",
+)
+@click.option(
+    "--values/--no-values",
+    default=None,
+    help="Whether a window's cells say their numbers.  [default: where there is room]",
+)
 @sample_options("; max pooling and ReLU are a matrix for one sample")
 @click.option("--rows", type=SpanType(), help="Rows of a large matrix to show cell by cell.")
 @click.option("--columns", type=SpanType(), help="Columns of a large matrix to show cell by cell.")
@@ -69,6 +89,9 @@ def draw(
     rows: tuple[int, int] | None,
     columns: tuple[int, int] | None,
     order: str,
+    unit: str | None,
+    step: str | None,
+    values: bool | None,
     **build: Any,
 ) -> None:
     """Draw a layer, or how training went.
@@ -80,9 +103,10 @@ def draw(
     from simulator import draw as pictures
     from simulator.layers import MatrixLayer
 
-    for name in ("rows", "columns", "order"):
-        if what != "matrix" and was_given(name):
-            raise click.UsageError(f"--{name}: expected --what matrix, got --what {what}; leave it out")
+    for kind, names in (("matrix", ("rows", "columns", "order")), ("window", ("unit", "step", "values"))):
+        for name in names:
+            if what != kind and was_given(name):
+                raise click.UsageError(f"--{name}: expected --what {kind}, got --what {what}; leave it out")
     catalog = the_catalog()
     planned = planned_network(catalog, net, **build)
     saved = planned.saved
@@ -93,11 +117,19 @@ def draw(
         raise click.UsageError(f"expected a layer, got none; name one of: {', '.join(layers)}")
     else:
         fixed = isinstance(saved.network.node(layer).layer, MatrixLayer)
-        needed = what == "activations" or (what != "kernel" and not fixed)
+        units = _unit_of(saved, layer, unit) if what == "window" else None
+        needed = what in ("activations", "window") or (what != "kernel" and not fixed)
         x = sample_for(catalog, saved, data, sample) if needed else None
         saved = planned.drawn()
         network = saved.network
-        if what == "kernel":
+        if units is not None and step is not None:
+            path = output or Path(f"{layer}-window.gif")
+            _save_walk(saved, units, x, step, values, path)
+            click.echo(f"Drew {path}")
+            return
+        if units is not None:
+            figure = pictures.draw_window(network, units, x, values=values)
+        elif what == "kernel":
             figure = pictures.draw_kernel(network, layer)
         elif what == "activations":
             figure = pictures.draw_activations(network, layer, x)
@@ -120,3 +152,40 @@ def _history(saved: Saved, net: str) -> list[dict[str, Any]]:
             f"draw curve: expected a network saved while training, got {net}; simulator train --save PATH makes one"
         )
     return history
+
+
+def _unit_of(saved: Saved, layer: str, unit: str | None) -> Units:
+    """The unit of the layer that is asked for, or one in the middle of its first channel."""
+    from simulator.units import Units
+
+    nodes = saved.network.nodes
+    if unit is None:
+        channels, *space = saved.network.node(layer).node.shape
+        return Units.of(nodes, (layer, (0, *(n // 2 for n in space)) if space else (channels // 2,)))
+    units = Units.of(nodes, unit)
+    if units.node != layer:
+        raise click.UsageError(f"--unit: expected a unit of {layer}, got {units}; name its layer, {units.node}")
+    return units
+
+
+def _save_walk(saved: Saved, units: Units, x: Any, step: str, values: bool | None, path: Path) -> None:
+    """A moving picture of the window on its way."""
+    from simulator.draw import save_frames, walk_window
+    from simulator.draw.canvas import MOVING, check_picture
+    from simulator.draw.window import walked
+
+    check_picture(path, MOVING)
+    count = len(walked(units, step))
+    if count > _FRAMES:
+        raise click.UsageError(
+            f"--step {step}: expected at most {_FRAMES} positions, got {count:,}; give --step row, or a smaller --input"
+        )
+    walk = walk_window(saved.network, units, x, values=values, step=step)
+    with progress_bar("Drawing") as on_frame:
+
+        def frames() -> Iterator[Figure]:
+            for done, figure in enumerate(walk):
+                on_frame(done, count)
+                yield titled(figure, saved)
+
+        save_frames(frames(), path)

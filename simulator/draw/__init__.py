@@ -1,17 +1,18 @@
-"""Pictures of a network: matrices, kernels, connections, activations, fields, responses, graphs, and training curves.
+"""Pictures: matrices, windows, kernels, connections, activations, fields, responses, graphs, and training curves.
 
 Every function returns a `matplotlib.figure.Figure`; `save` writes one to a file. In pictures of a matrix or a graph
 up to 36 weights have a colour each: equal colours are equal weights. More are coloured by their values; the caption
 says which.
 """
 
-from simulator.draw.canvas import save
+from simulator.draw.canvas import save, save_frames
 from simulator.draw.fields import draw_field
 from simulator.draw.graphs import draw_layer_graph, draw_unit_graph
 from simulator.draw.maps import draw_activations, draw_curve, draw_kernel
 from simulator.draw.matrices import draw_graph, draw_matrix
 from simulator.draw.rows import draw_rows
 from simulator.draw.units import draw_ablation, draw_responses
+from simulator.draw.window import draw_window, walk_window
 
 __all__ = [
     "draw_ablation",
@@ -25,5 +26,8 @@ __all__ = [
     "draw_responses",
     "draw_rows",
     "draw_unit_graph",
+    "draw_window",
     "save",
+    "save_frames",
+    "walk_window",
 ]

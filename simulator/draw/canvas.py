@@ -8,14 +8,20 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from simulator.errors import FileError, SimulatorError, brief, shown
+import numpy as np
+
+from simulator.errors import FileError, NotInstalledError, SimulatorError, brief, shown
 from simulator.lab.sample import run_sample
 from simulator.network import Network, Trace
 from simulator.writing import check_writable, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+MOVING = ("gif", "png")  # kinds of files that hold a moving picture
+
 
 _GREY, MARK, GAP = "0.35", "tab:red", "#d9dfe6"
 
@@ -40,11 +46,11 @@ def add_caption(figure: Figure, notes: Iterable[str]) -> None:
     figure.supxlabel(textwrap.fill(" · ".join(notes), width), fontsize=9, color=_GREY)
 
 
-def whole_numbers(ax: Axes) -> None:
-    """Whole numbers at the x axis."""
+def whole_numbers(axis: Axis) -> None:
+    """Whole numbers at an axis."""
     from matplotlib.ticker import MaxNLocator
 
-    ax.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
 
 
 def short(value: float) -> str:
@@ -62,12 +68,13 @@ def sample_trace(network: Network, layer: str, x: Any) -> Trace:
     return run_sample(network, layer, x, f"draw {layer}")
 
 
-def check_picture(path: str | Path) -> str:
-    """What kind of picture the name of a file asks for; a `FileError` now if `save` could not write it later."""
+def check_picture(path: str | Path, kinds: Sequence[str] = ("png", "svg")) -> str:
+    """What kind of picture the name of a file asks for; a `FileError` now if it could not be written later."""
     kind = Path(path).suffix.lower().removeprefix(".")
-    if kind not in ("png", "svg"):
+    if kind not in kinds:
+        wanted = " or ".join(f".{each}" for each in kinds)
         raise FileError(
-            f"save: expected a file that ends in .png or .svg, got {brief(Path(path).name)}; choose one of them"
+            f"save: expected a file that ends in {wanted}, got {brief(Path(path).name)}; choose one of them"
         )
     check_writable(path)
     return kind
@@ -88,13 +95,66 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     FileError
         If the name ends otherwise, or the file cannot be written.
     """
-    from matplotlib.text import Text
-
     path = Path(path)
     kind = check_picture(path)
+    _escape(figure)
+    write_atomically(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=150))
+
+
+def save_frames(figures: Iterable[Figure], path: str | os.PathLike[str], seconds: float = 0.5) -> None:
+    """Write pictures of one size as one moving picture, whole or not at all.
+
+    Parameters
+    ----------
+    figures : iterable of matplotlib.figure.Figure
+        At least one.
+    path : path
+        Ends in .gif or .png (then an animated PNG).
+    seconds : float, default 0.5
+        That each is shown.
+
+    Raises
+    ------
+    FileError
+        If the name ends otherwise, or the file cannot be written.
+    NotInstalledError
+        If Pillow is missing.
+    """
+    try:
+        from PIL import Image
+    except ImportError:
+        raise NotInstalledError(
+            "save: expected Pillow, which writes moving pictures, got none; pip install pillow"
+        ) from None
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    path = Path(path)
+    kind = check_picture(path, MOVING)
+    frames = []
+    for figure in figures:
+        _escape(figure)
+        canvas = FigureCanvasAgg(figure)
+        figure.dpi = 100
+        canvas.draw()
+        frames.append(Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy()))
+    if kind == "gif":  # one palette for all, or colours would change from frame to frame
+        colours = Image.fromarray(np.concatenate([np.asarray(frame) for frame in frames[:: -(-len(frames) // 8)]]))
+        palette = colours.quantize(256, dither=Image.Dither.NONE)
+        frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    more: dict[str, Any] = {"append_images": frames[1:], "duration": round(1000 * seconds), "loop": 0}
+
+    def write(temporary: Path) -> None:
+        frames[0].save(temporary, kind.upper(), save_all=True, **more)
+
+    write_atomically(path, write)
+
+
+def _escape(figure: Figure) -> None:
+    """Show what could steer a terminal or a printer as text: names may be anybody's."""
+    from matplotlib.text import Text
+
     for text in figure.findobj(Text):
         told = text.get_text()
-        harmless = "\n".join(map(shown, told.split("\n")))  # names may be anybody's
+        harmless = "\n".join(map(shown, told.split("\n")))
         if harmless != told:
             text.set_text(harmless)
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format=kind, dpi=150))

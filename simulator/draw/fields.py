@@ -134,4 +134,4 @@ def _draw_line(ax: Axes, values: np.ndarray, mask: np.ndarray, label: str, axis:
     for first, last in edges.reshape(-1, 2):
         ax.axvspan(first, last, color=MARK, alpha=0.15, linewidth=0)
     ax.set(xlabel=axis, ylabel=label, xlim=(-0.5, len(values) - 0.5))
-    whole_numbers(ax)
+    whole_numbers(ax.xaxis)

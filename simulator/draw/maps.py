@@ -212,7 +212,7 @@ def draw_sample(figure: Figure, ax: Axes, sample: np.ndarray) -> None:
         ax.vlines(np.arange(channels), 0, sample, color="tab:blue", linewidth=max(0.5, 160 / channels))
         ax.axhline(0, color="k", linewidth=0.8)
         ax.set(xlabel="unit", ylabel="value")
-        whole_numbers(ax)
+        whole_numbers(ax.xaxis)
     elif len(space) == 1:
         step = 1.1 * float(np.ptp(sample)) or 1.0
         at = -step * np.arange(min(channels, _MAPS))  # one line below the other
@@ -223,7 +223,7 @@ def draw_sample(figure: Figure, ax: Axes, sample: np.ndarray) -> None:
             every = -(-len(at) // 16)
             ax.set_yticks(at[::every], [str(k) for k in range(0, len(at), every)])
         ax.set(xlabel="site", ylabel=apart if channels > 1 else "value")
-        whole_numbers(ax)
+        whole_numbers(ax.xaxis)
     elif channels == 3 and len(space) == 2 and sample.min() >= 0 and sample.max() <= 1:
         ax.imshow(np.moveaxis(sample, 0, -1))
         ax.set(xticks=[], yticks=[])
@@ -273,7 +273,7 @@ def draw_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
             if points:
                 ax.plot(*zip(*points, strict=True), style, markersize=4, label=label)
         ax.set(xlabel="epoch", ylabel=name, xlim=(history[0]["number"] - 0.5, history[-1]["number"] + 0.5))
-        whole_numbers(ax)
+        whole_numbers(ax.xaxis)
         ax.grid(color="0.9")
         ax.legend(frameon=False)
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WHOLE = 128  # rows and columns up to which a matrix is drawn whole, cell by cell
+WHOLE = 128  # rows and columns up to which a matrix is drawn whole, cell by cell
 
 
 _PART, _LARGEST_PART = (64, 128), 512  # rows and columns of the part of a larger one
@@ -40,7 +40,7 @@ _GRAPH_UNITS, _GRAPH_EDGES = 200, 2000
 
 
 @dataclass(frozen=True, eq=False)
-class _View:
+class View:
     """A pattern with its units in the order in which a picture shows them: their *places*."""
 
     pattern: Pattern
@@ -50,6 +50,7 @@ class _View:
     order: str = "C"
     weight: np.ndarray | None = None  # the value of each tie, where there are values
     what: str = "weights"  # what ties are: a layer at a sample has equal values that are no shared weights
+    say_values: bool = False  # in cells, also where ties are weights
 
     def row(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         """Places of the columns, and ties, of the row at `place`."""
@@ -78,7 +79,12 @@ class _View:
 
     def number(self, tie: int) -> str:
         """What stands in a cell: which weight it is, or the value that is none."""
-        return str(tie) if self.weight is None or self.what == "weights" else short(self.weight[tie])
+        return short(self.weight[tie]) if self.weight is not None and self.tells_values else str(tie)
+
+    @property
+    def tells_values(self) -> bool:
+        """Whether cells say values, not which weight it is."""
+        return self.weight is not None and (self.say_values or self.what != "weights")
 
     def colours(self, rows: np.ndarray, columns: np.ndarray, ties: np.ndarray) -> Colours:
         """The colours of connections at these places; what joins the same two channels belongs together.
@@ -89,8 +95,9 @@ class _View:
         blocks = rows // out_sites * self.in_shape[0] + columns // in_sites
         if self.weight is None:
             return weight_colours(ties, blocks)
-        cell = np.unique(rows * self.pattern.shape[1] + columns, return_inverse=True)[1]
-        return weight_colours(ties, blocks, np.bincount(cell, self.weight[ties])[cell], self.what)
+        _, cell = np.unique(rows * self.pattern.shape[1] + columns, return_inverse=True)
+        once = np.unique(np.stack([cell, ties]), axis=1)  # a connection may be asked for twice
+        return weight_colours(ties, blocks, np.bincount(once[0], self.weight[once[1]])[cell], self.what)
 
     @cached_property
     def counts(self) -> tuple[np.ndarray, Line, Line]:
@@ -113,14 +120,14 @@ def _reordered(units: Any, shape: Shape, source: str, target: str) -> np.ndarray
     return channel * math.prod(space) + np.ravel_multi_index(at, space, order=target)  # type: ignore[call-overload]
 
 
-def _view(network: Network, layer: str, x: Any, order: str = "C") -> _View:
+def view_of(network: Network, layer: str, x: Any, order: str = "C") -> View:
     """The pattern of a layer; at a sample, if the layer depends on it."""
     bound = network.node(layer)
     shapes = bound.node.input_shapes
     if x is None or isinstance(bound.layer, MatrixLayer):
         name = repr(bound.matrix if network.has_weights else bound.pattern)
         weight = bound.matrix.weight.ravel() if network.has_weights else None
-        return _View(bound.pattern, f"{layer}: {name}", bound.shape, shapes[0], order, weight)
+        return View(bound.pattern, f"{layer}: {name}", bound.shape, shapes[0], order, weight)
     trace = sample_trace(network, layer, x)
     affine = bound.layer.affine_at(bound.params, bound.buffers, *(trace[name][0] for name in bound.node.inputs))
     if affine is None:
@@ -132,7 +139,7 @@ def _view(network: Network, layer: str, x: Any, order: str = "C") -> _View:
     pattern = TiedMatrix.from_sparse(joined, ties).pattern
     in_shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
     size = f"a matrix {joined.shape[0]} x {joined.shape[1]}, {joined.nnz} nonzero{'s'[: joined.nnz != 1]}"
-    return _View(pattern, f"{layer} at this sample: {size}", bound.shape, in_shape, order, values, "values")
+    return View(pattern, f"{layer} at this sample: {size}", bound.shape, in_shape, order, values, "values")
 
 
 def draw_matrix(
@@ -192,20 +199,20 @@ def draw_matrix(
         raise ShapeError(
             f"draw order: expected 'C' or 'F', got {brief(order)}; choose row after row or column after column"
         )
-    view = _view(network, layer, x, order)
+    view = view_of(network, layer, x, order)
     n_out, n_in = view.pattern.shape
     given = rows is not None or columns is not None
-    if not given and max(n_out, n_in) <= _WHOLE:
+    if not given and max(n_out, n_in) <= WHOLE:
         cell = min(0.36, 8 / max(n_out, n_in))  # inches
         figure = new_figure(max(6.0, 1.0 + cell * n_in), 1.5 + cell * n_out)
-        notes = _draw_cells(figure, figure.subplots(), view, (0, n_out), (0, n_in))
+        notes, _ = draw_cells(figure, figure.subplots(), view, (0, n_out), (0, n_in))
     else:
         first = (0, 0) if given else view.first()
         rows = _part(rows, first[0], n_out, _PART[0], f"draw {layer} rows")
         columns = _part(columns, first[1], n_in, _PART[1], f"draw {layer} columns")
         figure = new_figure(13, 5.2)
         whole, part = figure.subplots(1, 2, width_ratios=(1, 2))
-        notes = [_draw_density(whole, view, rows, columns), *_draw_cells(figure, part, view, rows, columns)]
+        notes = [_draw_density(whole, view, rows, columns), *draw_cells(figure, part, view, rows, columns)[0]]
         notes[1] = f"right: {notes[1]}"
         part.set_title(f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1}", fontsize=10)
         part.ticklabel_format(style="plain", useOffset=False)
@@ -228,13 +235,26 @@ def _part(given: tuple[int, int] | None, first: int, n: int, size: int, who: str
     return start, stop
 
 
-def _draw_cells(figure: Figure, ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[int, int]) -> list[str]:
-    """Colour each cell of a part by its weight; returns what the reader should know."""
+def draw_cells(
+    figure: Figure,
+    ax: Axes,
+    view: View,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
+    also: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+) -> tuple[list[str], np.ndarray]:
+    """Colour each cell of a part by its weight.
+
+    Returns what the reader should know, and the colours of connections (rows, columns, ties) that are shown elsewhere.
+    """
     from matplotlib.colors import to_rgb
 
     r, c, ties = view.cells(rows, columns)
     n_rows, n_columns = rows[1] - rows[0], columns[1] - columns[0]
-    colours = view.colours(r + rows[0], c + columns[0], ties)
+    others = also or (r[:0], c[:0], ties[:0])
+    part = (r + rows[0], c + columns[0], ties)
+    every = view.colours(*(np.concatenate(pair) for pair in zip(part, others, strict=True)))
+    colours = replace(every, of=every.of[: len(r)])
     cells, of, counts = np.unique(r * n_columns + c, return_inverse=True, return_counts=True)
     several = divmod(cells[counts > 1], n_columns)
     image = np.ones((n_rows, n_columns, 3))
@@ -258,15 +278,15 @@ def _draw_cells(figure: Figure, ax: Axes, view: _View, rows: tuple[int, int], co
             at = j + columns[0], i + rows[0]
             size = min(8.0, 32 / len(number))  # points: a sum stays in its cell
             ax.text(*at, number, ha="center", va="center", fontsize=size, color=ink_on(image[i, j]))
-        notes.append("numbers say which weight" if view.what == "weights" else "numbers are the values")
+        notes.append("numbers are the values" if view.tells_values else "numbers say which weight")
         notes += [f"a sum: several weights on one cell, {mixed}"] * bool(np.any(counts > 1))
     elif np.any(counts > 1):
         ax.plot(several[1] + columns[0], several[0] + rows[0], "o", color="w", markeredgecolor="k", markersize=3.5)
         notes.append(f"a dot: several weights on one cell, {mixed}")
-    return notes + _draw_grid(ax, view, rows, columns)
+    return notes + _draw_grid(ax, view, rows, columns), every.of[len(r) :]
 
 
-def _draw_grid(ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[int, int]) -> list[str]:
+def _draw_grid(ax: Axes, view: View, rows: tuple[int, int], columns: tuple[int, int]) -> list[str]:
     """Draw lines between channels, and between the rows (in order F: the columns) of a map; returns what they are."""
     drawn = {}
     for line, shape, limits in ((ax.axhline, view.out_shape, rows), (ax.axvline, view.in_shape, columns)):
@@ -280,7 +300,7 @@ def _draw_grid(ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[int,
     return list(drawn)
 
 
-def _draw_density(ax: Axes, view: _View, rows: tuple[int, int], columns: tuple[int, int]) -> str:
+def _draw_density(ax: Axes, view: View, rows: tuple[int, int], columns: tuple[int, int]) -> str:
     """Show where the nonzeros of a large matrix stand, and mark a part; returns what black means."""
     from matplotlib.patches import Rectangle
     from matplotlib.ticker import EngFormatter
@@ -334,7 +354,7 @@ def draw_graph(network: Network, layer: str, x: Any = None) -> Figure:
     >>> draw_graph(net, "conv1").get_suptitle()
     'conv1: WindowPattern 3 x 5: 9 nonzeros share 3 weights'
     """
-    view = _view(network, layer, x)
+    view = view_of(network, layer, x)
     pattern = view.pattern
     if sum(pattern.shape) > _GRAPH_UNITS or pattern.nnz > _GRAPH_EDGES:
         raise ShapeError(

@@ -78,7 +78,7 @@ def _draw_bars(ax: Axes, harm: np.ndarray, by: str) -> None:
     ax.bar(np.arange(len(harm)), harm, width=0.8 if len(harm) <= _MAPS else 1.0, color=colours)
     ax.axhline(0, color="k", linewidth=0.8)
     ax.set(xlabel=by, ylabel="loss after − before", xlim=(-0.6, len(harm) - 0.4))
-    whole_numbers(ax)
+    whole_numbers(ax.xaxis)
 
 
 def draw_responses(responses: Responses, preferred: Preferred | None = None) -> Figure:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from simulator import Dense, Network, save
+from simulator import Dense, Network, load, save
 
 pytest.importorskip("matplotlib")
 
@@ -24,6 +24,8 @@ PNG, SVG = b"\x89PNG\r\n\x1a\n", b"<?xml"
         (["conv1", "--what", "kernel"], "conv1-kernel.png"),
         (["conv1", "--what", "activations"], "conv1-activations.png"),
         (["--what", "curve"], "training-curve.png"),
+        (["conv2", "--what", "window"], "conv2-window.png"),
+        (["pool1", "--what", "window", "--unit", "pool1[1, 2, 0]", "--values"], "pool1-window.png"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -32,6 +34,22 @@ def test_every_picture_of_a_trained_network(args, name, run, trained, folder):
     assert (result.status, result.out, result.err) == (0, f"Drew {name}\n", "")
     assert (folder / name).read_bytes().startswith(PNG)
     assert [p.name for p in folder.iterdir()] == [name]
+
+
+def test_the_window_on_its_walk(run, trained, folder):
+    pillow = pytest.importorskip("PIL.Image")
+    result = run("draw", trained, "pool2", "--what", "window", "--step", "row")
+    assert (result.status, result.out) == (0, "Drew pool2-window.gif\n")
+    with pillow.open(folder / "pool2-window.gif") as picture:
+        assert picture.n_frames == load(trained).network.node("pool2").shape[-1]
+
+
+def test_a_walk_that_would_never_end(run, folder):
+    complaint = run("draw", "lenet5", "conv1", "--what", "window", "--step", "all").complaint
+    assert "--step all: expected at most 400 positions, got 784; give --step row, or a smaller --input" in complaint
+    assert list(folder.iterdir()) == []
+    small = ("--input", "1x12x12", "-o", "width=0.3")
+    assert run("draw", "lenet5", "pool2", *small, "--data", "xo", "--what", "window", "--step", "all").status == 0
 
 
 def test_an_architecture_and_a_vector_graphic(run, folder):
@@ -66,8 +84,22 @@ def test_the_sample_is_one_of_the_data_that_the_network_was_trained_on(run, trai
     [
         ([], "expected a layer, got none; name one of: conv1, relu1, pool1, conv2, "),
         (["conv"], "network: expected a node, got 'conv'; did you mean 'conv"),
-        (["conv1", "--what", "picture"], "'picture' is not one of 'matrix', 'kernel', 'graph', 'activations', 'curve'"),
-        (["conv1", "--output", "conv1.pdf"], "save: expected a file that ends in .png or .svg, got 'conv1.pdf'; "),
+        (
+            ["conv1", "--what", "picture"],
+            "'picture' is not one of 'matrix', 'window', 'kernel', 'graph', 'activations', 'curve'",
+        ),
+        (
+            ["conv1", "--output", "conv1.pdf"],
+            "save: expected a file that ends in .png or .svg or .gif, got 'conv1.pdf'; ",
+        ),
+        (["conv1", "--output", "conv1.gif"], "save: expected a file that ends in .png or .svg, got 'conv1.gif'; "),
+        (["conv1", "--unit", "conv1[0, 1, 1]"], "--unit: expected --what window, got --what matrix; leave it out"),
+        (["conv1", "--what", "window", "--unit", "conv2[0, 0, 0]"], "--unit: expected a unit of conv1, got conv2[0, 0"),
+        (["conv1", "--what", "window", "--unit", "conv1[0]"], "expected a single unit, got conv1[0]"),
+        (
+            ["conv1", "--what", "window", "--step", "row", "--output", "walk.svg"],
+            "save: expected a file that ends in .gif or .png, got 'walk.svg'; choose one of them",
+        ),
         (["conv1", "--output", "no/conv1.png"], "save: expected an existing folder, got "),
         (["conv1", "--rows", "5"], "expected two numbers such as 0:64, got '5'"),
         (["conv1", "--rows", "-1:5"], "expected two numbers such as 0:64, got '-1:5'"),
