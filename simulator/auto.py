@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.engine import Engine
+from simulator.engine import Engine, Need
 from simulator.errors import ShapeError
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
@@ -63,6 +63,13 @@ class AutoEngine:
 
     def grad(self, matrix: TiedMatrix, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
         return self.fastest(matrix.pattern, x.shape[-1]).grad(matrix, x, dy)
+
+    def need(self, nodes: Sequence[Node], batch: int, dtype: np.dtype, backward: bool) -> Need:
+        """What the engine takes that multiplies the matrix of a node."""
+        pattern = nodes[0].pattern
+        assert pattern is not None
+        need: Need = self.fastest(pattern, batch).need(nodes, batch, dtype, backward)
+        return need
 
     def for_network(self, nodes: Iterable[Node], batch: int) -> Any:
         """The engine whose kernels a network is to have: the one that takes the least time for all its matrices.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from simulator.matrix import TiedMatrix
+from simulator.nodes import Node
 from simulator.patterns import Pattern
 from simulator.threads import check_threads, in_slices, one_blas_thread
 
@@ -17,13 +18,34 @@ try:  # what SciPy's own products call; only this one takes memory for the resul
 except ImportError:
     csr_matvecs = None
 
-__all__ = ["Engine", "Kernel", "Pullback", "SciPyEngine"]
+__all__ = ["Engine", "Kernel", "Need", "Pullback", "SciPyEngine"]
 
 _BLOCK_PRODUCTS = 3 * 2**20  # multiply-adds that are worth handing to another thread
 _MOST_BLOCKS = 16
 
 Pullback = Callable[[np.ndarray, bool], tuple[Sequence[Any], dict[str, np.ndarray]]]
 Kernel = Callable[..., tuple[np.ndarray, Any, dict[str, np.ndarray]]]
+
+
+class Need(NamedTuple):
+    """Bytes that a step takes besides its input, its output and the weights, estimated.
+
+    Parameters
+    ----------
+    lasting : int
+        Kept for the next run, too.
+    back : int
+        Kept until the way back is done.
+    passing : int
+        Needed while the step is computed, forward or, where gradients go back, back.
+    pooled : bool, default False
+        Whether its arrays come from `Run.empty`: what is freed of these is kept for the next batch.
+    """
+
+    lasting: int
+    back: int
+    passing: int
+    pooled: bool = False
 
 
 @runtime_checkable
@@ -54,6 +76,11 @@ class Engine(Protocol):
     is not measured there and then, so that a choice between engines is always the same. One that compiles may have
     ``warm_up(dtype, announce)``, which makes it ready and calls ``announce()`` first if this takes a while; the command
     line calls it before it runs anything.
+
+    An engine may also say what memory it takes besides inputs, outputs and weights:
+    ``need(nodes, batch, dtype, backward)`` gives a `Need` for nodes that are computed at once, where gradients go back
+    or not; it is part of the estimate with which a run is refused. Without it nothing is counted but arrays as large as
+    the activations.
     """
 
     def apply(self, matrix: TiedMatrix, x: np.ndarray) -> np.ndarray:
@@ -154,6 +181,16 @@ class SciPyEngine:
         """Multiply-adds per second, roughly: what one core of 2021 does, times the cores that are used."""
         cores = min(self._cores, 1 + pattern.nnz * batch // _BLOCK_PRODUCTS)
         return cores * 4e9 * batch / (batch + 4)
+
+    def need(self, nodes: Sequence[Node], batch: int, dtype: np.dtype, backward: bool) -> Need:
+        """The CSR matrix of a node with its index arrays and ties, and the blocks' sums on the way back."""
+        pattern = nodes[0].pattern
+        assert pattern is not None
+        n_in, links = pattern.shape[1], pattern.nnz * batch
+        csr = pattern.csr_nbytes(dtype)
+        ties = pattern.csr_nbytes(np.int8) - pattern.nnz  # as wide as the indices
+        blocks = min(_MOST_BLOCKS, 1 + links // _BLOCK_PRODUCTS, max(1, math.isqrt(pattern.nnz // max(1, n_in))))
+        return Need(csr + ties, 0, backward * blocks * n_in * batch * dtype.itemsize)
 
     def _cuts(self, matrix: TiedMatrix, x: np.ndarray, axis: int, most: int) -> list[int]:
         """Where at most so many blocks of rows start and end; none where the matrix itself had better multiply."""

@@ -31,6 +31,7 @@ from simulator.windows import check_size
 
 __all__ = ["Proof", "engine_equivalence", "equivalence", "tolerance"]
 
+_GRADIENTS = 6  # of a weight: both sides, the sums of one in float64, and what it takes to compare them
 _LINES = 64  # rows, and as many columns, of a matrix that is too large to build
 
 
@@ -254,8 +255,10 @@ def _computed(
 
 
 def _can_be_built(pattern: Pattern, dtype: Any) -> bool:
+    """Whether there is memory for a matrix and its ties, and for the gradient of the weight, several times over."""
     need, free = pattern.csr_nbytes(dtype), available_memory()
-    return need <= LARGEST_CSR and (free is None or 2 * need <= free)  # what is multiplied, and its index arrays again
+    gradients = _GRADIENTS * pattern.n_ties * np.dtype(dtype).itemsize
+    return need <= LARGEST_CSR and (free is None or 2 * need + gradients <= free)
 
 
 def _drawn(rng: np.random.Generator, shape: Sequence[int], batch: int, dtype: Any) -> np.ndarray:
@@ -305,7 +308,7 @@ def _matrix_proof(network: Network, node: Node, x: np.ndarray, dy: np.ndarray, r
         return Proof(*who, str(error), np.inf, ok=False)
     if large:
         return _lines_proof(who, matrix, node, (x.ravel(), y.ravel()), (dy.ravel(), dx.ravel()), rng)
-    csr = matrix.tocsr()
+    csr = matrix.csr
     batch = x.shape[-1]
     flat, flat_dy = x.reshape(csr.shape[1], batch), dy.reshape(csr.shape[0], batch)
     y_matrix, dw_matrix = csr @ flat, matrix.grad(flat, flat_dy)

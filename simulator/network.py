@@ -28,7 +28,9 @@ from simulator.interventions import Interventions, addressed
 from simulator.layers.base import Layer, MatrixLayer, Shape
 from simulator.matrix import TiedMatrix
 from simulator.memory import available_memory, check_memory
+from simulator.needs import Estimate, estimated
 from simulator.nodes import Input, Node, only
+from simulator.optimizers import Optimizer, state_size
 from simulator.patterns import Pattern
 from simulator.pool import Pool
 from simulator.projective import ProjectiveField, projective_field
@@ -39,6 +41,7 @@ from simulator.units import Units
 __all__ = ["Gradients", "Input", "Network", "Node", "Trace", "as_rng"]
 
 _SMALL = 2**26  # bytes of activations that need no look at the memory
+_SMALLER = "use smaller inputs or a smaller network"
 
 Rng = np.random.Generator | int | None
 Given = Mapping[Any, Any]  # by address
@@ -653,21 +656,89 @@ class Network:
             alive -= sum(sizes[i] for i in {*node.inputs}.difference(self.outputs) if last[i] == node.name)
         return batch * self.dtype.itemsize * (sum(sizes.values()) if keep_all else most)
 
-    def check_batch(self, batch: int, *, keep_all: bool = False) -> None:
-        """Refuse a batch whose activations would not fit into memory.
+    def run_bytes(
+        self,
+        batch: int,
+        *,
+        of: Iterable[str] | None = None,
+        keep_all: bool = False,
+        backward: bool = False,
+        runs: int = 1,
+    ) -> int:
+        """About how many bytes a run of a batch takes: what it is refused with where there are fewer.
 
         Parameters
         ----------
-        batch, keep_all
-            As for `activation_bytes`.
+        batch : int
+            Samples.
+        of : iterable of str, optional
+            Nodes whose activations are wanted; what they do not need is not run. Default: the outputs.
+        keep_all : bool, default False
+            Whether everything is kept, as `run` does, or freed after its last use, as `predict` and training do.
+        backward : bool, default False
+            Whether gradients go back, too.
+        runs : int, default 1
+            Of how many such runs the results are in memory at once.
+
+        Returns
+        -------
+        int
+            Activations, what layers keep for the way back, gradients, and what the engine takes; the weights only if
+            there are none yet. An estimate, from shapes.
+
+        Examples
+        --------
+        >>> from simulator.layers import Dense
+        >>> net = Network.sequential((100,), [Dense(50), Dense(10)], rng=0)
+        >>> csr = 12 * (50 * 100 + 10 * 50)  # scipy.sparse: a value, a column and a tie of each nonzero
+        >>> net.run_bytes(8) - csr < 20_000 < net.run_bytes(1024) - csr
+        True
+        """
+        part = self if of is None else self.subnetwork(of)
+        found = part._estimate(batch, keep_all, backward)
+        return found.lasting + runs * found.most + (0 if self.has_weights else self._weight_bytes)
+
+    def _estimate(self, batch: int, keep_all: bool, backward: bool) -> Estimate:
+        key = batch, keep_all, backward
+        if key not in self._estimates:
+            outputs = self.outputs
+            plan = alone(self._nodes, self.engine) if keep_all else fused(self._nodes, self.engine, outputs, batch)
+            self._estimates[key] = estimated(
+                plan, self._nodes, outputs, batch, self.dtype, keep_all=keep_all, backward=backward
+            )
+        return self._estimates[key]
+
+    @cached_property
+    def _estimates(self) -> dict[tuple[int, bool, bool], Estimate]:
+        return {}
+
+    @property
+    def _weight_bytes(self) -> int:
+        return sum(math.prod(shape) for shape in self._param_shapes.values()) * self.dtype.itemsize
+
+    def check_batch(
+        self,
+        batch: int,
+        *,
+        of: Iterable[str] | None = None,
+        keep_all: bool = False,
+        backward: bool = False,
+        runs: int = 1,
+    ) -> None:
+        """Refuse a batch that would not fit into memory.
+
+        Parameters
+        ----------
+        batch, of, keep_all, backward, runs
+            As for `run_bytes`.
 
         Raises
         ------
         ShapeError
-            If they would not, with the estimate.
+            If it would not, with the estimate.
         """
-        who = f"network, a batch of {batch}"
-        check_memory(self.activation_bytes(batch, keep_all=keep_all), who, "give fewer samples at once")
+        need = self.run_bytes(batch, of=of, keep_all=keep_all, backward=backward, runs=runs)
+        check_memory(need, f"network, a batch of {batch}", "give fewer samples at once" if batch > 1 else _SMALLER)
 
     def fitting_batch(self, most: int, *, keep_all: bool = False) -> int:
         """How many samples to run at a time where the result does not depend on it.
@@ -677,7 +748,7 @@ class Network:
         most : int
             Not more than these.
         keep_all : bool, default False
-            As for `activation_bytes`.
+            As for `run_bytes`.
 
         Returns
         -------
@@ -690,32 +761,48 @@ class Network:
         >>> Network.sequential((100,), [Dense(10)]).fitting_batch(256)
         256
         """
-        one, free = self.activation_bytes(1, keep_all=keep_all), None
-        if most * one > _SMALL:
+        one, free = self._estimate(1, keep_all, False), None
+        if one.lasting + most * one.most > _SMALL:
             free = available_memory()
-        return most if free is None else max(1, min(most, free // (2 * one)))
+        return most if free is None else max(1, min(most, (free - one.lasting) // (2 * one.most)))
 
-    def check_training(self, batch: int) -> None:
-        """Refuse training whose steps would not fit into memory, before the first of them.
+    def training_bytes(self, batch: int, optimizer: Optimizer | None = None) -> int:
+        """About how many bytes training takes: what it is refused with where there are fewer.
 
         Parameters
         ----------
         batch : int
             Samples per step.
+        optimizer : Optimizer, optional
+            Whose state is counted. Default: one that remembers a number for each weight.
+
+        Returns
+        -------
+        int
+            The weights before and after a step, what the optimizer remembers before and after it, and what a batch and
+            its gradients take, or a step of the optimizer: two arrays as large as the largest beside the gradients.
+        """
+        copies = 2 + 2 * (1.0 if optimizer is None else state_size(optimizer)) - self.has_weights
+        largest = max(map(math.prod, self._param_shapes.values()), default=0) * self.dtype.itemsize
+        found = self._estimate(batch, False, True)
+        step = max(found.most, self._weight_bytes + 2 * largest)
+        return int(copies * self._weight_bytes) + found.lasting + step
+
+    def check_training(self, batch: int, optimizer: Optimizer | None = None) -> None:
+        """Refuse training whose steps would not fit into memory, before the first of them.
+
+        Parameters
+        ----------
+        batch, optimizer
+            As for `training_bytes`.
 
         Raises
         ------
         ShapeError
             If they would not, with the estimate.
-
-        Notes
-        -----
-        Counted are the activations and as much again for the way back, and the weights five times: themselves, their
-        gradients, what the optimizer remembers, and the new ones of both.
         """
-        weights = sum(math.prod(shape) for shape in self._param_shapes.values()) * self.dtype.itemsize
-        need = 5 * weights + 2 * self.activation_bytes(batch, keep_all=True)
-        check_memory(need, f"training in batches of {batch}", "use smaller batches, inputs or networks")
+        cure = "use smaller batches, inputs or networks" if batch > 1 else _SMALLER
+        check_memory(self.training_bytes(batch, optimizer), f"training in batches of {batch}", cure)
 
     def check_weights(self, who: str, dtype: Any = None) -> None:
         """Refuse weights that would not fit into memory, before they are drawn or read.
@@ -732,8 +819,7 @@ class Network:
         ShapeError
             If they would not, with the estimate.
         """
-        count = sum(math.prod(shape) for shape in self._param_shapes.values())
-        size = self.dtype.itemsize
+        count, size = self._weight_bytes // self.dtype.itemsize, self.dtype.itemsize
         last = self.dtype if dtype is None else Network.input((1,), dtype=dtype).dtype
         if last != self.dtype:
             size += last.itemsize  # for a moment there are both
@@ -877,6 +963,7 @@ class Network:
         """
         empty = Pool().empty
         entered, batch = self._entered(x, empty)
+        self._require_weights()
         self.check_batch(batch)
         given = self._interventions(batch, clamp, ablate, patch)
         plan = fused(self._nodes, self.engine, {*self.outputs, *given.nodes}, batch)
@@ -943,6 +1030,7 @@ class Network:
         array([ True])
         """
         entered, batch = self._entered(x, np.empty)
+        self._require_weights()
         self.check_batch(batch, keep_all=True)
         given, probes = self._interventions(batch, clamp, ablate, patch), addressed(self._nodes, probe)
         plan = alone(self._nodes, self.engine)
@@ -982,6 +1070,7 @@ class Network:
         entered, batch = self._entered(x, empty)
         probes, given = addressed(self._nodes, addresses), self._interventions(batch, clamp, ablate, patch)
         part = self.subnetwork({units.node for units in probes.values()})
+        part._require_weights()
         part.check_batch(batch)
         entered = {name: entered[name] for name in part.inputs}
         plan = fused(part.nodes, self.engine, {*part.outputs, *given.nodes}, batch)

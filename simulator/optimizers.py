@@ -10,10 +10,10 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 import numpy as np
 
 from simulator.declared import Declared
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, blamed, brief
 from simulator.schedules import Rate, check_number, check_rate, learning_rate
 
-__all__ = ["SGD", "Clipped", "Optimizer", "decayed"]
+__all__ = ["SGD", "Clipped", "Optimizer", "decayed", "state_size"]
 
 Params = Mapping[str, np.ndarray]
 
@@ -33,6 +33,20 @@ class Optimizer(Protocol):
         self, params: Params, grads: Params, state: dict[str, Any]
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """The params and the state after one step."""
+
+
+def state_size(optimizer: Optimizer) -> float:
+    """How many numbers an optimizer remembers for each weight: 0 for plain gradient descent, 2 for Adam.
+
+    Examples
+    --------
+    >>> state_size(SGD())
+    0.0
+    """
+    weight = np.zeros(256)  # few weights show it
+    with blamed(f"optimizer {brief(optimizer)}", "init to give a state"):
+        state = dict(optimizer.init({"weight": weight}))
+    return sum(value.nbytes for value in state.values() if isinstance(value, np.ndarray)) / weight.nbytes
 
 
 @dataclass(frozen=True)

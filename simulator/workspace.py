@@ -100,7 +100,7 @@ class Workspace:
         given = network._interventions(batch, clamp, ablate, patch)
         key = batch, frozenset(given.nodes)
         if key not in self._plans:
-            network.check_batch(batch, keep_all=backward)
+            network.check_batch(batch, backward=backward)
             self._plans[key] = fused(network.nodes, network.engine, {*self._keep, *given.nodes}, batch)
         return network._traced(
             self._plans[key],

@@ -208,11 +208,16 @@ def test_the_scipy_engine_builds_no_matrix_that_is_too_large(a_gigabyte):
 
 
 def test_a_batch_beyond_memory_is_refused(a_gigabyte):
-    network = Network.sequential((1000,), [Dense(100_000)])
-    network.check_batch(2000)
-    message = "^network, a batch of 3000: expected at most 1.0 GB of memory, got 1.2 GB; give fewer samples at once$"
+    network = Network.sequential((1000,), [Dense(100_000)], engine=Catalog().engine("blas"))
+    network.check_batch(1000)  # 0.4 GB of weights, and as much of outputs
+    message = "^network, a batch of 3000: expected at most 1.0 GB of memory, got 1.6 GB; give fewer samples at once$"
     with pytest.raises(ShapeError, match=message):
         network.check_batch(3000)
+    message = (
+        "^network, a batch of 1: expected at most 1.0 GB of memory, got 1.6 GB; use smaller inputs or a smaller net"
+    )
+    with pytest.raises(ShapeError, match=message):  # a CSR matrix holds three numbers for each nonzero
+        network.with_engine(SciPyEngine()).check_batch(1)
 
 
 def test_a_table_of_sites(a_gigabyte):
@@ -242,7 +247,7 @@ def test_bytes_of_activations_of_vgg16():
 def test_a_batch_that_does_not_fit(a_gigabyte):
     network = Network.sequential((1000,), [Dense(100_000, bias=False, init="zeros")])
     weight = np.broadcast_to(np.float32(0), (100_000, 1000))
-    network = network.with_params({"dense1.weight": weight}, copy=False)
+    network = network.with_params({"dense1.weight": weight}, copy=False).with_engine(Catalog().engine("blas"))
     x = np.broadcast_to(np.float32(0), (3000, 1000))
     message = "^network, a batch of 3000: expected at most 1.0 GB of memory, got 1.2 GB; give fewer samples at once$"
     for run in (network.predict, network.run, lambda x: Workspace(network).run(network, x)):

@@ -81,14 +81,16 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     planned = planned_network(catalog, net, **build)
     saved = planned.saved
     saved.network.node(layer)  # or an error, before weights are drawn
+    made = engine_from(catalog, engine, threads, saved.network.dtype.name)
+    drawn = planned.checked(lambda network: network.with_engine(made).check_batch(1))
     if source is None and not is_file(catalog, net):
         source = "digits"
     chosen = data_of(catalog, [saved], source, every)
     task, losses, _ = objective_of(catalog, saved)
     data, what = chosen.data.take(slice(samples)), chosen.what
     data = replace(data, targets=data.inputs) if task == "reconstruct" else with_classes(data, saved, what)
-    saved = planned.drawn()
-    network = saved.network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
+    saved = drawn()
+    network = saved.network.with_engine(made)
     with progress_bar(f"Ablating {layer}") as on_batch:
         loss = losses[network.output_name]
         found = ablation(network, data, layer, by, value=value, loss=loss, on_batch=on_batch)

@@ -46,7 +46,7 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
     """
     from simulator import Units
     from simulator.cli.terminal import error_console
-    from simulator.lab import affine, pieces
+    from simulator.lab import affine, check_affine, pieces
 
     if line is not None and jacobian:
         raise click.UsageError("--line: expected a piecewise linear network, got --jacobian; leave one out")
@@ -57,10 +57,11 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
         saved = planned.saved
         if units is not None:
             Units.of(saved.network.nodes, units)  # or an error, before weights are drawn
+        drawn = planned.checked(lambda network: check_affine(network, units, jacobian))
         samples = chosen_data(catalog, saved, data)
         x = samples.sample(sample)
         other = None if line is None else samples.sample(line)
-        saved = planned.drawn()
+        saved = drawn()
         network = saved.network
         found = affine(network, x, units, jacobian)
     crossed = None

@@ -25,6 +25,7 @@ from simulator.cli.use import objective_of
 from simulator.errors import brief
 
 _CLASSES = 10  # to print
+_RUNS = 3  # all activations before, after, and their differences
 
 
 @click.command("effect")
@@ -69,16 +70,18 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
             raise click.UsageError(f"--patch {units}: expected a sample from 0 on, got {brief(number)}; try {units}=7")
     catalog = the_catalog()
     with error_console().status("Running ..."):
-        planned = planned_network(catalog, net, dtype=dtype, **build)
+        engine = engine_from(catalog, "auto", None, dtype)
+        planned = planned_network(catalog, net, dtype=dtype, engine=engine, **build)
         saved = planned.saved
         for units in (*clamps, *ablate, *patches):
             Units.of(saved.network.nodes, units)  # or an error, before weights are drawn
+        drawn = planned.checked(lambda network: network.check_batch(1, keep_all=True, runs=_RUNS))
         samples = chosen_data(catalog, saved, data)
         x = samples.sample(sample)
         sources = {units: samples.sample(number) for units, number in patches.items()}
         label, names = _label(saved, samples, sample)
-        saved = planned.drawn()
-        network = saved.network.with_engine(engine_from(catalog, "auto", None, dtype))
+        saved = drawn()
+        network = saved.network
         loss = None if label is None else objective_of(catalog, saved)[1].get(network.output_name)
         found = effect(network, x, clamp=clamps, ablate=ablate, patch=sources, target=label, loss=loss)
         classes = [] if label is None else _classes(found, network, names)

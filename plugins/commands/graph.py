@@ -72,13 +72,18 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     picture = _is_picture(path)
     catalog = the_catalog()
     with _status(f"making the graph of {net}"):
-        planned = planned_network(catalog, net, rng=0 if sampled else None, **build)
+        engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
+        planned = planned_network(catalog, net, rng=0 if sampled else None, engine=engine, **build)
         saved = planned.saved
         if of_units:
             if unit:
-                Units.of(saved.network.nodes, unit)  # or an error, before weights are drawn
+                node = Units.of(saved.network.nodes, unit).node  # or an error, before weights are drawn
+            drawn = planned.drawn
+            if sampled:
+                of = [node] if unit else None
+                drawn = planned.checked(lambda network: network.check_batch(1, of=of, keep_all=True))
             x = sample_for(catalog, saved, data, sample) if sampled else None
-            saved = planned.drawn()
+            saved = drawn()
             graph = unit_graph(saved.network, unit, hops=hops, x=x, max_edges=max_edges)
         else:
             graph = layer_graph(saved.network)

@@ -48,10 +48,12 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     planned = planned_network(catalog, net, **build)
     saved = planned.saved
     units = Units.of(saved.network.nodes, unit)
+    made = engine_from(catalog, engine, threads, saved.network.dtype.name)
+    drawn = planned.checked(lambda network: network.with_engine(made).check_batch(1, of=[units.node], backward=True))
     chosen = chosen_data(catalog, saved, data)
     known, source = chosen.data.joined(), chosen.source
-    saved = planned.drawn()
-    network = saved.network.with_engine(engine_from(catalog, engine, threads, saved.network.dtype.name))
+    saved = drawn()
+    network = saved.network.with_engine(made)
     with progress_bar(f"Running {source}") as on_batch:
         found = strongest(network, units, known, count, on_batch=on_batch)
     best = units.node, found.fields[0].unit

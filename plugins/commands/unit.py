@@ -59,9 +59,12 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
         saved = planned.saved
         address = Units.of(saved.network.nodes, unit)
         _ = address.number  # or an error, before weights are drawn
+        drawn = planned.drawn
+        if not bare:
+            drawn = planned.checked(lambda network: network.check_batch(1, of=[address.node], keep_all=True))
         samples = None if bare else chosen_data(catalog, saved, data)
         x = None if bare else samples.sample(sample)
-        saved = planned.drawn()
+        saved = drawn()
         network = saved.network
         if field:
             report = _field(network, address, of)

@@ -55,10 +55,11 @@ def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json,
         if bare:
             ok, found = True, _uses(saved.network, weight, report)
         else:
+            drawn = planned.checked(lambda network: network.check_batch(batch, keep_all=True, backward=True))
             samples = chosen_data(catalog, saved, data)
             known = with_classes(samples.data, saved, samples.source).joined()
             x, labels = _batch(known, samples.source, sample, batch)
-            saved = planned.drawn()
+            saved = drawn()
             network = saved.network
             ok, found = _gradient(network, weight, x, labels, report)
             if value is not None:

@@ -102,6 +102,32 @@ class BLASEngine(SciPyEngine):
         with one_blas_thread():
             return self._gradient(factors, x, dy).reshape(matrix.weight.shape)
 
+    def need(self, nodes, batch, dtype, backward):
+        """The gathered windows and the padded input; on the way back the gradient of the weight twice again; in
+        training, what nodes in a row keep one by one, and in prediction, weights that a batch normalisation scales.
+
+        A matrix that is left to `SciPyEngine` is counted as there.
+        """
+        size = batch * dtype.itemsize
+        back = sum(math.prod(node.shape) for node in nodes[:-1]) * size
+        back += sum(int(getattr(n.layer, "keeps", 0) * math.prod(n.shape)) for n in nodes) * size
+        passing = math.prod(nodes[0].input_shapes[0]) * size
+        pattern = nodes[0].pattern
+        if pattern is None:
+            return 0, back, passing
+        base = pattern.base if isinstance(pattern, TransposedPattern) else pattern
+        factors = self._factors_of(base)
+        if factors is None:
+            lasting, _, more = super().need(nodes, batch, dtype, backward)
+            return lasting, back, more
+        for part in factors.parts:
+            blocks = factors.blocks(part, batch, self._workers)
+            at_once = sum(block.last - block.first for block in blocks[: self._workers])
+            passing += 0 if factors.direct else part.channels * part.taps * at_once * size
+        weights = base.n_ties * dtype.itemsize
+        scaled = not backward and any(map(_is_batch_norm, nodes))
+        return scaled * weights, back, max(passing, backward * 2 * weights)
+
     def speed(self, pattern, batch):
         """Multiply-adds per second, roughly, on all cores that are used; 0 where the work is left to `SciPyEngine`.
 

@@ -59,6 +59,7 @@ class LocalResponseNorm(FunctionLayer):
     alpha: float = 1e-4
     beta: float = 0.75
     k: float = 1.0
+    keeps = 2.0
 
     def output_shape(self, *input_shapes):
         """The shape of the input."""

@@ -87,6 +87,7 @@ class SeparableConv(FunctionLayer):
     padding: Padding = 0
     bias: bool = True
     init: Init = "he"
+    keeps = 2.0
 
     @property
     def window(self):

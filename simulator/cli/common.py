@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from simulator.data import Dataset
     from simulator.engine import Engine
     from simulator.files import Saved
+    from simulator.network import Network
 
 _WARNINGS = 3  # arrays that are named
 _UNTRAINED = "untrained: random weights"
@@ -317,6 +318,19 @@ class Planned:
 
     saved: Saved
     drawn: Callable[[], Saved]
+
+    def checked(self, check: Callable[[Network], None]) -> Callable[[], Saved]:
+        """What gives the network with weights, after a check of the memory: now, and again when the data take theirs.
+
+        ``check(network)`` gets the network as it is planned, and raises an error if what follows would not fit.
+        """
+
+        def drawn() -> Saved:
+            check(self.saved.network)
+            return self.drawn()
+
+        check(self.saved.network)
+        return drawn
 
 
 def planned_network(

@@ -108,7 +108,8 @@ def draw(
             if what != kind and was_given(name):
                 raise click.UsageError(f"--{name}: expected --what {kind}, got --what {what}; leave it out")
     catalog = the_catalog()
-    planned = planned_network(catalog, net, **build)
+    engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
+    planned = planned_network(catalog, net, engine=engine, **build)
     saved = planned.saved
     if what == "curve":
         figure = pictures.draw_curve(_history(saved, net))
@@ -119,8 +120,11 @@ def draw(
         fixed = isinstance(saved.network.node(layer).layer, MatrixLayer)
         units = _unit_of(saved, layer, unit) if what == "window" else None
         needed = what in ("activations", "window") or (what != "kernel" and not fixed)
+        drawn = planned.drawn
+        if needed:
+            drawn = planned.checked(lambda network: network.check_batch(1, of=[layer], keep_all=True))
         x = sample_for(catalog, saved, data, sample) if needed else None
-        saved = planned.drawn()
+        saved = drawn()
         network = saved.network
         if units is not None and step is not None:
             path = output or Path(f"{layer}-window.gif")

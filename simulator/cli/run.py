@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simulator.engine import Engine
     from simulator.files import Saved
     from simulator.losses import Loss
+    from simulator.optimizers import Optimizer
     from simulator.splits import Split, Splits
     from simulator.training import Epoch
 
@@ -91,6 +92,9 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
         wanted: tuple[int, ...] | None = start.network.input_shape
     else:
         wanted = tuple(shape) if shape else catalog.default_shape(net)
+    optimizer = catalog.create("optimizers", settings["optimizer"], lr=settings["lr"])
+    if start is None and wanted is not None and (shape or catalog.any_shape(source)):
+        _check_a_sample(catalog, settings, wanted, engine, optimizer)
     data = catalog.load_data(source, wanted if catalog.any_shape(source) else None)
     if (start is not None or shape) and data.shape != wanted:
         cure = "use data of that shape"
@@ -132,10 +136,10 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
                     f"{net}: expected outputs for the {classes} classes of {source}, got {shape}; "
                     + ("use other --data" if is_file(catalog, net) else f"build it with --classes {classes}")
                 )
-    start.network.check_training(settings["batch_size"])
+    train_on, held_out = splits.all[-1].parts(data)
+    start.network.with_engine(engine).check_training(min(settings["batch_size"], len(train_on)), optimizer)
     start = drawn()
     start = replace(start, network=start.network.with_engine(engine))
-    train_on, held_out = splits.all[-1].parts(data)
     if task == "reconstruct":
         if (settings["shift"] and was_given("shift")) or settings["mirror"]:
             raise click.UsageError(f"{net} gives back its input: leave out --shift and --mirror")
@@ -147,6 +151,20 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     return Run(
         train_on, held_out, splits, start, architecture, task, *_objective(catalog, settings, architecture, start)
     )
+
+
+def _check_a_sample(
+    catalog: Catalog, settings: dict[str, Any], shape: tuple[int, ...], engine: Engine, optimizer: Optimizer
+) -> None:
+    """Refuse training that would not even fit with one sample at a time and one class, before the data are made."""
+    from simulator.errors import SimulatorError
+
+    build = {**_build(settings), "input_shape": shape, "classes": settings["classes"] or 1}
+    try:
+        planned = planned_network(catalog, settings["net"], rng=None, dtype=settings["dtype"], engine=engine, **build)
+    except SimulatorError:  # told when the data are known, which may be what is wrong
+        return
+    planned.saved.network.check_training(1, optimizer)
 
 
 def _check_kept(split: Split, told: Splits, settings: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """The lab: experiments on single units, on weights, and on sharing itself."""
 
 from simulator.lab.ablations import Ablation, ablation
-from simulator.lab.affine import Affine, affine
+from simulator.lab.affine import Affine, affine, check_affine
 from simulator.lab.connection import Connection
 from simulator.lab.deviation import Deviation, off_pattern, tie_variance
 from simulator.lab.effects import Change, Effect, effect
@@ -32,6 +32,7 @@ __all__ = [
     "WeightGradient",
     "ablation",
     "affine",
+    "check_affine",
     "densify",
     "edited",
     "effect",

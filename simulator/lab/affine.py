@@ -25,9 +25,10 @@ from simulator.memory import check_memory
 from simulator.network import BoundNode, Network
 from simulator.nodes import only
 from simulator.patterns import LARGEST_CSR
+from simulator.sets import UnitSet, behind
 from simulator.units import Units
 
-__all__ = ["Affine", "affine", "local_affine"]
+__all__ = ["Affine", "affine", "check_affine", "local_affine"]
 
 _BATCH_BYTES = 2**26  # of the activations of those copies of a sample that go back at once
 
@@ -156,9 +157,7 @@ def affine(network: Network, x: Any, output: Any = None, jacobian: bool = False)
     units = Units.of(network.nodes, network.output_name if output is None else output)
     part = network.subnetwork(units.node)
     nodes = [part.node(node.name) for node in reversed(list(part.nodes.values())) if node.inputs]
-    if not jacobian:
-        for node in nodes:
-            _check_matrix(node, units)
+    check_affine(network, units, jacobian)
     trace = run_sample(part, units.node, x, "affine")
     sample = {name: trace[name][0] for name in part.inputs}
     y = trace[units.node][0].ravel()[units.numbers]
@@ -173,9 +172,58 @@ def affine(network: Network, x: Any, output: Any = None, jacobian: bool = False)
         b += after @ added
         for name, matrix in zip(inputs, before, strict=True):
             _check_product(after, matrix, node, units)
-            product = after @ matrix
+            product = after @ _narrow(matrix)
             pending[name] = pending[name] + product if name in pending else product
     return Affine(units, True, sample, {name: pending[name] for name in part.inputs}, b, y)
+
+
+def check_affine(network: Network, output: Any = None, jacobian: bool = False) -> None:
+    """Refuse what `affine` would not have the memory for, from shapes alone: also for a network without weights.
+
+    Parameters
+    ----------
+    network : Network
+        With or without weights.
+    output, jacobian
+        As for `affine`.
+
+    Raises
+    ------
+    ShapeError
+        If the run, a matrix of a layer, or what a product is estimated to need, does not fit into memory.
+    UnknownNameError
+        If there is no such node.
+
+    Notes
+    -----
+    The rows of a product are estimated to be as full as the one in the middle: as long as what that unit sees.
+
+    Examples
+    --------
+    >>> from simulator.layers import Dense
+    >>> check_affine(Network.sequential((10**6,), [Dense(10**5)]))  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    simulator.errors.ShapeError: affine dense1: expected matrices of at most 4,294,967,296 bytes, got one of ...
+    """
+    units = Units.of(network.nodes, network.output_name if output is None else output)
+    if jacobian:
+        network.check_batch(1, of=[units.node], keep_all=True, backward=True)
+        return
+    part = network.subnetwork(units.node)
+    nodes = [part.node(node.name) for node in reversed(list(part.nodes.values())) if node.inputs]
+    for node in nodes:
+        _check_matrix(node, units, 0)  # cheaper than to plan a run, and the first to say no
+    run = network.run_bytes(1, of=[units.node], keep_all=True)
+    middle, rows = int(units.numbers[len(units.numbers) // 2]), len(units.numbers)
+    seen = {units.node: UnitSet.one(units.shape, middle)}
+    for node in nodes:
+        _check_matrix(node, units, run)
+        after = seen.pop(node.name)
+        for source, shape, pattern in zip(node.node.inputs, node.node.input_shapes, node.node.support, strict=True):
+            before = behind(after, pattern, shape)
+            seen[source] = seen[source] | before if source in seen else before
+            nonzeros = rows * int(after.mask().sum() + seen[source].mask().sum())
+            _check_nonzeros(nonzeros, node, units, run + _matrix_bytes(node))
 
 
 def local_affine(node: BoundNode, *xs: np.ndarray) -> tuple[list[sparse.csr_array], np.ndarray]:
@@ -229,25 +277,42 @@ def _jacobian(part: Network, sample: dict[str, np.ndarray], units: Units) -> dic
 def _picked(units: Units, dtype: Any) -> sparse.csr_array:
     """The 0/1 matrix that picks units of their node, one in each row."""
     count = len(units.numbers)
-    return sparse.csr_array(
-        (np.ones(count, dtype), units.numbers, np.arange(count + 1)), shape=(count, math.prod(units.shape))
-    )
+    shape = count, math.prod(units.shape)
+    return _narrow(sparse.csr_array((np.ones(count, dtype), units.numbers, np.arange(count + 1)), shape=shape))
 
 
-def _check_matrix(node: BoundNode, units: Units) -> None:
-    """Refuse a layer whose matrix would be too large, before anything is run."""
-    need = node.pattern.csr_nbytes(node.network.dtype) if isinstance(node.layer, MatrixLayer) else 0
+def _narrow(matrix: Any) -> sparse.csr_array:
+    """The matrix with the smallest index type that it allows: one wide matrix would make all products wide."""
+    csr = sparse.csr_array(matrix)
+    index = sparse.get_index_dtype(maxval=max(csr.nnz, *csr.shape))
+    return sparse.csr_array((csr.data, csr.indices.astype(index), csr.indptr.astype(index)), shape=csr.shape)
+
+
+def _matrix_bytes(node: BoundNode) -> int:
+    """Of the matrix of a layer while it is made, its ties beside it."""
+    return 2 * node.pattern.csr_nbytes(node.network.dtype) if isinstance(node.layer, MatrixLayer) else 0
+
+
+def _check_matrix(node: BoundNode, units: Units, beside: int) -> None:
+    """Refuse a layer whose matrix would be too large, where so much else is in memory."""
+    need = _matrix_bytes(node) // 2
     cure = "take a few units with jacobian=True (--jacobian), which builds no matrix of a layer"
     if need > LARGEST_CSR:
         raise ShapeError(
             f"affine {units}: expected matrices of at most {LARGEST_CSR:,} bytes, got one of {need:,} bytes in "
             f"{node.name}; {cure}"
         )
-    check_memory(2 * need, f"affine {units}, matrix of {node.name}", cure)  # its ties are built beside it
+    if need:
+        check_memory(2 * need + beside, f"affine {units}, matrix of {node.name}", cure)
 
 
 def _check_product(after: sparse.csr_array, matrix: sparse.csr_array, node: BoundNode, units: Units) -> None:
     """Refuse a product that would be too large: each nonzero brings at most a row of the other matrix."""
     most = min(int(np.diff(matrix.indptr)[after.indices].sum()), after.shape[0] * matrix.shape[1])
-    need = 2 * most * (after.dtype.itemsize + after.indices.itemsize)
+    _check_nonzeros(most, node, units, 0)
+
+
+def _check_nonzeros(count: int, node: BoundNode, units: Units, beside: int) -> None:
+    """Refuse so many nonzeros of a product, where so much else is in memory."""
+    need = beside + count * (node.network.dtype.itemsize + 4)
     check_memory(need, f"affine {units}, product up to {node.name}", "ask for fewer units")

@@ -204,6 +204,8 @@ class MatrixLayer(Layer):
 class FunctionLayer(Layer):
     """A layer that is not one fixed matrix: it computes, and returns how gradients go back."""
 
+    keeps: ClassVar[float] = 1.0  # numbers kept for the way back, for each of its input or output, whichever has more
+
     @abstractmethod
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         """Compute the layer.

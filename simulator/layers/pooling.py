@@ -220,6 +220,10 @@ class MaxPool(FunctionLayer):
     ceil: bool = False
     dilation: Sizes = 1
 
+    @property
+    def keeps(self) -> float:  # type: ignore[override]
+        return float(bool(self.padding))  # the padded input, which otherwise is the input itself
+
     def window_on(self, space: Sequence[int]) -> Window:
         """The window that slides over an input of some sites per axis; a kernel of "global" covers them all.
 

@@ -24,6 +24,8 @@ __all__ = ["Add", "Concatenate", "Flatten", "Pad", "Reshape"]
 class _Rearrangement(FunctionLayer):
     """The same units in another shape: as a matrix the identity."""
 
+    keeps = 0.0
+
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
         (x,) = xs
         out = (*self.output_shape(x.shape[:-1]), x.shape[-1])
@@ -145,6 +147,7 @@ class Add(FunctionLayer):
     """
 
     inputs = None
+    keeps = 0.0
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
         if any(s != input_shapes[0] for s in input_shapes):
@@ -181,6 +184,7 @@ class Concatenate(FunctionLayer):
     """
 
     inputs = None
+    keeps = 0.0
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
         if any(s[1:] != input_shapes[0][1:] for s in input_shapes):

@@ -13,6 +13,7 @@ Only the first engine that is made imports numba.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import weakref
@@ -22,7 +23,7 @@ from simulator_plugins.engines.numba_engine import kernels
 from simulator_plugins.engines.numba_engine.keeping import called, compiled_loops
 from simulator_plugins.engines.numba_engine.plans import Transposed, flat, plan
 
-from simulator import Conv, SciPyEngine, ShapeError, SimulatorError, Subsample, hookimpl
+from simulator import Conv, MaxPool, SciPyEngine, ShapeError, SimulatorError, Subsample, hookimpl
 from simulator.errors import NotInstalledError, brief
 from simulator.patterns import TransposedPattern
 from simulator.threads import check_threads
@@ -117,6 +118,19 @@ class NumbaEngine(SciPyEngine):
     def kernel(self, nodes, batch):
         """A kernel for the first of these nodes and those after it that fit, and their number; or None."""
         return kernels.kernel(self._loops, nodes, self._plan, self._pools)
+
+    def need(self, nodes, batch, dtype, backward):
+        """The weights in the order of the loops, the largest of the arrays in between, and which units were largest.
+
+        A matrix that is left to `SciPyEngine` is counted as there.
+        """
+        pattern, units = nodes[0].pattern, [math.prod(node.shape) for node in nodes]
+        if pattern is not None and self._plan(pattern) is None:
+            return super().need(nodes, batch, dtype, backward)
+        weights = 0 if pattern is None or pattern.n_ties == pattern.nnz else pattern.n_ties
+        chosen = units[-1] * batch if any(type(node.layer) is MaxPool for node in nodes) else 0
+        tables = 0 if pattern is None else 2 * pattern.nbytes
+        return tables, chosen, (max(units) * batch + weights) * dtype.itemsize, True
 
     def speed(self, pattern, batch):
         """Multiply-adds per second, roughly: what one core of 2021 does, times the cores that are used.
