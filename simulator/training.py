@@ -140,7 +140,8 @@ def train(
     Raises
     ------
     ShapeError
-        If data and network do not fit, or a number is not positive.
+        If data and network do not fit, a number is not positive, or a step is estimated to need more memory than there
+        is.
     UnknownNameError
         If an output or a trainable name does not exist.
     SimulatorError
@@ -163,6 +164,7 @@ def train(
     check_size(batch_size, "train batch_size")
     objective = _Objective(network, losses, loss_weights or {}, metrics, data)
     names = _trainable_names(network, trainable)
+    network.check_training(min(batch_size, len(data)), optimizer or SGD())
     return _epochs(
         network,
         data,

@@ -8,7 +8,7 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from simulator import Catalog, Conv, Dense, Network, ShapeError
+from simulator import SGD, Catalog, Conv, Dense, Network, ShapeError
 from simulator.cli.common import network_from
 from simulator.memory import check_memory
 
@@ -104,14 +104,14 @@ class Case:
                 f"{who}: expected one output per class to train, got the shape {network.output_shape}; time its "
                 "forward pass with --forward"
             )
-        sizes = [math.prod(node.shape) for node in network.nodes.values()]
+        sizes = [math.prod(node.shape) * self.batch for node in network.nodes.values()]
         weights = sum(math.prod(shape) for shape in network.param_shapes.values())
         if self.what == FORWARD:
-            numbers = weights + 3 * max(sizes) * self.batch
-        else:  # two sides keep activations, gradients and new weights
-            numbers = 6 * weights + 3 * sum(sizes) * self.batch
-        cure = "use a smaller --batch" + (", or --forward" if self.what == STEP else "")
-        check_memory(numbers * network.dtype.itemsize, who, cure)
+            own, others = network.run_bytes(self.batch), 2 * max(sizes)
+        else:  # the other side has weights, gradients and activations, too
+            own, others = network.training_bytes(self.batch, SGD()), 2 * weights + sum(sizes)
+        cure = f"use a smaller --batch{', --forward' if self.what == STEP else ''} or a smaller network"
+        check_memory(own + others * network.dtype.itemsize, who, cure)
 
 
 def digits_net(make, rng=0):
@@ -178,7 +178,8 @@ def plans(settings, catalog, engine):
     """
 
     def case(name, what, build, inner):
-        empty = Case(name, what, build(rng=None).with_dtype(settings.dtype), settings.batch, catalog, inner)
+        shapes = build(rng=None).with_dtype(settings.dtype).with_engine(engine)
+        empty = Case(name, what, shapes, settings.batch, catalog, inner)
         empty.check()  # before there are any weights
         return replace(empty, network=build(rng=0).with_dtype(settings.dtype).with_engine(engine))
 
