@@ -740,7 +740,7 @@ class Network:
         need = self.run_bytes(batch, of=of, keep_all=keep_all, backward=backward, runs=runs)
         check_memory(need, f"network, a batch of {batch}", "give fewer samples at once" if batch > 1 else _SMALLER)
 
-    def fitting_batch(self, most: int, *, keep_all: bool = False) -> int:
+    def fitting_batch(self, most: int, *, keep_all: bool = False, users: int = 1) -> int:
         """How many samples to run at a time where the result does not depend on it.
 
         Parameters
@@ -749,6 +749,8 @@ class Network:
             Not more than these.
         keep_all : bool, default False
             As for `run_bytes`.
+        users : int, default 1
+            How many such batches are in memory at once, in workspaces of their own.
 
         Returns
         -------
@@ -762,9 +764,9 @@ class Network:
         256
         """
         one, free = self._estimate(1, keep_all, False), None
-        if one.lasting + most * one.most > _SMALL:
+        if one.lasting + users * most * one.most > _SMALL:
             free = available_memory()
-        return most if free is None else max(1, min(most, (free - one.lasting) // (2 * one.most)))
+        return most if free is None else max(1, min(most, (free - one.lasting) // (2 * users * one.most)))
 
     def training_bytes(self, batch: int, optimizer: Optimizer | None = None) -> int:
         """About how many bytes training takes: what it is refused with where there are fewer.

@@ -118,8 +118,7 @@ class BLASEngine(SciPyEngine):
         base = pattern.base if isinstance(pattern, TransposedPattern) else pattern
         factors = self._factors_of(base)
         if factors is None:
-            lasting, _, more = super().need(nodes, batch, dtype, backward)
-            return lasting, back, more
+            return super().need(nodes, batch, dtype, backward)._replace(back=back)
         for part in factors.parts:
             blocks = factors.blocks(part, batch, self._workers)
             at_once = sum(block.last - block.first for block in blocks[: self._workers])

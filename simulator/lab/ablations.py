@@ -23,6 +23,7 @@ from simulator.workspace import Workspace
 
 __all__ = ["Ablation", "ablation"]
 
+_USERS = 3  # of memory: what stands before the layer, what stands behind it, and that for many ablations
 _BYTES = 2**23  # of the activations behind the layer, for as many ablations at once as it holds; more is no faster
 
 
@@ -160,11 +161,11 @@ def ablation(
     shape = network.node(layer).shape
     sizes = _sizes(layer, by, shape)
     count = math.prod(sizes)
-    batch_size = min(cut.head.fitting_batch(batch_size), cut.tail.fitting_batch(batch_size))
+    batch_size = min(part.fitting_batch(batch_size, users=_USERS) for part in (cut.head, cut.tail))
     batches = [data.take(slice(start, start + batch_size)) for start in range(0, len(data), batch_size)]
     new = _means(cut, batches) if isinstance(value, str) and value == "mean" else _number(layer, value, network.dtype)
     loss = loss or CrossEntropy()
-    rows = cut.tail.fitting_batch(max(batch_size, _BYTES // max(1, cut.tail.activation_bytes(1))))
+    rows = cut.tail.fitting_batch(max(batch_size, _BYTES // max(1, cut.tail.activation_bytes(1))), users=_USERS)
     totals, done = np.zeros((1 + count, 2)), 0
     for batch in batches:
         entered = cut.before(batch.inputs)
