@@ -696,7 +696,7 @@ class Network:
         """
         part = self if of is None else self.subnetwork(of)
         found = part._estimate(batch, keep_all, backward)
-        return found.lasting + runs * found.most + (0 if self.has_weights else self._weight_bytes)
+        return found.lasting + runs * found.most + (0 if self.has_weights else self.weight_bytes)
 
     def _estimate(self, batch: int, keep_all: bool, backward: bool) -> Estimate:
         key = batch, keep_all, backward
@@ -713,7 +713,8 @@ class Network:
         return {}
 
     @property
-    def _weight_bytes(self) -> int:
+    def weight_bytes(self) -> int:
+        """Bytes of the weights, whether they are there or not."""
         return sum(math.prod(shape) for shape in self._param_shapes.values()) * self.dtype.itemsize
 
     def check_batch(
@@ -787,8 +788,8 @@ class Network:
         copies = 2 + 2 * (1.0 if optimizer is None else state_size(optimizer)) - self.has_weights
         largest = max(map(math.prod, self._param_shapes.values()), default=0) * self.dtype.itemsize
         found = self._estimate(batch, False, True)
-        step = max(found.most, self._weight_bytes + 2 * largest)
-        return int(copies * self._weight_bytes) + found.lasting + step
+        step = max(found.most, self.weight_bytes + 2 * largest)
+        return int(copies * self.weight_bytes) + found.lasting + step
 
     def check_training(self, batch: int, optimizer: Optimizer | None = None) -> None:
         """Refuse training whose steps would not fit into memory, before the first of them.
@@ -821,7 +822,7 @@ class Network:
         ShapeError
             If they would not, with the estimate.
         """
-        count, size = self._weight_bytes // self.dtype.itemsize, self.dtype.itemsize
+        count, size = self.weight_bytes // self.dtype.itemsize, self.dtype.itemsize
         last = self.dtype if dtype is None else Network.input((1,), dtype=dtype).dtype
         if last != self.dtype:
             size += last.itemsize  # for a moment there are both

@@ -46,7 +46,7 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
     from simulator import lab
     from simulator.cli.terminal import error_console
     from simulator.files import save
-    from simulator.lab.sharing import matrices
+    from simulator.lab.sharing import check_loosening, matrices
 
     if untie + densify + (like is not None) != 1:
         raise click.UsageError("expected one of --untie, --densify and --retie LIKE; give one")
@@ -58,10 +58,13 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
     catalog = the_catalog()
     theirs = is_file(catalog, net) and like is not None  # then what is built is LIKE
     planned = planned_network(catalog, net, **({} if theirs else build))
+    drawn = planned.drawn
+    if like is None:
+        drawn = planned.checked(lambda network: check_loosening(network, layers or None, dense=densify))
     chosen = chosen_data(catalog, planned.saved, data)
     dataset, source = chosen.data.joined(), chosen.source
     with error_console().status("Working ..."):
-        saved = planned.drawn()
+        saved = drawn()
         before = saved.network
         if like is not None:
             tied = _like(catalog, like, before, build, theirs)

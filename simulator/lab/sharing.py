@@ -22,7 +22,7 @@ from simulator.memory import check_memory
 from simulator.network import BoundNode, Network
 from simulator.patterns import LARGEST_CSR, ExplicitPattern, Pattern
 
-__all__ = ["densify", "retie", "untie"]
+__all__ = ["check_loosening", "densify", "retie", "untie"]
 
 Layers = str | Iterable[str] | None
 
@@ -237,7 +237,7 @@ def stacked(network: Network, nodes: list[BoundNode]) -> tuple[TiedMatrix, Patte
 def _loosened(network: Network, layers: Layers, who: str, dense: bool) -> Network:
     """The network with other layers for the chosen ones, or all, that have the same matrices."""
     chosen = _chosen(network, layers, who)
-    _check_sizes(chosen, network.dtype, who, dense)
+    check_loosening(network, layers, dense=dense)
     kinds: dict[str, Layer] = {}
     params = {}
     for node in chosen:
@@ -304,14 +304,38 @@ def _chosen(network: Network, layers: Layers, who: str) -> list[BoundNode]:
     return [node for node in nodes if any(fnmatch.fnmatchcase(node.name, pattern) for pattern in patterns)]
 
 
-def _check_sizes(nodes: Iterable[BoundNode], dtype: np.dtype, who: str, dense: bool) -> None:
-    """Refuse what would be too large, before any memory is touched."""
-    total = 0
-    for node in nodes:
+def check_loosening(network: Network, layers: Layers = None, *, dense: bool) -> None:
+    """Refuse to loosen a sharing where that would not fit into memory, from shapes alone: also without weights.
+
+    Parameters
+    ----------
+    network : Network
+        With or without weights.
+    layers : str or iterable of str, optional
+        As for `untie` and `densify`.
+    dense : bool
+        Whether zeros become weights, too, as `densify` does it.
+
+    Raises
+    ------
+    ShapeError
+        If a matrix, or all together, would be too large.
+    UnknownNameError
+        If there is no such layer.
+
+    Examples
+    --------
+    >>> from simulator.layers import Conv
+    >>> check_loosening(Network.sequential((64, 224, 224), [Conv(64, kernel=3)]), dense=False)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    simulator.errors.ShapeError: untie conv1: expected a matrix of at most 4,294,967,296 bytes, got ...
+    """
+    total, who = 0, "densify" if dense else "untie"
+    for node in _chosen(network, layers, who):
         if isinstance(node.layer, Dense):
             continue
         n_out, n_in = node.pattern.shape
-        need = n_out * n_in * dtype.itemsize if dense else node.pattern.csr_nbytes(dtype)
+        need = n_out * n_in * network.dtype.itemsize if dense else node.pattern.csr_nbytes(network.dtype)
         if need > LARGEST_CSR:
             what = f"{n_out:,} x {n_in:,} cells" if dense else f"{node.pattern.nnz:,} connections"
             raise ShapeError(
@@ -319,7 +343,8 @@ def _check_sizes(nodes: Iterable[BoundNode], dtype: np.dtype, who: str, dense: b
                 "name smaller layers, or build the network for smaller inputs"
             )
         total += need
-    check_memory(4 * total, who, "name fewer layers, or build the network for smaller inputs")
+    need = 4 * total + (0 if network.has_weights else network.weight_bytes)
+    check_memory(need, who, "name fewer layers, or build the network for smaller inputs")
 
 
 def _with_layers(network: Network, kinds: dict[str, Layer], params: dict[str, np.ndarray]) -> Network:
