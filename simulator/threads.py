@@ -146,8 +146,12 @@ def in_slices(work: Callable[[slice], None], total: int, threads: int, step: int
     helpers = min(threads, len(slices)) - 1
     crew = _crew(os.getpid())
     while len(crew) < helpers:
-        crew.append(SimpleQueue())
-        threading.Thread(target=_serve, args=(crew[-1],), name=f"simulator-{len(crew)}", daemon=True).start()
+        jobs: SimpleQueue[_Job] = SimpleQueue()
+        try:
+            threading.Thread(target=_serve, args=(jobs,), name=f"simulator-{len(crew) + 1}", daemon=True).start()
+        except RuntimeError:  # no memory for its stack: those that there are do the work
+            break
+        crew.append(jobs)
     for jobs in crew[:helpers]:
         jobs.put(job)
     job.share()

@@ -45,6 +45,16 @@ def test_one_thread_stays_at_home():
     assert seen == [(start, threading.get_ident()) for start in (0, 2, 4)]
 
 
+def test_without_memory_for_more_threads_those_that_there_are_do_the_work(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    seen = []
+    in_slices(lambda part: seen.append(part.start), 100, 100)  # more than have been started before
+    assert sorted(seen) == list(range(100))
+
+
 @pytest.mark.parametrize("kind", [IndexError, KeyboardInterrupt, MemoryError])
 @pytest.mark.parametrize("at_home", [True, False])
 def test_an_exception_travels_from_any_thread_and_nobody_works_on(kind, at_home):
