@@ -34,11 +34,9 @@ def check_image(who: str, input_shape: Sequence[int], least: int) -> None:
     >>> check_image("lenet5", (1, 28, 28), least=12)
     """
     if len(input_shape) != 3 or min(input_shape[1:]) < least:
-        channels = input_shape[0] if input_shape else 1
         raise ShapeError(
             f"{who}: expected an input (channels, height, width) of at least {least} x {least}, got "
-            f"{brief(tuple(input_shape))}; resize the images, for example with --input "
-            f"{brief(channels)}x{least}x{least}"
+            f"{brief(tuple(input_shape))}; resize the images to that size, or a larger one"
         )
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "UnknownNameError",
     "blamed",
     "brief",
+    "counted",
     "nearest",
     "shown",
 ]
@@ -137,6 +138,29 @@ def shown(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode() for c in text)
+
+
+def counted(number: int, noun: str) -> str:
+    """How many there are, as a sentence says it.
+
+    Parameters
+    ----------
+    number : int
+        How many.
+    noun : str
+        For one of them.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> counted(1, "held-out sample"), counted(1437, "sample"), counted(2, "class")
+    ('1 held-out sample', '1,437 samples', '2 classes')
+    """
+    ending = "" if number == 1 else "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
+    return f"{number:,} {noun}{ending}"
 
 
 def brief(value: Any, most: int = 80) -> str:

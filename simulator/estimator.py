@@ -32,7 +32,7 @@ try:
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError:
     raise SimulatorError(
-        "SimulatorClassifier: expected scikit-learn 1.6 or later, got none; pip install 'cnn-matrix-simulator[data]'"
+        "SimulatorClassifier: expected scikit-learn 1.6 or later, got none; pip install 'scikit-learn>=1.6'"
     ) from None
 
 __all__ = ["SimulatorClassifier"]

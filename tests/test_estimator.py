@@ -473,7 +473,7 @@ def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     monkeypatch.delitem(sys.modules, "simulator.estimator")
     monkeypatch.delitem(vars(simulator), "SimulatorClassifier")
-    with pytest.raises(SimulatorError, match=r"expected scikit-learn .*; pip install 'cnn-matrix-simulator\[data\]'"):
+    with pytest.raises(SimulatorError, match=r"expected scikit-learn .*; pip install 'scikit-learn>=1.6'"):
         _ = simulator.SimulatorClassifier
 
 

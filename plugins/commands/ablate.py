@@ -26,6 +26,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import data_of, data_options
+from simulator.cli.steps import NETWORK, next_command, say_next
 from simulator.cli.use import objective_of
 from simulator.errors import brief
 
@@ -130,7 +131,7 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     if figure is not None:
         click.echo(f"Drew {figure}")
     units, _, _ = next(found.ranking)
-    click.echo(f"Next: simulator effect {net} --ablate '{units}'")
+    say_next(next_command("effect", net, keep=(*NETWORK, "--data"), add={"--ablate": units}))
 
 
 def _percent(share):

@@ -20,6 +20,7 @@ from simulator.cli.common import (
     title_of,
 )
 from simulator.cli.sample import chosen_data, sample_options
+from simulator.cli.steps import free, next_command, say_next
 
 
 @click.command("affine")
@@ -111,7 +112,9 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
     if figure is not None:
         click.echo(f"Drew {figure}")
     elif crossed is None:
-        click.echo(f"Next: simulator affine {net} --figure rows.png, or --line SAMPLE for the way to another one")
+        say_next(next_command(add={"--figure": free("rows.png")}), "to see the rows of A")
+    if crossed is None and not jacobian:
+        say_next(next_command(add={"--line": 1 if sample == 0 else 0, "--figure": None}), "the way to another sample")
 
 
 def _name(units, number):

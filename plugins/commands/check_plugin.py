@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
 import traceback
 from collections import defaultdict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
 import click
 
 from simulator.cli.common import CatalogOptions, json_option, print_json
+from simulator.cli.steps import next_command, python, say_next
 from simulator.errors import SimulatorError
 
 _ENDED = "ended"  # last line of a journal whose process went on to the end
@@ -76,6 +80,8 @@ def command(name, engine, verbose, in_process, journal, as_json):
     else:
         with _journal(journal) as begun:
             _check(name, engine, verbose, as_json, begun)
+        if journal is None and not as_json:
+            _say_next(name)
 
 
 def _in_a_process(name, engine, verbose, as_json):
@@ -92,6 +98,8 @@ def _in_a_process(name, engine, verbose, as_json):
         status = subprocess.run([sys.executable, "-P", "-c", code, *given], check=False).returncode
         begun = journal.read_text("utf-8").splitlines() if journal.exists() else []
     if begun[-1:] == [_ENDED]:
+        if status == 0 and not as_json:
+            _say_next(name)
         click.get_current_context().exit(status)
     how = f"with status {status}" if status >= 0 else f"by signal {-status}"
     what, check = json.loads(begun[-1]) if begun else (f"plugin {name}", "loading")
@@ -148,12 +156,32 @@ def _check(name, engine, verbose, as_json, begun):
             click.echo(f"{len(failed)} of {len(results)} checks fail. Fix the first one first, then check again.")
         elif all(result["reason"] for result in results):
             click.echo("No check applies; --verbose says why.")
-        elif name == plugin:
-            click.echo("All checks pass. Next, publish it: python -m build && twine upload dist/*")
         else:
-            click.echo("All checks pass. Next, make it a project that pip can install: simulator new-plugin")
+            click.echo("All checks pass.")
     if failed:
         click.get_current_context().exit(1)
+
+
+def _say_next(name):
+    """How to go on with a plugin that keeps its promises."""
+    file = Path(name)
+    if file.suffix == ".py" and _installed(file) is None:
+        if file.with_name("pyproject.toml").is_file():
+            say_next(shlex.join([python(), "-m", "pip", "install", "-e", str(file.parent)]), "to install it")
+        say_next(next_command("plugins", add={"-p": name}), "it is in the lists")
+    elif name in (point.name for point in entry_points(group="simulator.commands")):
+        say_next(next_command(name, add={"--help": True}))
+    else:
+        say_next(next_command("plugins"), "it is in the lists")
+
+
+def _installed(file):
+    """Name of the installed plugin that a file is; None if it is not installed."""
+    for point in entry_points(group="simulator"):
+        with suppress(Exception):
+            if Path(find_spec(point.module).origin).samefile(file):
+                return point.name
+    return None
 
 
 def _loaded(name):
@@ -166,8 +194,10 @@ def _loaded(name):
     prefer = dict(wish.partition("=")[::2] for wish in meta.get("simulator.prefer", []))
     plugin = name
     if Path(name).suffix == ".py":
-        given.append(name)
-        plugin = Path(name).stem
+        plugin = _installed(Path(name))  # which is loaded already
+        if plugin is None:
+            given.append(name)
+            plugin = Path(name).stem
     catalog = Catalog(*given, prefer=prefer)
     shelves = {kind: getattr(catalog, kind) for kind in SHELVES}
     its = {f"{kind}.{name}" for kind, shelf in shelves.items() for name in shelf.offers if shelf.offered(name, plugin)}

@@ -60,10 +60,6 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     from simulator.cli.terminal import error_console
     from simulator.lab import effect
 
-    if not (clamp or ablate or patch):
-        raise click.UsageError(
-            "expected units to change, got none; add --clamp 'conv1[0]=0', --ablate 'conv1[0]' or --patch 'conv1[0]=7'"
-        )
     clamps, patches = _by_units("--clamp", clamp, float), _by_units("--patch", patch, int)
     for units, number in patches.items():
         if number < 0:
@@ -73,6 +69,11 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
         engine = engine_from(catalog, "auto", None, dtype)
         planned = planned_network(catalog, net, dtype=dtype, engine=engine, **build)
         saved = planned.saved
+        if not (clamp or ablate or patch):
+            unit = f"{next(name for name, node in saved.network.nodes.items() if node.inputs)}[0]"
+            raise click.UsageError(
+                f"expected units to change, got none; add --clamp '{unit}=1', --ablate '{unit}' or --patch '{unit}=1'"
+            )
         for units in (*clamps, *ablate, *patches):
             Units.of(saved.network.nodes, units)  # or an error, before weights are drawn
         drawn = planned.checked(lambda network: network.check_batch(1, keep_all=True, runs=_RUNS))

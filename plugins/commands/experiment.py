@@ -18,6 +18,8 @@ from simulator.cli.common import (
     typed_options,
 )
 from simulator.cli.leaving import leaving_status
+from simulator.cli.steps import next_command, say_next
+from simulator.errors import counted
 
 _MOST = 30  # rows of a table that are printed
 
@@ -73,7 +75,7 @@ def command(name, seeds, quick, jobs, out, cluster, options, as_json):
     except KeyboardInterrupt as error:
         status = leaving_status(error)
         left = "Interrupted" if status == 130 else "Terminated"
-        click.echo(f"\n{left}: the finished runs are in {folder}; go on with the same command.", err=True)
+        click.echo(f"\n{left}: the finished runs are in {folder}; go on with: {next_command()}", err=True)
         click.get_current_context().exit(status)
     if report.damaged:
         which = f"line{'s'[: len(report.damaged) > 1]} {', '.join(map(str, report.damaged))}"
@@ -99,7 +101,8 @@ def _list(catalog, as_json):
     for entry in entries:
         made.add_row(entry.name, entry.summary)
     print_table("Experiments", made)
-    click.echo("Next: simulator experiment NAME --quick")
+    for name in list(catalog.experiments.entries)[:1]:
+        say_next(next_command("experiment", name, add={"--quick": True}), "a first look at one of them")
 
 
 @contextlib.contextmanager
@@ -137,8 +140,8 @@ def _print(report, quick):
             click.secho("FAIL ", fg="red", nl=False, err=True)
             click.echo(f"{first}{more}: {error}", err=True)
         click.echo(
-            f"{len(report.failed)} runs failed; all others are kept. Mend the experiment, or what it needs, and go on "
-            "with the same command.",
+            f"{counted(len(report.failed), 'run')} failed; all others are kept. Correct the experiment, or install "
+            f"what it needs, and go on with: {next_command()}",
             err=True,
         )
         return
@@ -162,8 +165,8 @@ def _print(report, quick):
     click.echo(f"Wrote {', '.join(str(path) for path in report.files.values())}")
     if report.no_figure:
         click.echo(f"No figure: {report.no_figure}")
-    more = f", then run all of it: simulator experiment {report.name}" if quick else ""
-    click.echo(f"Next: read {report.files['note']}{more}")
+    if quick:
+        say_next(next_command(add={"--quick": None, "--out": None}), "all of it")
 
 
 def _print_json(report):

@@ -18,6 +18,7 @@ from simulator.cli.common import (
     was_given,
 )
 from simulator.cli.sample import sample_for, sample_options
+from simulator.cli.steps import NETWORK, free, next_command, say_next
 from simulator.errors import brief
 
 _PICTURES, _FILES = (".png", ".svg"), (".graphml", ".gexf")
@@ -101,9 +102,10 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     counts = f"{nodes:,} {word}{'s'[: nodes != 1]}, {edges:,} {line}{'s'[: edges != 1]}"
     click.echo(f"{'Drew' if picture else 'Wrote'} {path}: {counts}")
     if not of_units:
-        click.echo(f"Next, one unit and its neighbours: simulator graph {net} '{_some_unit(saved.network)}'")
+        say_next(next_command("graph", net, _some_unit(saved.network), keep=NETWORK), "one unit and its neighbours")
     elif picture:
-        click.echo("With all names and numbers, for other programs: --output FILE.graphml or FILE.gexf")
+        output = free(path.with_suffix(".graphml"))
+        say_next(next_command(add={"--output": output}), "all names and numbers, for other programs")
 
 
 def _is_picture(path):

@@ -7,6 +7,7 @@ import importlib.util
 import keyword
 import os
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -15,10 +16,11 @@ from string import Template
 import click
 
 from simulator.cli.common import CatalogOptions, the_catalog
+from simulator.cli.steps import program, python, say_next
 
 _LONGEST = 30  # letters of a name: the templates' lines stay short enough
 
-_NEXT = ("python -m pip install -e . pytest", "python -m pytest", "simulator check-plugin $name")
+_NEXT = ("$python -m pip install -e $folder pytest", "$python -m pytest $folder", "$simulator check-plugin $name")
 
 _PROJECT = """\
 [build-system]
@@ -38,6 +40,9 @@ $name = "$point"
 
 [tool.setuptools]
 py-modules = ["$module"]
+
+[tool.pytest.ini_options]
+testpaths = ["."]
 
 [tool.ruff]
 line-length = 120
@@ -547,9 +552,10 @@ def command(name, kind, folder):
         _write(target, files)
     except OSError as error:
         raise FileError(f"new-plugin: expected a place to write to, got {error}; choose another --folder") from error
-    click.echo(f"Wrote {', '.join(files)} to {target}. Next:")
-    for line in (f"cd {target}", *_NEXT):
-        click.echo(f"  {Template(line).substitute(name=name)}")
+    click.echo(f"Wrote {', '.join(files)} to {target}.")
+    words = {"python": shlex.quote(python()), "simulator": shlex.quote(program()), "name": name}
+    for line in _NEXT:
+        say_next(Template(line).substitute(words, folder=shlex.quote(str(target))))
 
 
 def _fault(name, kind):
@@ -594,6 +600,7 @@ def _files(name, kind):
     """The text of each file by its name."""
     module = name.replace("-", "_")
     code, imports, known = _KINDS[kind]
+    here = {"python": "python", "simulator": "simulator", "folder": "."}
     words = {
         "name": name,
         "what": f"{'An' if kind[0] in 'aeiou' else 'A'} {kind}",
@@ -603,7 +610,7 @@ def _files(name, kind):
         "point": f"{module}:command" if kind == "command" else module,
         "imports": imports,
         "known": Template(known).substitute(name=name),
-        "next": "\n".join(_NEXT),
+        "next": "\n".join(Template(line).substitute(here, name=name) for line in _NEXT),
     }
     texts = {f"{module}.py": code, f"test_{module}.py": _TEST, "pyproject.toml": _PROJECT, "README.md": _README}
     return {file: Template(Template(text).safe_substitute(words)).substitute(words) for file, text in texts.items()}

@@ -21,6 +21,7 @@ from simulator.cli.common import (
     title_of,
 )
 from simulator.cli.sample import chosen_data, data_option
+from simulator.cli.steps import free, next_command, say_next
 
 
 @click.command("respond")
@@ -90,7 +91,7 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     if figure is not None:
         click.echo(f"Drew {figure}")
     else:
-        click.echo("Next: add --figure responses.png to see them.")
+        say_next(next_command(add={"--figure": free("responses.png")}), "to see them")
 
 
 def _name(data, label):

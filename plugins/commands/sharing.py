@@ -19,6 +19,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.keeping import check_place, save_options
 from simulator.cli.sample import chosen_data, data_option
+from simulator.cli.steps import free, next_command, say_next
 
 
 @click.command("sharing")
@@ -109,9 +110,10 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
     print_table(f"{_DONE[how]}{title_of(net, saved)}{f' as {like}' if like else ''}: {after!r}", made)
     click.echo(f"On {counted} samples of {source} the outputs differ by {difference:.1e} of the largest one.")
     if save_path is None:
-        click.echo("Nothing was saved; --save FILE keeps the new network.")
+        say_next(next_command(add={"--save": free("shared.safetensors")}), "to keep the new network")
     else:
-        click.echo(f"Saved to {save_path}. Go on training it: simulator train {save_path}")
+        click.echo(f"Saved to {save_path}.")
+        say_next(next_command("train", save_path, keep=["--data"]), "train it")
 
 
 _COLUMNS = ("params", "params_after", "nonzeros", "nonzeros_after")

@@ -20,6 +20,7 @@ from simulator.cli.common import (
     was_given,
 )
 from simulator.cli.sample import chosen_data, sample_options
+from simulator.cli.steps import NETWORK, SAMPLES, next_command, say_next
 
 
 @click.command("unit")
@@ -87,6 +88,8 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
         click.echo(line)
     if figure is not None:
         click.echo(f"Drew {figure}")
+    if report.get("next"):
+        say_next(report["next"], "follow its largest product back")
 
 
 _NONE = "For this sample: a ReLU that gives 0 reads nothing, and a maximum only the largest unit of its window."
@@ -98,12 +101,13 @@ def _incoming(network, net, address, x):
     found = incoming(network, address, x)
     read = found.largest()
     bias = () if found.bias is None else (found.bias,)
-    lines = [f"{found.equation}, the same to {abs(found.total - found.value):.1e}."]
+    lines, more = [f"{found.equation}, the same to {abs(found.total - found.value):.1e}."], None
     if read and read[0].source is not None and network.nodes[read[0].source.node].inputs:
-        lines.append(f"Next, follow its largest product back: simulator unit {net} '{read[0].source}'")
+        more = next_command("unit", net, read[0].source, keep=(*NETWORK, *SAMPLES, "--dtype", "--rows"))
     return {
         "connections": (*read, *bias),
         "lines": lines,
+        "next": more,
         "json": {
             "connections": [_plain(c) for c in read],
             "bias": None if found.bias is None else _plain(found.bias),

@@ -20,6 +20,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
+from simulator.cli.steps import next_command, say_next
 
 
 @click.command("weight")
@@ -152,4 +153,4 @@ def _print(title, report, connections, rows):
     for line in report["lines"]:
         click.echo(line)
     if terms and "set" not in report:
-        click.echo("Next: add --set VALUE to see what another value of it changes.")
+        say_next(next_command(add={"--set": 0}), "what another value of it changes")

@@ -24,7 +24,7 @@ def digits(shape=None):
         from sklearn.datasets import load_digits
     except ImportError:
         raise SimulatorError(
-            "data digits: expected scikit-learn, which brings them, got none; pip install 'cnn-matrix-simulator[data]'"
+            "data digits: expected scikit-learn, which brings them, got none; pip install scikit-learn"
         ) from None
     if shape is not None and (len(shape) != 3 or shape[0] != 1):
         raise ShapeError(

@@ -80,7 +80,7 @@ def _fetched(who, name):
         from sklearn.datasets import fetch_openml
     except ImportError:
         raise SimulatorError(
-            f"{who}: expected scikit-learn, which downloads them, got none; pip install 'cnn-matrix-simulator[data]'"
+            f"{who}: expected scikit-learn, which downloads them, got none; pip install scikit-learn"
         ) from None
     source = _SOURCE.fullmatch(name)
     if source is None:

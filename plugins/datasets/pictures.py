@@ -105,9 +105,7 @@ def _picture(file, shape):
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise SimulatorError(
-            "data pictures: expected Pillow, which reads them, got none; pip install 'cnn-matrix-simulator[data]'"
-        ) from None
+        raise SimulatorError("data pictures: expected Pillow, which reads them, got none; pip install pillow") from None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as the loss of transparency

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.steps import NETWORK, free, next_command
 from simulator.cli.terminal import error_console
 from simulator.errors import brief, shown
 
@@ -208,8 +209,9 @@ def was_given(name: str) -> bool:
 
 
 def is_file(catalog: Catalog, net: str) -> bool:
-    """Whether NET names a saved network rather than an architecture."""
-    return net not in catalog.architectures and (Path(net).is_file() or Path(net).suffix == ".safetensors")
+    """Whether NET names a saved network, be it there or not, rather than an architecture."""
+    path = Path(net)
+    return net not in catalog.architectures and (path.is_file() or bool(path.suffix) or len(path.parts) > 1)
 
 
 def load_file(catalog: Catalog, net: str) -> Saved:
@@ -218,10 +220,12 @@ def load_file(catalog: Catalog, net: str) -> Saved:
     from simulator.files import load
 
     if not Path(net).is_file():
-        known = net in catalog.architectures
-        cure = f"train one: simulator train {net} --save {net}.safetensors" if known else "check the path"
+        got, cure = f"{brief(net)}, which is no file", "check the path"
+        if net in catalog.architectures:
+            add = {"--save": free(f"{net}.safetensors")}
+            got, cure = brief(net), f"train one: {next_command('train', net, keep=(*NETWORK, '--data'), add=add)}"
         command = click.get_current_context().info_name
-        raise FileError(f"{command}: expected the file of a trained network, got {brief(net)}; {cure}")
+        raise FileError(f"{command}: expected the file of a trained network, got {got}; {cure}")
     return _for_prediction(warned(load(net, catalog=catalog), net))
 
 
@@ -253,10 +257,36 @@ def data_for(catalog: Catalog, source: str, shape: tuple[int, ...]) -> Dataset:
     """Data whose samples have the shape of a network's input."""
     from simulator.errors import ShapeError
 
-    data = catalog.load_data(source, shape if catalog.any_shape(source) else None)
-    if data.shape != shape:
-        raise ShapeError(f"{source}: expected samples of shape {shape}, got {data.shape}; use data of that shape")
-    return data
+    any_shape, told = catalog.any_shape(source), None
+    try:
+        data = catalog.load_data(source, shape if any_shape else None)
+    except ShapeError as error:
+        if not any_shape:
+            raise
+        told = str(error).partition("; ")[0]  # another cure follows
+        data = catalog.load_data(source)  # as they are, or what is wrong with them
+    if told is None and data.shape == shape:
+        return data
+    other = (data.shape[0], *shape[1:]) if any_shape else data.shape
+    cure = _at_another_size(catalog, other) or _at_another_size(catalog, data.shape)
+    told = told or f"{source}: expected samples of shape {shape}, got {data.shape}"
+    raise ShapeError(f"{told}; use data of that shape{cure}")
+
+
+def _at_another_size(catalog: Catalog, shape: tuple[int, ...]) -> str:
+    """The end of a message: this command with a network for samples of a shape, if its architecture can be so built."""
+    from simulator.errors import SimulatorError
+
+    told = click.get_current_context().params
+    net = told.get("net", "")
+    if "input_shape" not in told or net not in catalog.architectures:
+        return ""
+    try:
+        build = {key: told[key] for key in ("classes", "build_option")}
+        planned_network(catalog, net, input_shape=shape, rng=None, **build)
+    except SimulatorError:
+        return ""
+    return f", or another input: {next_command(add={'--input': shape_text(shape)})}"
 
 
 def labels_of(data: Dataset, source: str) -> np.ndarray:

@@ -21,6 +21,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.remembered import history_of
 from simulator.cli.sample import sample_for, sample_options
+from simulator.cli.steps import NETWORK, free, next_command
 from simulator.errors import brief
 
 if TYPE_CHECKING:
@@ -153,7 +154,8 @@ def _history(saved: Saved, net: str) -> list[dict[str, Any]]:
     history = history_of(saved)
     if not history:
         raise FileError(
-            f"draw curve: expected a network saved while training, got {net}; simulator train --save PATH makes one"
+            f"draw curve: expected a network saved while training, got {net}; train it: "
+            + next_command("train", net, keep=(*NETWORK, "--data"), add={"--save": free("net.safetensors")})
         )
     return history
 

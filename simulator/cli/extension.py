@@ -62,6 +62,7 @@ class CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does; a misspelt name is answered with the nearest, those of plugins among them."""
+        ctx.meta["simulator.args"] = args[1:]  # as they were typed, for the next command
         name = args[0] if args else "-"
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             raise click.UsageError(

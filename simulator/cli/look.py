@@ -23,7 +23,8 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
-from simulator.cli.remembered import silence_of
+from simulator.cli.remembered import silence_of, trained_source
+from simulator.cli.steps import next_command, say_next
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -47,6 +48,7 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
     NET is the name of an architecture or a saved network. No matrix is built; weights are drawn only if asked for.
     """
     from simulator import Elementwise
+    from simulator.cli.train import train
     from simulator.describe import describe as count
 
     catalog = the_catalog()
@@ -102,7 +104,9 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
     elif silence is None and is_file(catalog, net):
         active = [name for name, node in network.nodes.items() if isinstance(node.layer, Elementwise)]
         if active:
-            click.echo(f"Channels that never respond: not measured; simulator ablate {net} {active[0]} does.")
+            click.echo("Which channels never respond was not measured.")
+            if trained_source(saved, train) is not None:
+                say_next(next_command("ablate", net, active[0]), "measure it")
 
 
 @click.command()
@@ -172,7 +176,7 @@ def _that_fits(catalog: Catalog, net: str, build: dict[str, Any], network: Netwo
         with contextlib.suppress(SimulatorError):
             smaller = network_from(catalog, net, rng=None, **{**build, "input_shape": (channels, *space)}).network
             if fits(smaller):
-                return f"simulator equivalence {net} --input {shape_text((channels, *space))}"
+                return next_command(add={"--input": shape_text((channels, *space))})
     return ""
 
 
@@ -216,7 +220,7 @@ def print_proofs(proofs: Iterable[Proof], title: str, smaller: str = "") -> None
     if unknown:
         click.echo(f"Nothing is proved for {', '.join(unknown)}: the table says why.")
     if (sampled or unknown) and smaller:
-        click.echo(f"All of these matrices can be built at a smaller input: {smaller}")
+        say_next(smaller, "at an input for which all of these matrices can be built")
 
 
 def engine_proofs(engine: str, steps: list[Proof], dtype: str, batch: int) -> dict[str, Any]:

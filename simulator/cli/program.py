@@ -17,6 +17,7 @@ from simulator.cli.extension import CommandGroup
 from simulator.cli.leaving import leaving_status, sigterm_raises
 from simulator.cli.look import describe, equivalence, plugins
 from simulator.cli.processor import prepare_blas
+from simulator.cli.steps import program
 from simulator.cli.terminal import escaped_output
 from simulator.cli.train import train
 from simulator.cli.use import evaluate, predict
@@ -73,7 +74,9 @@ def _status(args: Sequence[str] | None) -> int:
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         told = _LONG.sub(r"\1...", error.format_message())
-        status = _failed(f"{told} (see '{context.command_path if context else 'simulator'} --help')")
+        if f": {program()} " not in told:  # what is to be pasted stands alone
+            told += f" (see '{context.command_path if context else 'simulator'} --help')"
+        status = _failed(told)
     except SimulatorError as error:
         status = _failed(str(error))
     except (MemoryError, OverflowError) as error:

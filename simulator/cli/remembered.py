@@ -45,6 +45,13 @@ def settings_of(saved: Saved, train: click.Command) -> dict[str, Any]:
     return checked
 
 
+def trained_source(saved: Saved, train: click.Command) -> str | None:
+    """What the data of the last training are called, if the file says it."""
+    if saved.splits is not None and saved.splits.all:
+        return saved.splits.all[-1].source
+    return settings_of(saved, train).get("data")
+
+
 def history_of(saved: Saved) -> list[dict[str, Any]]:
     """The epochs that a checkpoint remembers; none for other files."""
     history = saved.info.get("history", [])

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from simulator.cli.common import is_file, labels_of, network_from, planned_network, was_given
-from simulator.cli.remembered import splits_of, with_classes
+from simulator.cli.common import data_for, is_file, labels_of, network_from, planned_network, was_given
+from simulator.cli.remembered import splits_of, trained_source, with_classes
+from simulator.cli.steps import ALL, next_command
 from simulator.errors import shown
 
 if TYPE_CHECKING:
@@ -74,11 +75,13 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     from simulator.errors import ShapeError
     from simulator.splits import Splits
 
-    net, source = settings["net"], settings["data"]
-    shape = settings["input_shape"]
+    net, shape = settings["net"], settings["input_shape"]
     start = resumed
     if start is None and is_file(catalog, net):
         start = network_from(catalog, net, dtype=settings["dtype"], **_build(settings))
+    if settings["data"] is None:
+        settings["data"] = (start and trained_source(start, train)) or "digits"
+    source = settings["data"]
     architecture = _architecture(catalog, settings, start)
     if settings["lr"] is None:
         settings["lr"] = _default_lr(catalog, settings["optimizer"], architecture)
@@ -92,15 +95,12 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
         wanted: tuple[int, ...] | None = start.network.input_shape
     else:
         wanted = tuple(shape) if shape else catalog.default_shape(net)
+    if start is None and not shape and not catalog.any_shape(source):
+        wanted = None  # the network is built for the data
     optimizer = catalog.create("optimizers", settings["optimizer"], lr=settings["lr"])
-    if start is None and wanted is not None and (shape or catalog.any_shape(source)):
+    if start is None and wanted is not None:
         _check_a_sample(catalog, settings, wanted, engine, optimizer)
-    data = catalog.load_data(source, wanted if catalog.any_shape(source) else None)
-    if (start is not None or shape) and data.shape != wanted:
-        cure = "use data of that shape"
-        if start is None and _fits(catalog, settings, data.shape):
-            cure = f"leave --input out, or {cure}"
-        raise ShapeError(f"{source}: expected samples of shape {wanted}, got {data.shape}; {cure}")
+    data = catalog.load_data(source) if wanted is None else data_for(catalog, source, wanted)
     told = Splits() if start is None else splits_of(catalog, start, train) or Splits(complete=False)
     if resumed is None:
         splits = told.on(data, source, settings["held_out"], settings["split_seed"])
@@ -188,8 +188,13 @@ def _unchanged(told: Splits, data: Dataset, source: str) -> Splits:
     from simulator.errors import FileError
     from simulator.splits import checksum, fingerprints
 
+    path = click.get_current_context().params["resume_path"]
+    anew = next_command("train", path, keep=ALL, add={"--resume": None})
     if not told.all:
-        raise FileError(f"resume: expected what was held out of {source}, got a file without it; train anew")
+        raise FileError(
+            f"resume: expected what was held out of {source}, got a file without it; start from its weights with: "
+            f"{anew}"
+        )
     split, prints = told.all[-1], fingerprints(data)
     if split.checksum == checksum(data, prints):
         return told
@@ -198,8 +203,7 @@ def _unchanged(told: Splits, data: Dataset, source: str) -> Splits:
     what = f"{new} new and {gone} gone" if new or gone else "in another order or with other labels"
     raise FileError(
         f"resume: expected the {len(split.fingerprints)} samples of {source} with which the run began, got "
-        f"{len(prints)}, {what}; put the data back, or start a new run from the weights: simulator train FILE --data "
-        f"{source}"
+        f"{len(prints)}, {what}; put the data back, or start a new run from its weights: {anew}"
     )
 
 
@@ -223,17 +227,6 @@ def _objective(
     if settings["loss"] is not None:
         losses = {**losses, next(iter(losses)): catalog.create("losses", settings["loss"])}
     return losses, weights
-
-
-def _fits(catalog: Catalog, settings: dict[str, Any], shape: tuple[int, ...]) -> bool:
-    """Whether the architecture can be built for samples of a shape: only then it is of use to leave --input out."""
-    from simulator.errors import SimulatorError
-
-    try:
-        network_from(catalog, settings["net"], rng=None, **{**_build(settings), "input_shape": shape})
-    except SimulatorError:
-        return False
-    return True
 
 
 def _default_lr(catalog: Catalog, optimizer: str, architecture: str | None) -> float:

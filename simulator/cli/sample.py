@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simulator.cli.common import data_for, options
-from simulator.cli.remembered import settings_of, splits_of
+from simulator.cli.remembered import splits_of, trained_source
 from simulator.cli.train import train
 from simulator.errors import shown
 
@@ -92,7 +92,7 @@ class Chosen:
 
 def chosen_data(catalog: Catalog, saved: Saved, source: str | None) -> Chosen:
     """The data asked for: by default what the network was trained on, else digits."""
-    source = source or trained_source(saved) or "digits"
+    source = source or trained_source(saved, train) or "digits"
     data = data_for(catalog, source, saved.network.input_shape)
     return Chosen(data, source, splits_of(catalog, saved, train))
 
@@ -100,13 +100,6 @@ def chosen_data(catalog: Catalog, saved: Saved, source: str | None) -> Chosen:
 def sample_for(catalog: Catalog, saved: Saved, source: str | None, number: int) -> Any:
     """One sample (channels, *space) of the data."""
     return chosen_data(catalog, saved, source).sample(number)
-
-
-def trained_source(saved: Saved) -> str | None:
-    """What the data of the last training are called, if the file says it."""
-    if saved.splits is not None and saved.splits.all:
-        return saved.splits.all[-1].source
-    return settings_of(saved, train).get("data")
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +147,7 @@ def data_of(catalog: Catalog, several: Sequence[Saved], source: str | None, ever
     from simulator.errors import ShapeError
     from simulator.splits import fingerprints
 
-    source = trained_source(several[0]) if source is None else source
+    source = trained_source(several[0], train) if source is None else source
     if source is None:
         raise click.UsageError("the file does not say what the network was trained on; name the data with --data")
     data = data_for(catalog, source, several[0].network.input_shape)

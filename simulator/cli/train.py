@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,9 @@ from simulator.cli.common import (
     engine_options,
     is_file,
     json_option,
+    network_from,
     print_json,
+    shape_text,
     the_catalog,
     warned,
     was_given,
@@ -28,10 +29,14 @@ from simulator.cli.leaving import leaving_status
 from simulator.cli.look import engine_proofs, print_engine_proofs, print_proofs
 from simulator.cli.remembered import history_of, settings_of
 from simulator.cli.run import epochs_of, held_out_text, identical, prepared, untested
+from simulator.cli.steps import ALL, NETWORK, free, next_command, say_next
 
 if TYPE_CHECKING:
+    from simulator.catalog import Catalog
+    from simulator.cli.run import Run
     from simulator.files import Saved
     from simulator.lab import Silence
+    from simulator.network import Network
     from simulator.training import Epoch
 
 # What a checkpoint keeps of the command line, so that a resumed run is the same run.
@@ -66,7 +71,10 @@ _LATER: dict[str, Any] = {
 
 @click.command()
 @click.argument("net", default="lenet5")
-@click.option("--data", default="digits", show_default=True, help="A data set by name, NAME:PATH, or a path.")
+@click.option(
+    "--data",
+    help="A data set by name, NAME:PATH, or a path.  [default: what a saved network was trained on, else digits]",
+)
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the data.")
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Samples per step.")
 @click.option("--optimizer", default="momentum", show_default=True, help="How gradients change the weights.")
@@ -158,9 +166,8 @@ def train(
         save_path = save_path or resume_path
     settings.update(engine=engine, threads=check_threads(threads, "train"))
     if save_path is not None:
-        check_place(
-            save_path, overwrite, resume_path, f", or finish an interrupted run: simulator train --resume {save_path}"
-        )
+        goes_on = next_command("train", add={"--resume": save_path})
+        check_place(save_path, overwrite, resume_path, f", or finish an interrupted run: {goes_on}")
     run = prepared(catalog, settings, engine_from(catalog, engine, settings["threads"], settings["dtype"]), resumed)
     if not as_json:
         name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]
@@ -198,13 +205,13 @@ def train(
                 keeper.keep(epoch)
     except KeyboardInterrupt as error:
         if save_path is None:
-            cure = "nothing was saved; use --save PATH to keep every finished epoch"
+            cure = f"nothing was saved; to keep every finished epoch: {_with_save()}"
         elif last is None:
             cure = "no epoch was finished, so nothing was saved"
         else:
             keeper.keep(last)  # the interrupt may have come while it was being written
             kept = keeper.finish(last)
-            cure = f"epoch {last.number} is in {kept}; go on with: simulator train --resume {kept}"
+            cure = f"epoch {last.number} is in {kept}; go on with: {next_command('train', add={'--resume': kept})}"
         status = leaving_status(error)
         click.echo(f"\n{'Interrupted' if status == 130 else 'Terminated'}: {cure}", err=True)
         click.get_current_context().exit(status)
@@ -258,19 +265,36 @@ def train(
             print_proofs(proofs, "the trained network in float64")
             print_engine_proofs(engine, steps, settings["dtype"], batch)
         if kept is not None:
-            silent = [f", simulator ablate {kept} {name}" for name, numbers in found.silent.items() if numbers]
-            click.echo(f"Saved to {kept}. Look at it: simulator evaluate {kept}{''.join(silent[:1])}")
+            click.echo(f"Saved to {kept}.")
+            say_next(next_command("evaluate", kept))
+            for name in [name for name, numbers in found.silent.items() if numbers][:1]:
+                say_next(next_command("ablate", kept, name), "where some are silent")
         else:
-            click.echo(
-                "The new weights were not saved; train with --save and the name of a new file to keep them."
-                if is_file(catalog, settings["net"])
-                else f"Next: simulator describe {settings['net']}, or train with --save net.safetensors to keep the "
-                "weights."
-            )
+            if not is_file(catalog, settings["net"]):
+                say_next(_described(catalog, settings, run, network))
+            say_next(_with_save(), "to keep the weights")
     if kept != save_path:
         raise FileError(f"{keeper.problem}; the trained network is safe in {kept}: move it from there")
     if not ok:
         click.get_current_context().exit(1)
+
+
+def _with_save() -> str:
+    """The same training, kept in a new file."""
+    return next_command(add={"--save": free("net.safetensors")})
+
+
+def _described(catalog: Catalog, settings: dict[str, Any], run: Run, network: Network) -> str:
+    """The command that describes what was trained: the data may have chosen its input and its classes."""
+    net, add = settings["net"], dict[str, object]()
+    if network.input_shape != catalog.default_shape(net):
+        add["--input"] = shape_text(network.input_shape)
+    shape = network.node(run.output).shape
+    options = tuple(settings["build_option"])
+    plain = network_from(catalog, net, input_shape=network.input_shape, build_option=options, rng=None).network
+    if run.task == "classify" and plain.node(run.output).shape != shape:
+        add["--classes"] = shape[0]
+    return next_command("describe", net, keep=NETWORK, add=add)
 
 
 def _entry(epoch: Epoch) -> dict[str, Any]:
@@ -293,7 +317,8 @@ def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
         settings = {**_LATER, **settings}
         if settings["split_seed"] is None:  # version 0.1.0 split by the seed of the weights
             settings["split_seed"] = settings.get("seed")
-    anew = f"simulator train {path}" + (f" --data {shlex.quote(settings['data'])}" if "data" in settings else "")
+    of_the_file = (*NETWORK, "--resume", "--held-out", "--split-seed")
+    anew = next_command("train", path, keep=ALL, add=dict.fromkeys(of_the_file))
     if resumed.epoch is None or not settings:
         raise FileError(
             f"resume: expected a checkpoint of simulator train, got a network without one, {path}; start from its "
@@ -309,7 +334,8 @@ def _resumed_settings(resumed: Saved, path: Path) -> dict[str, Any]:
     missing = [name for name in _SETTINGS if name not in settings]
     if missing:
         raise FileError(
-            f"resume: expected the settings of a run, got none for {', '.join(missing)} in {path}; train anew"
+            f"resume: expected the settings of a run, got none for {', '.join(missing)} in {path}; start from its "
+            f"weights with: {anew}"
         )
     return settings
 

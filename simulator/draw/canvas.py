@@ -34,7 +34,7 @@ def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise SimulatorError("draw: expected matplotlib, got none; pip install 'cnn-matrix-simulator[plot]'") from None
+        raise SimulatorError("draw: expected matplotlib, got none; pip install matplotlib") from None
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08))

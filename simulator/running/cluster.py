@@ -45,9 +45,7 @@ def on_cluster(plan: Plan, tasks: Sequence[Task], address: str) -> Iterator[Outc
     try:
         import distributed
     except ImportError:
-        raise SimulatorError(
-            f"--cluster: expected distributed, got none; pip install '{_DISTRIBUTION}[cluster]'"
-        ) from None
+        raise SimulatorError("--cluster: expected distributed, got none; pip install distributed") from None
     try:
         distributed.comm.get_address_host_port(address)  # a client that fails on it makes noise later
         client = distributed.Client(address, timeout=_PATIENCE, set_as_default=False)

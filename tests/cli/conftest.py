@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -119,3 +121,21 @@ def files(tmp_path_factory):
     (folder / "damaged.safetensors").write_bytes(b"no network")
     (folder / "notes.txt").write_text("no data")
     return folder
+
+
+@pytest.fixture
+def follow(run):
+    """Run every command that a text names to be run next, as a shell would read it; they must succeed.
+
+    follow(text) gives the Results by command; a text without a command is a failure.
+    """
+
+    def follow(text):
+        commands = re.findall(r": (simulator .*)$", text, re.MULTILINE)
+        assert commands, text
+        results = {command: run(*shlex.split(command)[1:]) for command in commands}
+        for command, result in results.items():
+            assert result.status == 0, (command, result)
+        return results
+
+    return follow

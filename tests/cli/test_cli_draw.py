@@ -133,7 +133,8 @@ def test_a_smooth_layer_has_no_matrix(run, folder):
 
 def test_a_curve_needs_a_history(run, folder):
     assert run("draw", "lenet5", "--what", "curve").complaint == (
-        "draw curve: expected a network saved while training, got lenet5; simulator train --save PATH makes one"
+        "draw curve: expected a network saved while training, got lenet5; train it: simulator train lenet5 --save "
+        "net.safetensors"
     )
     save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0))
     assert "expected a network saved while training, got net; " in run("draw", "net", "--what", "curve").complaint

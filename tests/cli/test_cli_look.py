@@ -223,9 +223,8 @@ def test_equivalence_says_what_was_not_compared(run, monkeypatch):
         "The matrices of 1 are too large to build: up to 64 rows and 64 columns of each were compared, but no weight "
         "gradients: conv2."
     )
-    assert (
-        third == "All of these matrices can be built at a smaller input: simulator equivalence lenet5 --input 1x14x14"
-    )
+    what = "at an input for which all of these matrices can be built"
+    assert third == f"Next, {what}: simulator equivalence lenet5 --input 1x14x14"
     assert result.rows()["conv2"][-1] == "sampled"
     cured = run(*third.split()[-4:])
     assert cured.status == 0

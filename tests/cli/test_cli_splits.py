@@ -320,7 +320,7 @@ def test_a_run_is_resumed_on_its_own_data_only(run, folders):
     before = Path("broken").read_bytes()
     assert run("train", "--resume", "broken").complaint == (
         "resume: expected the 100 samples of x with which the run began, got 101, 1 new and 0 gone; put the data back, "
-        "or start a new run from the weights: simulator train FILE --data x"
+        "or start a new run from its weights: simulator train broken"
     )
     assert Path("broken").read_bytes() == before
     (folders / "class0" / "new.png").unlink()  # the cure
@@ -345,8 +345,10 @@ def test_a_checkpoint_without_its_split_is_not_resumed(run):
     saved = load("broken")
     save("broken", saved.network, info=saved.info, epoch=saved.epoch, splits=Splits())
     assert run("train", "--resume", "broken").complaint == (
-        "resume: expected what was held out of data.npz, got a file without it; train anew"
+        "resume: expected what was held out of data.npz, got a file without it; start from its weights with: "
+        "simulator train broken"
     )
+    assert run("train", "broken", "--epochs", "1", "--no-proof").status == 0
 
 
 @pytest.mark.parametrize(("engine", "threads"), [("scipy", 1), ("blas", min(2, available_cores()))])

@@ -92,7 +92,7 @@ def assert_same(one, other):
 
 def test_without_arguments_it_is_lenet5_on_the_digits():
     defaults = {p.name: p.default for p in cli.commands["train"].params}
-    wanted = {"net": "lenet5", "data": "digits", "epochs": 20, "batch_size": 32, "optimizer": "momentum", "seed": 0}
+    wanted = {"net": "lenet5", "epochs": 20, "batch_size": 32, "optimizer": "momentum", "seed": 0}
     assert {name: defaults[name] for name in wanted} == wanted
     assert defaults["engine"] == "auto"
     assert defaults["dtype"] == "float32"
@@ -248,8 +248,10 @@ def test_what_is_printed(run, trained):
     )
     assert "Layer against matrix: the trained network in float64" in lines
     assert any(line.startswith("All 12 layers that have a matrix equal it") for line in lines)
-    look = [f", simulator ablate net.safetensors {name}" for name, numbers in silent.items() if numbers][:1]
-    assert lines[-1] == f"Saved to net.safetensors. Look at it: simulator evaluate net.safetensors{''.join(look)}"
+    look = ["Next: simulator evaluate net.safetensors"]
+    rank = "Next, where some are silent: simulator ablate net.safetensors"
+    look += [f"{rank} {name}" for name, numbers in silent.items() if numbers][:1]
+    assert lines[-1 - len(look) :] == ["Saved to net.safetensors.", *look]
     assert result.err.splitlines() == [
         f"epoch {e['number']}/2  loss {e['loss']:.4f}  accuracy {e['metrics']['accuracy']:.2%}  "
         f"test loss {e['validation']['loss']:.4f}  accuracy {e['validation']['accuracy']:.2%}"
@@ -514,7 +516,7 @@ def test_interrupted_and_resumed_is_as_if_nothing_had_happened(step, epoch, run,
     result = run("train", *settings, "--save", "broken")
     assert result.status == 130
     assert result.err.splitlines()[-1] == (
-        f"Interrupted: epoch {epoch} is in broken; go on with: simulator train --resume broken"
+        f"Interrupted: epoch {epoch} is in broken; go on with: simulator -p stopping.py train --resume broken"
     )
     assert load("broken").epoch.number == epoch
     assert sorted(p.name for p in folder.iterdir()) == ["broken", "stop", "stopping.py", "whole"]
@@ -556,7 +558,8 @@ def test_interrupted_without_save(run, stopping):
     Path("stop").write_text("30")
     result = run("train", *stopping, *SMALL, "--optimizer", "stopping", "--epochs", "2")
     assert result.status == 130
-    assert "Interrupted: nothing was saved; use --save PATH to keep every finished epoch" in result.err
+    assert "Interrupted: nothing was saved; to keep every finished epoch: simulator -p stopping.py train" in result.err
+    assert result.err.endswith(" --optimizer stopping --epochs 2 --save net.safetensors\n")
 
 
 def test_interrupted_while_writing_the_epoch_is_written_after_all(run, monkeypatch):
@@ -610,7 +613,8 @@ def test_a_file_that_exists_is_replaced_only_when_told(run, folder):
     assert done.status == 0
     assert "The run has finished its 1 epochs: there is nothing left to train." in done.out
     onward = run("train", "net", "--data", "xo", "--epochs", "1", "--no-proof")
-    assert "The new weights were not saved; train with --save and the name of a new file to keep them." in onward.out
+    keep = "Next, to keep the weights: simulator train net --data xo --epochs 1 --no-proof --save net.safetensors"
+    assert onward.out.splitlines()[-1] == keep
     assert run("train", "--resume", "link", "--no-proof").status == 0
     Path("other").write_bytes(before)
     assert run("train", "--resume", "net", "--save", "other", "--no-proof").status == 2
@@ -786,8 +790,8 @@ def test_only_a_checkpoint_can_be_resumed(run, trained):
     settings = {name: value for name, value in saved.info["settings"].items() if name != "seed"}
     save("older", saved.network, info={**saved.info, "settings": settings}, epoch=saved.epoch)
     assert (
-        "resume: expected the settings of a run, got none for seed in older; train anew"
-        in run("train", "--resume", "older").complaint
+        "resume: expected the settings of a run, got none for seed in older; start from its weights with: "
+        "simulator train older" in run("train", "--resume", "older").complaint
     )
     assert "got nothing, which does not exist" in run("train", "--resume", "nothing").complaint
 
@@ -866,15 +870,15 @@ def test_unknown_data_is_answered_with_the_nearest(run):
 def test_data_of_another_shape(run, files, trained):
     path = files / "wide.npz"
     assert (
-        "expected samples of shape (1, 16, 16), got (1, 12, 24); leave --input out"
-        in run("train", "--data", path, "--input", "1x16x16").complaint
+        "expected samples of shape (1, 16, 16), got (1, 12, 24); use data of that shape, or another input: "
+        f"simulator train --data {path} --input 1x12x24" in run("train", "--data", path, "--input", "1x16x16").complaint
     )
-    cured = run("train", "--data", path, "--epochs", "1", "--no-proof")
+    cured = run("train", "--data", path, "--input", "1x12x24", "--epochs", "1", "--no-proof")
     assert cured.status == 0, cured.err
     complaint = run("train", trained, "--data", path).complaint
     assert "expected samples of shape (1, 12, 12), got (1, 12, 24); use data of that shape" in complaint
     unfit = run("train", "lecun1989", "--data", path, "--input", "1x16x16").complaint
-    assert ("leave --input out" in unfit) == (run("describe", "lecun1989", "--input", "1x12x24").status == 0)
+    assert ("--input 1x12x24" in unfit) == (run("describe", "lecun1989", "--input", "1x12x24").status == 0)
 
 
 @pytest.mark.parametrize(("side", "shift"), [(28, 2), (16, 1), (12, 0)])

@@ -271,7 +271,7 @@ def test_only_files_of_trained_networks(command, run, files):
     )
     for name in ("nothing", "nothing.safetensors"):
         assert run(command, name).complaint == (
-            f"{command}: expected the file of a trained network, got {name!r}; check the path"
+            f"{command}: expected the file of a trained network, got {name!r}, which is no file; check the path"
         )
     assert "it is damaged or of another kind" in run(command, files / "damaged.safetensors").complaint
     assert "Missing argument 'NET" in run(command).complaint
@@ -392,7 +392,9 @@ def test_training_says_how_many_channels_never_respond(run, trained, folder):
     assert {"relu1[0]", "relu4[3]"} <= {*found.addresses}
     assert found.samples == 200
     assert found.told("held-out samples") + "\n" in result.out
-    assert result.out.endswith("Look at it: simulator evaluate on, simulator ablate on relu1\n")
+    assert result.out.endswith(
+        "Saved to on.\nNext: simulator evaluate on\nNext, where some are silent: simulator ablate on relu1\n"
+    )
     assert run("ablate", "on", "relu1").status == 0
     assert found.told("held-out samples") + "\n" in run("describe", "on").out
     assert json.loads(run("describe", "on", "--json").out)["silence"] == found.as_dict()
@@ -403,13 +405,16 @@ def test_training_says_how_many_channels_never_respond(run, trained, folder):
 def test_what_was_not_measured_is_not_claimed(run, trained, folder):
     saved = load(trained)
     save("old", saved.network, info={name: value for name, value in saved.info.items() if name != "silence"})
-    line = run("describe", "old").out.splitlines()[-1]
-    assert line == "Channels that never respond: not measured; simulator ablate old relu1 does."
+    lines = run("describe", "old").out.splitlines()[-2:]
+    told = "Which channels never respond was not measured."
+    assert lines == [told, "Next, measure it: simulator ablate old relu1"]
     assert json.loads(run("describe", "old", "--json").out)["silence"] is None
     assert " held-out samples of xo" in run("ablate", "old", "relu1").out.splitlines()[-2]  # the cure
     assert run("sharing", "old", "--untie", "--save", "loose").status == 0
     assert run("sharing", trained, "--untie", "--save", "loose", "--overwrite").status == 0
-    assert "not measured; simulator ablate loose relu1 does." in run("describe", "loose").out
+    assert "Next, measure it: simulator ablate loose relu1" in run("describe", "loose").out
+    save("unknown", saved.network)  # then nobody knows on what to measure
+    assert run("describe", "unknown").out.splitlines()[-1] == told
     save("linear", Network.sequential((1, 12, 12), [Dense(2)], rng=0))
     for net in ("linear", "lenet5"):
         out = run("describe", net).out

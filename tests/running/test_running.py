@@ -142,7 +142,7 @@ def test_a_finding_that_does_not_hold_is_reported_as_it_is(run):
 def test_without_matplotlib_there_is_no_figure(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     report = run(quick=True)
-    assert report.no_figure == "draw: expected matplotlib, got none; pip install 'cnn-matrix-simulator[plot]'"
+    assert report.no_figure == "draw: expected matplotlib, got none; pip install matplotlib"
     assert sorted(report.files) == ["note", "runs", "table"]
     assert "figure" not in report.files["note"].read_text()
 

@@ -180,12 +180,10 @@ class Loops:
             loops = compiled_loops()
         except ImportError as error:
             if isinstance(error, ModuleNotFoundError) and error.name in ("numba", "llvmlite"):
-                raise NotInstalledError(
-                    "engine numba: expected numba, got none; pip install 'cnn-matrix-simulator[fast]'"
-                ) from None
+                raise NotInstalledError("engine numba: expected numba, got none; pip install numba") from None
             raise SimulatorError(
                 f"engine numba: expected numba to load, got {brief(error)}; install one that fits, "
-                "pip install --upgrade 'cnn-matrix-simulator[fast]', or choose another engine, such as blas"
+                "pip install --upgrade numba, or choose another engine, such as blas"
             ) from error
         self.threads, self.loops, self._small = threads, loops, small
         self._both = {

@@ -3,12 +3,16 @@
 import importlib.metadata
 import json
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from simulator_plugins.commands import check_plugin
 from simulator_plugins.commands.check_plugin import _CURES
+from simulator_plugins.optimizers import momentum
 
 from simulator import Catalog
 from simulator.cli import main
@@ -76,6 +80,13 @@ def run(capsys, tmp_path, monkeypatch):
     return run
 
 
+def main_status(line):
+    """Exit status of the command that a line says to run next."""
+    with pytest.raises(SystemExit) as end:
+        main(shlex.split(line.partition(": simulator ")[2]))
+    return end.value.code
+
+
 @pytest.fixture
 def file(tmp_path):
     """Write a plugin: file("text") gives its name."""
@@ -112,16 +123,39 @@ def test_an_installed_plugin(run):
     assert result.out.splitlines() == [
         "optimizers momentum: pass (2 checks)",
         "optimizers nesterov: pass (2 checks)",
-        "All checks pass. Next, publish it: python -m build && twine upload dist/*",
+        "All checks pass.",
+        "Next, it is in the lists: simulator plugins",
     ]
 
 
 def test_a_file(run, file):
     result = run(file(GOOD.replace("NAME", "square")))
     assert (result.status, result.err) == (0, "")
-    first, last = result.out.splitlines()
+    first, verdict, last = result.out.splitlines()
     assert re.fullmatch(r"layers square: pass \((\d+) checks, 4 of them not applicable\)", first)
-    assert last == "All checks pass. Next, make it a project that pip can install: simulator new-plugin"
+    assert verdict == "All checks pass."
+    assert re.fullmatch(r"Next, it is in the lists: simulator plugins -p \S+\.py", last)
+    assert main_status(last) == 0
+
+
+def test_the_file_of_an_installed_plugin_is_that_plugin(run):
+    told = run(momentum.__file__)
+    assert told == run("momentum")
+
+
+def test_the_file_of_a_project_is_installed_next(run, tmp_path, monkeypatch):
+    with pytest.raises(SystemExit):
+        main(["new-plugin", "swirl", "--kind", "layer"])
+    result = run("swirl/swirl.py")
+    assert result.status == 0
+    install, lists = result.out.splitlines()[-2:]
+    assert re.fullmatch(r"Next, to install it: \S+ -m pip install -e swirl", install)
+    assert main_status(lists) == 0
+    announced = importlib.metadata.EntryPoint("swirl", "swirl", "simulator")
+    monkeypatch.syspath_prepend(tmp_path / "swirl")
+    monkeypatch.setattr(check_plugin, "entry_points", lambda group: [announced] if group == "simulator" else [])
+    assert check_plugin._installed(Path("swirl/swirl.py")) == "swirl"
+    assert check_plugin._installed(Path("swirl/test_swirl.py")) is None
 
 
 def test_checks_that_do_not_apply_are_told_with_their_reason(run, file):
@@ -289,6 +323,7 @@ def test_what_cannot_be_checked_does_not_pass(run):
     assert result.out.splitlines() == [
         "datasets idx: not checked (1 check, 1 of them not applicable)",
         "No check applies; --verbose says why.",
+        "Next, it is in the lists: simulator plugins",
     ]
 
 

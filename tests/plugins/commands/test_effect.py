@@ -83,7 +83,7 @@ def test_a_saved_network_of_fewer_classes_than_the_data(run, tmp_path):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ((), "expected units to change, got none; add --clamp 'conv1[0]=0', --ablate 'conv1[0]' or --patch"),
+        ((), "expected units to change, got none; add --clamp 'conv1[0]=1', --ablate 'conv1[0]' or --patch"),
         (("--ablate", "relu9"), "network: expected a node, got 'relu9'; did you mean 'relu4'"),
         (("--ablate", "relu1[9]"), "unit relu1[9]: expected a position (channel, *space) within (2, 12, 12), got [9]"),
         (("--clamp", "conv1[0]"), "expected NAME=VALUE, got 'conv1[0]'"),

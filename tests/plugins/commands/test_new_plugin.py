@@ -10,6 +10,7 @@ import pytest
 
 from simulator import Catalog
 from simulator.cli import main
+from simulator.cli.steps import python as python_called
 
 KINDS = {
     "layer": "layers",
@@ -92,24 +93,26 @@ def test_a_new_plugin_keeps_its_promises(kind, trial):
     assert int(re.search(r"(\d+) passed", told)[1]) > 1
     assert "check-plugin: 0\n" in told, told
     assert f"{KINDS[kind]} q-{kind}: pass (" in told
-    assert "All checks pass. Next, publish it: " in told
+    show = f"simulator q-{kind} --help" if kind == "command" else "simulator plugins"
+    assert told.splitlines()[-3].startswith("All checks pass.")
+    assert told.splitlines()[-2].endswith(f": {show}")
 
 
 def test_it_says_what_it_wrote_and_what_to_do(run, tmp_path):
     status, out, err = run("my-gains", "--kind", "layer", "--folder", tmp_path)
     assert (status, err) == (0, "")
-    project = tmp_path / "my-gains"
+    project, called = tmp_path / "my-gains", python_called()
     assert [line.strip() for line in out.splitlines()] == [
-        f"Wrote my_gains.py, test_my_gains.py, pyproject.toml, README.md to {project}. Next:",
-        f"cd {project}",
-        "python -m pip install -e . pytest",
-        "python -m pytest",
-        "simulator check-plugin my-gains",
+        f"Wrote my_gains.py, test_my_gains.py, pyproject.toml, README.md to {project}.",
+        f"Next: {called} -m pip install -e {project} pytest",
+        f"Next: {called} -m pytest {project}",
+        "Next: simulator check-plugin my-gains",
     ]
     files = {file.name: file.read_text() for file in project.iterdir()}
     assert sorted(files) == ["README.md", "my_gains.py", "pyproject.toml", "test_my_gains.py"]
     assert not any("$" in text for text in files.values())
-    assert all(line in files["README.md"] for line in map(str.strip, out.splitlines()[2:]))
+    steps = "python -m pip install -e . pytest\npython -m pytest .\nsimulator check-plugin my-gains\n"
+    assert steps in files["README.md"]
     assert tomllib.loads(files["pyproject.toml"])["project"]["entry-points"] == {"simulator": {"my-gains": "my_gains"}}
     assert Catalog(project / "my_gains.py").make("my-gains").output_shape((2, 3)) == (2, 3)
 

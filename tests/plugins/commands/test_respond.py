@@ -35,7 +35,8 @@ def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
     assert f"responds {climb.value:.4g} instead of {climb.history[0]:.4g}." in out
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
     status, out, _ = run("respond", *SMALL, "conv1[1]", "--steps", 1)
-    assert out.endswith("Next: add --figure responses.png to see them.\n")
+    assert "\nNext, to see them: simulator respond lenet5 'conv1[1]' " in out
+    assert out.endswith(" --steps 1 --figure responses.png\n")
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_what_is_tightened(run, network, tmp_path):
     assert out.startswith("Retied loose.safetensors as lenet5: Network 12 layers, ")
     (row,) = (line.split() for line in out.splitlines() if line.split()[:1] == ["conv1"])
     assert row[-2:] == [f"{off.layers['conv1']:.4f}", f"{within.layers['conv1']:.4f}"]
-    assert "Saved to back.safetensors. Go on training it: simulator train back.safetensors" in out
+    assert "Saved to back.safetensors.\nNext, train it: simulator train back.safetensors --data xo\n" in out
     assert load("back.safetensors").network.node("conv1").layer == network.node("conv1").layer
     _, _, err = run("sharing", "loose.safetensors", "--retie", "tied.safetensors", "-o", "width=0.3")
     assert err.splitlines()[-1].startswith("Error: tied.safetensors is a saved network: its input, classes and options")
@@ -77,7 +77,7 @@ def test_layers_are_chosen(run):
     rows = {line.split()[0]: line.split() for line in out.splitlines() if len(line.split()) > 4}
     assert rows["conv1"][1] != rows["conv1"][2]
     assert rows["conv2"][1] == rows["conv2"][2]
-    assert "Nothing was saved; --save FILE keeps the new network." in out
+    assert "Next, to keep the new network: simulator sharing lenet5 --untie " in out
     assert "On 100 samples of xo the outputs differ by " in out
 
 

@@ -46,5 +46,5 @@ def test_they_are_grey_pictures(catalog, shape):
 
 def test_scikit_learn_is_asked_for_where_it_is_missing(catalog, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(SimulatorError, match=r"expected scikit-learn, .*; pip install 'cnn-matrix-simulator\[data\]'"):
+    with pytest.raises(SimulatorError, match=r"expected scikit-learn, .*; pip install scikit-learn"):
         catalog.load_data("digits")

@@ -299,7 +299,5 @@ def test_each_path_is_accepted_by_one_data_set(catalog, tmp_path, kind, names):
 def test_pillow_is_asked_for_where_it_is_missing(catalog, tmp_path, monkeypatch):
     source = saved(tmp_path, {"a/1.png": GREY})
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(
-        SimulatorError, match=r"expected Pillow, which reads them, .*; pip install 'cnn-matrix-simulator\[data\]'"
-    ):
+    with pytest.raises(SimulatorError, match=r"expected Pillow, which reads them, .*; pip install pillow"):
         catalog.load_data(source)

@@ -343,7 +343,7 @@ def without(monkeypatch, name, error):
 
 def test_a_missing_numba_says_how_to_get_it(monkeypatch):
     without(monkeypatch, "numba", ModuleNotFoundError("No module named 'numba'", name="numba"))
-    with pytest.raises(NotInstalledError, match=r"pip install 'cnn-matrix-simulator\[fast\]'"):
+    with pytest.raises(NotInstalledError, match=r"pip install numba"):
         NumbaEngine()
     assert "numba" not in repr(Catalog().engine()).lower()  # the others work
 
