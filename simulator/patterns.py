@@ -30,6 +30,7 @@ from simulator.windows import Window
 __all__ = ["ExplicitPattern", "IdentityPattern", "Pattern", "TransposedPattern", "WindowPattern"]
 
 LARGEST_CSR = 4 * 2**30  # bytes of a CSR matrix that is built without being asked twice
+_LARGE_TABLE = 2**26  # bytes of a table of sites that is not made for a look; equal layers share a smaller one
 _BLOCK = 2**20  # numbers of a table that are sorted at once
 _OF_A_USE = 15 * 8  # bytes for each use of a weight while all are looked up
 
@@ -474,6 +475,11 @@ class WindowPattern(Pattern):
         return None if self.origin is None else self.origin[0].axis_sites(self.origin[1])
 
     @property
+    def slides(self) -> tuple[Window, tuple[int, ...]] | None:
+        """The origin, where its table is so large that it had better not be made to look at a few units."""
+        return None if "sites" in vars(self) or self.nbytes < _LARGE_TABLE else self.origin
+
+    @property
     def table_shape(self) -> tuple[int, int]:
         """(out_sites, taps) of the table of sites."""
         if "sites" not in vars(self) and self.origin is not None:
@@ -623,8 +629,9 @@ class WindowPattern(Pattern):
         np.cumsum(row_lengths.ravel(), out=indptr[1:])
         return indptr, indices, ties
 
-    def _read(self, windows: Any, taps: Any) -> np.ndarray:
-        """Entries of the table of sites; where it has not been made, without it."""
+    def read(self, windows: Any, taps: Any) -> np.ndarray:
+        """The input sites that some taps of some windows read, -1 for none: entries of the table of sites, also where
+        that has not been made; see `Window.read`."""
         if "sites" not in vars(self) and self.origin is not None:
             return self.origin[0].read(self.origin[1], windows, taps)
         return self.sites[windows, taps].astype(np.intp)
@@ -633,7 +640,7 @@ class WindowPattern(Pattern):
         out_sites, n_taps = self.table_shape
         o, s = divmod(self._check_unit(i, 0), out_sites)
         inputs, pair = self.channels.of(o)
-        sites = self._read(s, np.arange(n_taps))
+        sites = self.read(s, np.arange(n_taps))
         taps = np.flatnonzero(sites >= 0)
         pair_stride, site_stride, tap_stride = self.tie_strides
         cols = inputs[:, None] * self.in_sites + sites[taps]
@@ -658,7 +665,7 @@ class WindowPattern(Pattern):
         uses = math.prod(n for n, stride in zip(counts, self.tie_strides, strict=True) if stride == 0)
         check_memory(_OF_A_USE * uses, f"sharing, {uses:,} uses of a weight", "look at single rows and columns")
         pair, s, t = _solutions(tie, counts, self.tie_strides).T
-        site = self._read(s, t)
+        site = self.read(s, t)
         out, in_channel = self.channels.ends(pair)
         rows, cols = out * counts[1] + s, in_channel * self.in_sites + site
         order = np.lexsort((t, pair, rows))

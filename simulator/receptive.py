@@ -242,11 +242,11 @@ def _through(
     sizes = math.prod(shape[1:]), math.prod(input_shape[1:])
     if span is None or not isinstance(pattern, WindowPattern) or len(shape) != len(input_shape):
         return None
-    if (len(pattern.sites), pattern.in_sites) != sizes:
+    if (pattern.table_shape[0], pattern.in_sites) != sizes:
         return None
-    key = id(pattern.sites), input_shape[1:]
+    key = id(pattern.sites if pattern.slides is None else pattern), input_shape[1:]
     if key not in steps:
-        steps[key] = _steps(pattern.sites, shape[1:], input_shape[1:])
+        steps[key] = _steps(pattern, shape[1:], input_shape[1:])
     step = steps[key]
     if step is None:
         return None
@@ -254,12 +254,13 @@ def _through(
     return tuple((s * jump, s * low + first, s * high + last) for (jump, low, high), (s, first, last) in each)
 
 
-def _steps(sites: np.ndarray, out_space: Shape, in_space: Shape) -> Span | None:
+def _steps(pattern: WindowPattern, out_space: Shape, in_space: Shape) -> Span | None:
     """For each axis the stride of the windows, and the first and last site of the first one."""
-    table, found = sites.reshape(*out_space, -1), []
+    taps, found = np.arange(pattern.table_shape[1]), []
     for axis, n in enumerate(in_space):
         # The windows along one axis, through the middle of the others.
-        line = table[tuple(slice(None) if a == axis else m // 2 for a, m in enumerate(out_space))]
+        along = [np.arange(m) if a == axis else np.array(m // 2) for a, m in enumerate(out_space)]
+        line = pattern.read(np.ravel_multi_index(np.broadcast_arrays(*along), out_space)[:, None], taps)
         step = _regular(line, math.prod(in_space[axis + 1 :]), n)
         if step is None:
             return None

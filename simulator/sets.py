@@ -120,7 +120,7 @@ def _(pattern: IdentityPattern, units: UnitSet) -> UnitSet:
 @_sources.register
 def _(pattern: WindowPattern, units: UnitSet) -> UnitSet:
     channels = pattern.channels
-    units = units.viewed(channels.out_channels, len(pattern.sites))
+    units = units.viewed(channels.out_channels, pattern.table_shape[0])
     if len(channels.in_starts) == 2 and len(channels.inputs) == pattern.in_channels:  # every output reads every input
         found = _read(pattern, np.any(units.sites, axis=0))
         return UnitSet(np.zeros(pattern.in_channels, np.intp), found[None])
@@ -135,6 +135,9 @@ def _(pattern: WindowPattern, units: UnitSet) -> UnitSet:
 
 def _read(pattern: WindowPattern, windows: np.ndarray) -> np.ndarray:
     """Sites that some windows read, (in_sites,); `windows` (out_sites,) says which."""
+    if pattern.slides is not None:
+        window, space = pattern.slides
+        return window.covered(space, windows)
     read = pattern.sites if windows.all() else pattern.sites.take(np.flatnonzero(windows), axis=0)
     found = np.zeros(pattern.in_sites + 1, bool)  # the last one for taps without a site
     found[read.ravel().astype(np.intp)] = True  # NumPy's own conversion is slower
@@ -152,8 +155,17 @@ def _(pattern: TransposedPattern, units: UnitSet) -> UnitSet:
     groups = np.zeros((len(channels.in_starts) - 1, kinds), bool)  # which sets the input channels of a group have
     groups[np.repeat(np.arange(len(groups)), np.diff(channels.in_starts)), units.kind[channels.inputs]] = True
     used = np.repeat(groups, np.diff(channels.out_starts), axis=0)
-    inside = np.pad(units.sites, ((0, 0), (0, 1)))  # the last one for taps without a site
-    return _united(used, np.stack([found[base.sites].any(axis=1) for found in inside]))
+    return _united(used, np.stack([_readers(base, sites) for sites in units.sites]))
+
+
+def _readers(pattern: WindowPattern, sites: np.ndarray) -> np.ndarray:
+    """Windows that read some sites, (out_sites,); `sites` (in_sites,) says which."""
+    if pattern.slides is not None:
+        window, space = pattern.slides
+        return window.covering(space, sites)
+    inside = np.append(sites, False)  # the last one for taps without a site
+    found: np.ndarray = inside[pattern.sites].any(axis=1)
+    return found
 
 
 def box_of(mask: np.ndarray) -> tuple[tuple[int, int], ...]:

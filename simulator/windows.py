@@ -258,7 +258,7 @@ class Window:
                [ 1, -1]])
         """
         kernel, stride, dilation = self.sizes(space)
-        at = np.unravel_index(windows, self.output_space(space)), np.unravel_index(taps, kernel)
+        at = _coordinates(windows, self.output_space(space)), _coordinates(taps, kernel)
         found, missing = np.zeros((), np.intp), np.zeros((), bool)
         for n, window, tap, s, d, (begin, _) in zip(
             space, *at, stride, dilation, self.padding_pairs(space), strict=True
@@ -290,7 +290,7 @@ class Window:
         windows, taps = np.zeros(1, np.intp), np.zeros(1, np.intp)
         for n, coordinate, k, s, d, (begin, _), count in zip(
             space,
-            np.unravel_index(site, tuple(space)),
+            _coordinates(site, space),
             kernel,
             stride,
             dilation,
@@ -306,6 +306,66 @@ class Window:
             taps = (taps[:, None] * k + tap).ravel()
         order = np.lexsort((taps, windows))
         return windows[order], taps[order]
+
+    def covered(self, space: Sequence[int], windows: np.ndarray) -> np.ndarray:
+        """Which input sites some windows read, axis by axis and without the table.
+
+        Parameters
+        ----------
+        space : sequence of int
+            Sites of the input per axis.
+        windows : numpy.ndarray of bool, (out_sites,)
+            Which windows.
+
+        Returns
+        -------
+        numpy.ndarray of bool, (sites,)
+
+        Examples
+        --------
+        >>> Window(2).covered((4,), np.array([True, False, False]))
+        array([ True,  True, False, False])
+        """
+        mask = windows.reshape(self.output_space(space))
+        for axis, (n, table) in enumerate(zip(space, self.axis_sites(space), strict=True)):
+            mask, found = np.moveaxis(mask, axis, 0), np.zeros((n, *np.delete(mask.shape, axis)), bool)
+            for column in table.T:
+                inside = column >= 0
+                if self.mode == "constant":  # a tap reads a coordinate in one window at most
+                    found[column[inside]] |= mask[inside]
+                else:
+                    np.logical_or.at(found, column[inside], mask[inside])
+            mask = np.moveaxis(found, 0, axis)
+        return mask.ravel()
+
+    def covering(self, space: Sequence[int], sites: np.ndarray) -> np.ndarray:
+        """Which windows read at least one of some input sites, axis by axis and without the table.
+
+        Parameters
+        ----------
+        space : sequence of int
+            Sites of the input per axis.
+        sites : numpy.ndarray of bool, (sites,)
+            Which sites.
+
+        Returns
+        -------
+        numpy.ndarray of bool, (out_sites,)
+
+        Examples
+        --------
+        >>> Window(2).covering((4,), np.array([True, True, False, False]))
+        array([ True,  True, False])
+        """
+        mask = sites.reshape(tuple(space))
+        for axis, table in enumerate(self.axis_sites(space)):
+            mask = np.moveaxis(mask, axis, 0)
+            found = np.zeros((len(table), *mask.shape[1:]), bool)
+            for column in table.T:
+                inside = column >= 0
+                found[inside] |= mask[column[inside]]
+            mask = np.moveaxis(found, 0, axis)
+        return mask.ravel()
 
     def _read_at(self, at: np.ndarray, n: int) -> np.ndarray:
         """The coordinates that are read at some of an axis of `n` sites and the padding around it, -1 for none."""
@@ -346,6 +406,15 @@ class Window:
             )
             for tap in np.ndindex(*kernel)
         ]
+
+
+def _coordinates(numbers: Any, shape: Sequence[int]) -> list[Any]:
+    """What numbers in C order are along each axis; `numpy.unravel_index` fails for more than 8192 in a column."""
+    found = []
+    for n in reversed(shape):
+        numbers, coordinate = np.divmod(numbers, n)
+        found.append(coordinate)
+    return found[::-1]
 
 
 def _table_dtype(space: Sequence[int]) -> Any:

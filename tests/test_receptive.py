@@ -222,6 +222,31 @@ def test_every_tap_of_a_window_counts(pooling):
     assert (field.size, field.stride, field.centre) == ((5,), (2,), (4.0,))
 
 
+def test_fields_of_windows_whose_table_is_too_large_are_the_same(monkeypatch):
+    def fields():
+        layers = [Conv(2, 3, padding=1, padding_mode="circular"), MaxPool(2), ConvTranspose(2, 3, stride=2), Conv(2, 2)]
+        net = Network.sequential((1, 9, 7), layers)
+        seen, reached = net.receptive_field("conv2[1, 2, 3]"), net.projective_field("input[0, 4, 4]")
+        tables = ["sites" in vars(net.node(name).pattern) for name in ("conv1", "conv2")]
+        return seen.mask, reached.mask, (seen.size, seen.stride, seen.centre), tables
+
+    *expected, tables = fields()
+    assert all(tables)
+    monkeypatch.setattr("simulator.patterns._LARGE_TABLE", 0)
+    *found, tables = fields()
+    assert not any(tables)
+    for mine, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+def test_a_unit_of_a_huge_network_sees_and_reaches_at_once():
+    net = Network.sequential((1, 9000, 900), [Conv(2, 5, padding=2), MaxPool(2), Conv(1, 3)])
+    field = net.receptive_field("conv2[0, 2000, 300]")
+    assert (field.box, field.size) == (((0, 1), (3998, 4008), (598, 608)), (10, 10))
+    assert net.projective_field("input[0, 8999, 899]", of="conv1").box == ((0, 2), (8997, 9000), (897, 900))
+    assert "sites" not in vars(net.node("conv1").pattern)
+
+
 def test_channels_of_groups_and_tables():
     network = Network.sequential((4, 5), [Conv(4, 3, groups=2), Conv(2, 1, table=((0, 3), (1,)))])
     assert network.receptive_field("conv2", (0, 0)).box == ((0, 4), (0, 3))

@@ -42,6 +42,23 @@ def test_single_windows_and_sites_are_those_of_the_table(geometry):
         np.testing.assert_array_equal(np.stack(window.readers(space, site), axis=1), np.argwhere(table == site))
 
 
+def test_many_windows_at_once():
+    window, space, windows = Window(3, padding=1), (120, 130), np.arange(120 * 130)[:, None]
+    np.testing.assert_array_equal(window.read(space, windows, np.arange(9)), window.sites(space))
+
+
+@given(geometries() | geometries(modes=("constant",), ceil=True), st.randoms(use_true_random=False))
+def test_what_some_windows_read_and_who_reads_some_sites_is_as_in_the_table(geometry, random):
+    window, space = geometry
+    table = window.sites(space)
+    windows = np.array([random.random() < 0.3 for _ in range(len(table))])
+    read = table[windows]
+    expected = np.isin(np.arange(math.prod(space)), read[read >= 0])
+    np.testing.assert_array_equal(window.covered(space, windows), expected)
+    sites = np.array([random.random() < 0.3 for _ in range(math.prod(space))])
+    np.testing.assert_array_equal(window.covering(space, sites), np.any((table >= 0) & sites[table], axis=1))
+
+
 def sites_by_padding(window, space):
     """Pad the site numbers themselves, then slide over them."""
     numbers = np.arange(math.prod(space)).reshape(space)
