@@ -155,8 +155,8 @@ def _seen(network, address, of):
     from simulator.lab import paths
     from simulator.lab.paths import count_text
 
+    counts = paths(network, address, of)  # takes more memory, and says so at once
     field = network.receptive_field(address, of=of)
-    counts = paths(network, address, of)
     lines = [
         f"It sees {repr(field).split(': ', 1)[1]}.",
         f"Paths from there to it: {count_text(counts.sum())}, at most {count_text(counts.max())} from one unit.",

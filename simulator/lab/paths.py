@@ -21,6 +21,8 @@ from simulator.units import Units
 
 __all__ = ["count_text", "paths"]
 
+_COPIES = 5  # of a count for each site of a node, while those of another node are made from them
+
 
 def paths(network: Network, unit: Any, of: str | None = None) -> np.ndarray:
     """The number of paths from every unit of an earlier node to one unit.
@@ -64,7 +66,9 @@ def paths(network: Network, unit: Any, of: str | None = None) -> np.ndarray:
     target = Units.of(network.nodes, unit)
     number, of = target.number, network.node(network.input_name if of is None else of).name
     shape = network.nodes[of].shape
-    check_memory(8 * math.prod(shape), f"paths {target}", "count those from a smaller node")
+    on_the_way = [network.nodes[name].shape for name in network.subnetwork(target.node).nodes]
+    most = max(math.prod(shape), _COPIES * max(math.prod(shape[1:]) for shape in on_the_way))
+    check_memory(8 * most, f"paths {target}", "count those from a smaller node")
     counts = {target.node: _Counts.one(target.shape, number)}
     for node in reversed(list(network.nodes.values())):
         if node.name == of:
@@ -159,15 +163,16 @@ def _(pattern: IdentityPattern, counts: _Counts) -> _Counts:
 
 @_through.register
 def _(pattern: WindowPattern, counts: _Counts) -> _Counts:
-    channels, sites = pattern.channels, pattern.sites
-    counts = counts.viewed((channels.out_channels, len(sites)))
+    channels, (out_sites, taps) = pattern.channels, pattern.table_shape
+    counts = counts.viewed((channels.out_channels, out_sites))
     groups = np.repeat(np.arange(len(channels.out_starts) - 1), np.diff(channels.out_starts))
     readers = _summed(groups, counts.kind, (len(channels.out_starts) - 1, len(counts.amounts)))
     kinds, group_kind = _distinct(readers)
     read = np.zeros((len(kinds), pattern.in_sites + 1), object)  # the last one for taps without a site
     for amounts, found in zip(kinds.astype(object) @ counts.amounts, read, strict=True):
         windows = np.flatnonzero(amounts)
-        np.add.at(found, sites[windows].ravel(), np.repeat(amounts[windows], sites.shape[1]))
+        sites = pattern.read(windows[:, None], np.arange(taps))
+        np.add.at(found, sites.ravel(), np.repeat(amounts[windows], taps))
     kind_of_pair = np.repeat(group_kind, np.diff(channels.in_starts))
     rows, kind = _distinct(_summed(channels.inputs, kind_of_pair, (pattern.in_channels, len(kinds))))
     return _Counts(kind, rows.astype(object) @ read[:, :-1])

@@ -207,7 +207,7 @@ def test_paths_to_and_from_where_none_lead():
 def test_counts_too_large_for_memory(monkeypatch):
     monkeypatch.setattr("simulator.memory.available_memory", lambda: 10**6)
     network = Network.sequential((1, 3000, 3000), [AveragePool("global")])
-    with pytest.raises(ShapeError, match=r"paths averagepool1.*: expected at most 1 MB of memory, got 72 MB; count"):
+    with pytest.raises(ShapeError, match=r"paths averagepool1.*: expected at most 1 MB of memory, got 0.4 GB; count"):
         paths(network, "averagepool1[0, 0, 0]")
 
 
