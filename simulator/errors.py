@@ -140,7 +140,7 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() or c in _JOINERS else c.encode("unicode_escape").decode() for c in text)
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, rest: str = "") -> str:
     """How many there are, as a sentence says it.
 
     Parameters
@@ -149,6 +149,8 @@ def counted(number: int, noun: str) -> str:
         How many.
     noun : str
         For one of them.
+    rest : str, optional
+        What follows, such as " of xo".
 
     Returns
     -------
@@ -156,11 +158,11 @@ def counted(number: int, noun: str) -> str:
 
     Examples
     --------
-    >>> counted(1, "held-out sample"), counted(1437, "sample"), counted(2, "class")
-    ('1 held-out sample', '1,437 samples', '2 classes')
+    >>> counted(1, "held-out sample"), counted(1437, "epoch"), counted(2, "class")
+    ('1 held-out sample', '1,437 epochs', '2 classes')
     """
-    ending = "" if number == 1 else "es" if noun.endswith(("s", "x", "ch", "sh")) else "s"
-    return f"{number:,} {noun}{ending}"
+    ending = "" if number == 1 else "es" if noun.endswith(("s", "x", "sh")) else "s"
+    return f"{number:,} {noun}{ending}{rest}"
 
 
 def brief(value: Any, most: int = 80) -> str:

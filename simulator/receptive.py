@@ -166,7 +166,9 @@ class ReceptiveField:
 
     def __repr__(self) -> str:
         lines = " x ".join(f"{first}:{stop}" for first, stop in self.box)
-        shape = "" if self.size is None else f"; uncut {_times(self.size)} sites, stride {_times(self.stride)}"
+        shape = ""
+        if self.size is not None:
+            shape = f"; {_times(self.size)} sites away from the borders, stride {_times(self.stride)}"
         return (
             f"ReceptiveField of {self.layer}, unit {self.unit} {self.position}: "
             f"{np.count_nonzero(self.mask)} of {self.mask.size} units of {self.of}, within {lines}{shape}"

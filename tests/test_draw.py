@@ -212,7 +212,7 @@ def test_more_weights_than_colours_are_drawn_as_values():
     wanted[matrix == 0] = 1
     np.testing.assert_allclose(cells(figure), wanted)
     assert scale._colorbar.mappable.get_clim() == pytest.approx((-abs(matrix).max(), abs(matrix).max()))
-    assert "colours are values; equal colours need not be one weight" in caption(figure)
+    assert "colours are values; different weights may have equal colours" in caption(figure)
     assert "equal colours are equal weights" not in caption(figure)
 
 
@@ -233,7 +233,7 @@ def test_nothing_looks_shared_where_nothing_is():
         if len(colours) <= 36:
             assert len(np.unique(colours, axis=0)) == len(colours)
         else:
-            assert "equal colours need not be one weight" in caption(figure)
+            assert "different weights may have equal colours" in caption(figure)
 
 
 def test_a_block_of_channels_has_an_arc_of_hues_and_its_taps_go_from_dark_to_light():
@@ -256,7 +256,7 @@ def test_max_pooling_is_drawn_as_the_matrix_of_a_sample():
     assert np.array_equal(nonzero(figure) @ x.ravel(), x.reshape(2, 2, 2, 2, 2).max(axis=(2, 4)).ravel())
     assert len(np.unique(cells(figure)[nonzero(figure)], axis=0)) == 1
     assert figure.get_suptitle() == "it at this sample: a matrix 8 x 32, 8 nonzeros"
-    assert "equal colours are equal values; equal values need not be one weight" in caption(figure)
+    assert "equal colours are equal values; different weights may have equal values" in caption(figure)
 
 
 def test_relu_has_no_cell_where_the_sample_is_negative():
@@ -692,7 +692,7 @@ def test_the_curve_has_a_panel_for_the_loss_and_one_for_the_accuracy():
     assert accuracy.lines[1].get_ydata().tolist() == [1 - 1.2 / n for n in range(1, 6)]
     assert accuracy.lines[0].get_xdata().tolist() == [1, 2, 3, 4, 5]
     labels = [t.get_text() for t in loss.get_legend().get_texts()]
-    assert labels == ["training, mean over the epoch", "validation, after the epoch"]
+    assert labels == ["training, mean over the epoch", "test, after the epoch"]
 
 
 def test_one_epoch_alone_is_a_point_that_can_be_seen():

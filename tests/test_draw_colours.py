@@ -97,7 +97,7 @@ def test_no_number_of_weights_gets_colours_that_are_too_near():
         if count <= 36:
             assert least_difference(found.of, LINES) > 10
         else:
-            assert found.note == "colours are values; equal colours need not be one weight"
+            assert found.note == "colours are values; different weights may have equal colours"
 
 
 def test_values_are_told_apart_from_zero_and_by_sign():
@@ -122,7 +122,7 @@ def test_a_graph_has_the_colours_of_the_matrix():
     lines = np.concatenate([lines.get_colors() for lines in graph.axes[0].collections])[:, :3]
     assert {tuple(c) for c in lines} == {tuple(image[i, j]) for i, j in zip(rows, columns, strict=True)}
     many = draw_graph(Network.sequential((20,), [Dense(10)], rng=0), "dense1")
-    assert "equal colours need not be one weight" in many.get_supxlabel()
+    assert "different weights may have equal colours" in many.get_supxlabel()
     assert len(many.axes[0].child_axes) == 1
 
 

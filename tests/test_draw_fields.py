@@ -42,7 +42,9 @@ def test_an_image_of_each(net, x, agree):
     agree(np.nan_to_num(image(slopes)), slope, 1e-6)
     # Nine single sites, each with four edges.
     assert sum(len(lines.get_segments()) for lines in counts.collections if lines.get_color() is not None) == 36
-    assert "18 of 240 units of input, within 0:2 x 3:8 x 2:7; uncut 5 x 5 sites" in figure.get_supxlabel()
+    assert (
+        "18 of 240 units of input, within 0:2 x 3:8 x 2:7; 5 x 5 sites away from the borders" in figure.get_supxlabel()
+    )
     assert "at most 2 paths from a site" in figure.get_supxlabel()
 
 

@@ -65,7 +65,7 @@ def test_weights_of_two_layers_never_look_like_one():
     x = np.random.default_rng(0).normal(size=(1, 6, 6))
     network = Network.sequential((1, 6, 6), [Conv(2, 3), Conv(3, 2)], rng=0, dtype="float64")  # 42
     figure = draw_unit_graph(unit_graph(network, x=x))
-    assert caption(figure) == "colours are values; equal colours need not be one weight"
+    assert caption(figure) == "colours are values; different weights may have equal colours"
     graph = unit_graph(network, x=x)
     places = dict(zip(graph, spots(figure)[0], strict=True))
     (scale,) = figure.axes[0].child_axes

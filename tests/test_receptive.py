@@ -314,7 +314,7 @@ def test_published_fields_of_vgg16():
     network = Catalog().build("vgg16", rng=None)
     field = network.receptive_field("pool5", (0, 3, 3))
     assert (field.size, field.stride) == ((212, 212), (32, 32))
-    assert repr(field).endswith("within 0:3 x 6:218 x 6:218; uncut 212 x 212 sites, stride 32 x 32")
+    assert repr(field).endswith("within 0:3 x 6:218 x 6:218; 212 x 212 sites away from the borders, stride 32 x 32")
     assert field.centre == (111.5, 111.5)
 
 

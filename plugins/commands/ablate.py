@@ -28,7 +28,7 @@ from simulator.cli.remembered import with_classes
 from simulator.cli.sample import data_of, data_options
 from simulator.cli.steps import NETWORK, next_command, say_next
 from simulator.cli.use import objective_of
-from simulator.errors import brief
+from simulator.errors import brief, counted
 
 
 class ValueType(click.ParamType):
@@ -123,11 +123,12 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     for units, loss, share in islice(found.ranking, rows):
         made.add_row(str(units), f"{loss:.4f}", f"{loss - found.loss_before:+.4f}", _percent(share))
     given = "its mean" if value == "mean" else f"{value:g}"
-    print_table(f"{layer} of {title_of(net, saved)} by {by}, each clamped to {given}, on {len(data)} {what}", made)
+    what = f"{layer} of {title_of(net, saved)} by {by}, each clamped to {given}"
+    print_table(f"{what}, on {counted(len(data), chosen.kind, chosen.rest)}", made)
     if found.loss.size > rows:
         click.echo(f"The {rows} most harmful of {found.loss.size}; --rows {found.loss.size} prints all.")
     if silent.shapes:
-        click.echo(silent.told(what))
+        click.echo(silent.told(chosen.kind, chosen.rest))
     if figure is not None:
         click.echo(f"Drew {figure}")
     units, _, _ = next(found.ranking)

@@ -21,6 +21,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import free, next_command, say_next
+from simulator.errors import counted
 
 
 @click.command("affine")
@@ -105,12 +106,14 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
         click.echo(f"Network and matrix differ by {found.difference:.1e} of the largest output.")
     if crossed is not None:
         click.echo(
-            f"On the way to sample {line}: {crossed.regions:,} linear regions, {crossed.matrices:,} different matrices."
+            f"On the way to sample {line}: {counted(crossed.regions, 'linear region')}, "
+            f"{crossed.matrices:,} different {'matrix' if crossed.matrices == 1 else 'matrices'}."
         )
         chosen = [f"{name} {count:,}" for name, count in crossed.layers.items() if count]
         click.echo(f"Another matrix is chosen by: {', '.join(chosen) or 'no layer'}.")
     if figure is not None:
-        click.echo(f"Drew {figure}")
+        way = "" if crossed is None else "; the way is not drawn"
+        click.echo(f"Drew {figure}: the rows of A at sample {sample}{way}.")
     elif crossed is None:
         say_next(next_command(add={"--figure": free("rows.png")}), "to see the rows of A")
     if crossed is None and not jacobian:

@@ -19,7 +19,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.sample import sample_for, sample_options
 from simulator.cli.steps import NETWORK, free, next_command, say_next
-from simulator.errors import brief
+from simulator.errors import brief, counted
 
 _PICTURES, _FILES = (".png", ".svg"), (".graphml", ".gexf")
 
@@ -99,7 +99,7 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
         what = "units" if of_units else "layers"
         print_json({"untrained": saved.untrained, "file": str(path), "what": what, "nodes": nodes, "edges": edges})
         return
-    counts = f"{nodes:,} {word}{'s'[: nodes != 1]}, {edges:,} {line}{'s'[: edges != 1]}"
+    counts = f"{counted(nodes, word)}, {counted(edges, line)}"
     click.echo(f"{'Drew' if picture else 'Wrote'} {path}: {counts}")
     if not of_units:
         say_next(next_command("graph", net, _some_unit(saved.network), keep=NETWORK), "one unit and its neighbours")

@@ -22,6 +22,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.sample import chosen_data, data_option
 from simulator.cli.steps import free, next_command, say_next
+from simulator.errors import counted
 
 
 @click.command("respond")
@@ -40,7 +41,7 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
 
     NET is the name of an architecture or a saved network, UNIT an address in quotes, such as 'conv2[3, 4, 5]' (channel,
     then site), or a channel 'conv2[3]', which counts with its strongest site. The preferred input is found by gradient
-    ascent from the strongest sample, and is as long as that (its norm is the same).
+    ascent from the strongest sample, which keeps its norm.
     """
     from simulator import Units
     from simulator.lab import preferred_input, strongest
@@ -83,10 +84,11 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     for row in rows:
         box = " x ".join(f"{first}:{stop}" for first, stop in row["sees"])
         made.add_row(str(row["sample"]), row["label"] or "", f"{row['response']:.4g}", row["unit"], box)
-    print_table(f"{units} of {title_of(net, saved)}: the strongest of {len(known)} samples of {source}", made)
+    among = counted(len(known), "sample", f" of {source}")
+    print_table(f"{units} of {title_of(net, saved)}: the strongest of {among}", made)
     click.echo(
-        f"The preferred input, by {steps} steps from sample {rows[0]['sample']} and as long as that: "
-        f"{preferred.unit} responds {preferred.value:.4g} instead of {preferred.history[0]:.4g}."
+        f"The preferred input, {counted(steps, 'step')} of gradient ascent from sample {rows[0]['sample']}, whose norm "
+        f"is kept: {preferred.unit} responds {preferred.value:.4g} instead of {preferred.history[0]:.4g}."
     )
     if figure is not None:
         click.echo(f"Drew {figure}")

@@ -20,6 +20,7 @@ from simulator.cli.common import (
 from simulator.cli.keeping import check_place, save_options
 from simulator.cli.sample import chosen_data, data_option
 from simulator.cli.steps import free, next_command, say_next
+from simulator.errors import counted
 
 
 @click.command("sharing")
@@ -80,7 +81,7 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
         save(save_path, after, catalog=catalog, info={**kept, "sharing": how}, splits=saved.splits)
     names = [node.name for node in matrices(before)]
     rows = {name: _counts(before.nodes[name], after.nodes[name]) for name in names}
-    counted = min(samples, len(dataset))
+    compared = min(samples, len(dataset))
     if as_json:
         measured = {
             name: {**dict(zip(_COLUMNS, row, strict=True)), "off_pattern": off.layers.get(name)}
@@ -95,7 +96,7 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
                 "layers": measured,
                 "off_pattern": off.total,
                 "tie_variance": within.total,
-                "samples": counted,
+                "samples": compared,
                 "difference": difference,
                 "saved": None if save_path is None else str(save_path),
             }
@@ -108,7 +109,9 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
     sums = (f"{sum(column):,}" for column in zip(*rows.values(), strict=True))
     made.add_row("total", *sums, _share(off.total), _share(within.total))
     print_table(f"{_DONE[how]}{title_of(net, saved)}{f' as {like}' if like else ''}: {after!r}", made)
-    click.echo(f"On {counted} samples of {source} the outputs differ by {difference:.1e} of the largest one.")
+    click.echo(
+        f"On {counted(compared, 'sample')} of {source} the outputs differ by {difference:.1e} of the largest one."
+    )
     if save_path is None:
         say_next(next_command(add={"--save": free("shared.safetensors")}), "to keep the new network")
     else:

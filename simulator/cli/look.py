@@ -25,6 +25,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.remembered import silence_of, trained_source
 from simulator.cli.steps import next_command, say_next
+from simulator.errors import counted
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -100,7 +101,7 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
             f"\nSome windows of {names} read an input twice: nonzeros count every reading, density counts cells."
         )
     if silence is not None and silence.shapes:
-        click.echo(silence.told("held-out samples"))
+        click.echo(silence.told("held-out sample"))
     elif silence is None and is_file(catalog, net):
         active = [name for name, node in network.nodes.items() if isinstance(node.layer, Elementwise)]
         if active:
@@ -206,9 +207,10 @@ def print_proofs(proofs: Iterable[Proof], title: str, smaller: str = "") -> None
     worst = max((p.max_difference or 0.0 for p in compared), default=0.0)
     difference = f"the largest relative difference is {worst:.1e}"
     if failed:
-        click.echo(f"{len(failed)} of {len(compared)} layers FAIL: {', '.join(failed)}")
+        click.echo(f"{len(failed)} of {counted(len(compared), 'layer')} FAIL: {', '.join(failed)}")
     elif not (sampled or unknown):
-        click.echo(f"All {len(compared)} layers that have a matrix equal it; {difference}.")
+        which = f"All {len(compared)} layers that have a matrix equal it"
+        click.echo(f"{'The one layer that has a matrix equals it' if len(compared) == 1 else which}; {difference}.")
     else:
         click.echo(f"{len(whole)} of {len(compared) + len(unknown)} layers that have a matrix equal it; {difference}.")
     if sampled and not failed:
@@ -240,11 +242,13 @@ def print_engine_proofs(engine: str, steps: list[Proof], dtype: str, batch: int)
     compared = [p for p in steps if not p.skipped]
     if not failed and compared:
         worst = max(p.max_difference or 0.0 for p in compared)
+        exact = f":\nthe numbers for this have so few digits that {dtype} adds them exactly where it can"
         counts = {kind: sum(p.matrix == kind for p in compared) for kind in ("products", "training", "prediction")}
         click.echo(
-            f"Engine {engine} computes what these matrices do, {where}: the products of {counts['products']} layers,\n"
-            f"{counts['training']} steps of training and {counts['prediction']} of prediction; the largest relative "
-            f"difference is {worst:.1e}."
+            f"Engine {engine} computes what these matrices do, {where}: the products of "
+            f"{counted(counts['products'], 'layer')},\n{counted(counts['training'], 'step')} of training and "
+            f"{counts['prediction']} of prediction; the largest relative difference "
+            f"is {worst:.1e}{'' if worst else exact}."
         )
     skipped = dict.fromkeys(p.name for p in steps if p.skipped)
     if skipped:

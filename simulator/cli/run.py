@@ -14,7 +14,7 @@ import click
 from simulator.cli.common import data_for, is_file, labels_of, network_from, planned_network, was_given
 from simulator.cli.remembered import splits_of, trained_source, with_classes
 from simulator.cli.steps import ALL, next_command
-from simulator.errors import shown
+from simulator.errors import counted, shown
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -84,7 +84,7 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     source = settings["data"]
     architecture = _architecture(catalog, settings, start)
     if settings["lr"] is None:
-        settings["lr"] = _default_lr(catalog, settings["optimizer"], architecture)
+        settings["lr"] = default_rate(catalog, settings["optimizer"], architecture)
     task = "classify" if architecture is None else catalog.architectures.entry(architecture).task
     if architecture is not None and task == "part":
         raise ShapeError(
@@ -229,7 +229,7 @@ def _objective(
     return losses, weights
 
 
-def _default_lr(catalog: Catalog, optimizer: str, architecture: str | None) -> float:
+def default_rate(catalog: Catalog, optimizer: str, architecture: str | None) -> float:
     """The learning rate where none is given: architectures know one for plain gradient descent only."""
     import inspect
 
@@ -339,7 +339,7 @@ def identical(splits: Splits) -> int:
 def held_out_text(splits: Splits) -> str:
     """What the samples are that a network is tested on after training; only what is true of them."""
     count, alike = int(splits.all[-1].held_out.sum()), identical(splits)
-    samples = f"{count} sample{'s'[: count != 1]}"
+    samples = counted(count, "sample")
     if alike:
         return f"{samples} held out, {alike} of which are identical to samples that it was trained on"
     if not splits.complete:
@@ -360,6 +360,4 @@ def untested(run: Run) -> list[str]:
     if not names:
         return []
     some = ", ".join(map(shown, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-    return [
-        f"no sample of {len(names)} class{'es'[: 2 * (len(names) > 1)]} is held out, so they are not tested: {some}"
-    ]
+    return [f"no sample of {counted(len(names), 'class')} is held out, so that they are not tested: {some}"]

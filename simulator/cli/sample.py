@@ -11,7 +11,7 @@ import click
 from simulator.cli.common import data_for, options
 from simulator.cli.remembered import splits_of, trained_source
 from simulator.cli.train import train
-from simulator.errors import shown
+from simulator.errors import counted, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,8 +114,10 @@ class Samples:
         Their numbers in the data as loaded.
     source : str
         What the data are called.
-    what : str
-        What they are, to be printed after how many they are.
+    kind : str
+        What each of them is.
+    rest : str
+        What to add behind.
     trained_on : numpy.ndarray of bool, (n,), or None
         Which of them a network was trained on; None where that is not known.
     notes : tuple of str
@@ -125,9 +127,20 @@ class Samples:
     data: Dataset
     numbers: np.ndarray
     source: str
-    what: str
+    kind: str
+    rest: str
     trained_on: np.ndarray | None
     notes: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        """What they are."""
+        return f"{self.kind}s{self.rest}"
+
+    @property
+    def told(self) -> str:
+        """How many they are, and what."""
+        return counted(len(self.data), self.kind, self.rest)
 
     def tell(self) -> None:
         """Print the notes."""
@@ -169,15 +182,15 @@ def data_of(catalog: Catalog, several: Sequence[Saved], source: str | None, ever
         raise ShapeError(f"{source}: expected samples that {who} trained on, got none of {len(prints)}; {cure}")
     numbers = np.flatnonzero(chosen)
     part = data if len(numbers) == len(data) and data.test is None else data.joined().take(numbers)
-    kind = "test samples" if tested else "held-out samples" if known and all(same) and not every else "samples"
-    what = f"{kind} of {shown(source)}"
+    kind = "test sample" if tested else "held-out sample" if known and all(same) and not every else "sample"
+    rest = f" of {shown(source)}"
     if (trained & chosen).any():
         alike = "" if every else "identical to samples "
-        what += f", {(trained & chosen).sum()} of them {alike}trained on"
-    elif trained.any() and kind == "samples":
-        what += f" that {'it was not' if len(several) == 1 else 'none of them was'} trained on"
+        rest += f", {(trained & chosen).sum()} of them {alike}trained on"
+    elif trained.any() and kind == "sample":
+        rest += f" that {'it was not' if len(several) == 1 else 'none of them was'} trained on"
     return Samples(
-        part, numbers, source, what, None if None in told else trained[numbers], _notes(source, prints, told)
+        part, numbers, source, kind, rest, None if None in told else trained[numbers], _notes(source, prints, told)
     )
 
 
@@ -201,4 +214,4 @@ def _notes(source: str, prints: np.ndarray, told: Sequence[Splits | None]) -> tu
 
 
 def _are(count: int, what: str) -> str:
-    return f"{count} sample{' is' if count == 1 else 's are'} {what}"
+    return f"{counted(count, 'sample')} {'is' if count == 1 else 'are'} {what}"

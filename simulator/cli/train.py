@@ -28,8 +28,9 @@ from simulator.cli.keeping import Keeper, check_place, save_options
 from simulator.cli.leaving import leaving_status
 from simulator.cli.look import engine_proofs, print_engine_proofs, print_proofs
 from simulator.cli.remembered import history_of, settings_of
-from simulator.cli.run import epochs_of, held_out_text, identical, prepared, untested
+from simulator.cli.run import default_rate, epochs_of, held_out_text, identical, prepared, untested
 from simulator.cli.steps import ALL, NETWORK, free, next_command, say_next
+from simulator.errors import counted
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -62,6 +63,8 @@ _SETTINGS = (
     "build_option",
     "dtype",
 )
+
+_WORSE = 1.1  # dropout and chance raise a loss by less
 
 # What older files do not have.
 _LATER: dict[str, Any] = {
@@ -172,9 +175,11 @@ def train(
     if not as_json:
         name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]
         click.echo(f"{name}: {run.start.network!r}")
-        click.echo(f"{settings['data']}: {len(run.data)} samples to train on, {len(run.held_out)} held out")
+        samples = counted(len(run.data), "sample", f" to train on, {len(run.held_out)} held out to test on")
+        click.echo(f"{settings['data']}: {samples}")
         if run.start.epoch is not None and run.start.epoch.number >= settings["epochs"]:
-            click.echo(f"The run has finished its {settings['epochs']} epochs: there is nothing left to train.")
+            finished = counted(settings["epochs"], "epoch")
+            click.echo(f"The run is finished after {finished}: there is nothing left to train.")
     for warning in untested(run):
         click.echo(f"Warning: {warning}", err=True)
     history: list[dict[str, Any]] = history_of(run.start)
@@ -221,6 +226,14 @@ def train(
     weights = {name: run.weights.get(name, 1.0) for name in run.tested}
     tested = evaluate(network.subnetwork(run.output), run.held_out, losses=run.tested, loss_weights=weights)
     found = found or silence(network.subnetwork(run.output), run.held_out)
+    if last.number > (0 if run.start.epoch is None else run.start.epoch.number):
+        before = evaluate(run.start.network, run.held_out, losses=run.losses, loss_weights=run.weights)["loss"]
+        if min(last.loss, tested["loss"]) > _WORSE * before:
+            click.echo(
+                f"Warning: the loss ends at {last.loss:.4g} and was {before:.4g} before: the steps were too long; "
+                f"{_with_less(catalog, settings, run, kept)}",
+                err=True,
+            )
     seconds = sum(entry["seconds"] for entry in history)
     batch = min(settings["batch_size"], len(run.data))
     proofs = list(equivalence(network.with_dtype("float64"))) if proof else []
@@ -253,13 +266,13 @@ def train(
     else:
         reached = f"accuracy {tested['accuracy']:.2%}" if "accuracy" in tested else f"loss {tested['loss']:.4f}"
         click.echo(
-            f"After {last.number} epoch{'s'[: last.number > 1]} and {seconds:.1f} s: train loss {last.loss:.4f}, test "
+            f"After {counted(last.number, 'epoch')} and {seconds:.1f} s: train loss {last.loss:.4f}, test "
             f"{reached} on {held_out_text(run.splits)}."
         )
         if found.shapes:
-            click.echo(found.told("held-out samples"))
+            click.echo(found.told("held-out sample"))
         if last.peak_memory is not None:
-            click.echo(f"A step needs up to {last.peak_memory / 1e6:.1f} MB beside data and weights.")
+            click.echo(f"A step needs up to {last.peak_memory / 1e6:.1f} MB on top of data and weights.")
         click.echo()
         if proof:
             print_proofs(proofs, "the trained network in float64")
@@ -282,6 +295,15 @@ def train(
 def _with_save() -> str:
     """The same training, kept in a new file."""
     return next_command(add={"--save": free("net.safetensors")})
+
+
+def _with_less(catalog: Catalog, settings: dict[str, Any], run: Run, kept: Path | None) -> str:
+    """How to train with shorter steps."""
+    if was_given("resume_path"):
+        return "start anew with a smaller --lr"
+    rate = min(default_rate(catalog, settings["optimizer"], run.architecture), settings["lr"] / 10)
+    add = {"--lr": f"{rate:g}", **({} if kept is None else {"--overwrite": True})}
+    return f"train with a smaller rate: {next_command(add=add)}"
 
 
 def _described(catalog: Catalog, settings: dict[str, Any], run: Run, network: Network) -> str:
@@ -359,5 +381,5 @@ def _same_engine(settings: dict[str, Any], engine: str, threads: int | None) -> 
 
 
 def _engine_text(of: dict[str, Any]) -> str:
-    count = "all threads" if of["threads"] is None else f"{of['threads']} thread{'s'[: of['threads'] != 1]}"
+    count = "all threads" if of["threads"] is None else counted(of["threads"], "thread")
     return f"--engine {of['engine']} on {count}"

@@ -111,7 +111,7 @@ def evaluate(
             print_json({"network": net, "untrained": untrained, "samples": len(data), "trained_on": seen, **measured})
         else:
             of = "between input and output" if len(losses) == 1 else f"summed over the outputs {', '.join(losses)}"
-            click.echo(f"{title} on {len(data)} {what}: loss {measured['loss']:.4f} {of}")
+            click.echo(f"{title} on {samples.told}: loss {measured['loss']:.4f} {of}")
         samples.tell()
         return
     labels_of(data, what)
@@ -134,7 +134,7 @@ def evaluate(
         print_json({**report, "classes": classes, "confusion": confusion.tolist()})
         return
     numbers = ", ".join(f"{k} {v:.2%}" if k == "accuracy" else f"{k} {v:.4f}" for k, v in measured.items())
-    click.echo(f"{title} on {len(data)} {what}: {numbers}\n")
+    click.echo(f"{title} on {samples.told}: {numbers}\n")
     made = table("", *map(shown, classes))
     for name, row in zip(classes, confusion, strict=True):
         made.add_row(shown(name), *(str(count) if count else "." for count in row))
@@ -191,17 +191,21 @@ def predict(
         if max(chosen) >= total:
             raise ShapeError(f"predict: expected a sample from 0 to {total - 1}, got {max(chosen)}; choose one of them")
         samples, title = found.take(list(chosen)), f"{name} on samples of {shown(found.source)}"
+        there = len(chosen)
     elif wrong:
         known = with_classes(found.data, saved, found.what)
         missed = np.flatnonzero(_probabilities(saved, known).argmax(axis=1) != labels_of(known, found.what))
-        title += f": {len(missed)} of {len(known)} are predicted wrongly"
-        samples = found.take(missed[: count or 10]) if len(missed) else None
+        title += f": {len(missed)} of {len(known)} {'is' if len(missed) == 1 else 'are'} predicted wrongly"
+        there, samples = len(missed), found.take(missed[: count or 10]) if len(missed) else None
     else:
-        samples = found.take(slice(count or 10))
+        there, samples = len(found.data), found.take(slice(count or 10))
     rows = [] if samples is None else _rows(net, saved, samples)
     found.tell()
     if as_json:
         print_json({"network": net, "untrained": saved.untrained, "predictions": rows})
+        return
+    if not rows:
+        click.echo(f"{title}.")
         return
     seen = any(row["trained_on"] for row in rows)
     made = table("sample", "prediction", "truth", "probability", *(["trained on"] if seen else []), left=3)
@@ -214,6 +218,8 @@ def predict(
             *([("no", "yes")[bool(row["trained_on"])]] if seen else []),
         )
     print_table(title, made)
+    if len(rows) < there:
+        click.echo(f"The first {len(rows)} of {there:,}; --samples {there} prints all.")
 
 
 def _rows(net: str, saved: Saved, samples: Samples) -> list[dict[str, Any]]:

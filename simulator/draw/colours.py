@@ -110,7 +110,7 @@ def weight_colours(ties: Any, blocks: Any, values: Any = None, what: str = "weig
     ties, blocks = np.asarray(ties, np.intp), np.asarray(blocks, np.intp)
     used, first, at = np.unique(ties, return_index=True, return_inverse=True)
     colours = palette(len(used))[: len(used)]
-    aside = "" if what == "weights" else "; equal values need not be one weight"
+    aside = "" if what == "weights" else "; different weights may have equal values"
     if not len(used):
         return Colours(np.zeros((0, 3)), "")
     if len(colours):
@@ -127,7 +127,7 @@ def weight_colours(ties: Any, blocks: Any, values: Any = None, what: str = "weig
     finite = np.abs(values[np.isfinite(values)])
     most = float(finite.max(initial=0)) or 1.0
     scale = ScalarMappable(Normalize(-most, most), diverging())
-    note = "colours are values; equal colours need not be one weight"
+    note = "colours are values; different weights may have equal colours"
     missing = "; black: not a number" if np.isnan(values).any() else ""
     return Colours(scale.to_rgba(np.ma.masked_where(np.isnan(values), values))[:, :3], note + missing, scale)
 

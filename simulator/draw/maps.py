@@ -267,7 +267,7 @@ def draw_curve(history: Sequence[Mapping[str, Any]]) -> Figure:
     for ax, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for values, label, style in (
             (trained, "training, mean over the epoch", "o-"),
-            (validated, "validation, after the epoch", "s--"),
+            (validated, "test, after the epoch", "s--"),
         ):
             points = [(epoch["number"], v[name]) for epoch, v in zip(history, values, strict=True) if name in v]
             if points:

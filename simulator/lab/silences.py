@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simulator.data import Dataset
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, counted
 from simulator.layers import Elementwise
 from simulator.layers.base import Shape
 from simulator.network import Network
@@ -55,15 +55,17 @@ class Silence:
         return [f"{name}[{number}]" for name, numbers in self.silent.items() for number in numbers]
 
     def __str__(self) -> str:
-        return self.told("samples")
+        return self.told("sample")
 
-    def told(self, samples: str, most: int = 3) -> str:
+    def told(self, sample: str, rest: str = "", most: int = 3) -> str:
         """What was found, as a sentence.
 
         Parameters
         ----------
-        samples : str
-            What the samples are, such as "held-out samples".
+        sample : str
+            What each of the samples is, such as "held-out sample".
+        rest : str, optional
+            What to add behind them, such as " of xo".
         most : int, default 3
             How many silent channels to name.
 
@@ -81,7 +83,7 @@ class Silence:
                 heard.append(f"{count} {what}")
         if not heard and not unheard:
             return "No activation function, so no channel that could be silent."
-        of = f" of {self.samples} {samples}"
+        of = f" of {counted(self.samples, sample, rest)}"
         parts = [f"All {' and '.join(heard)} respond to at least one{of}"] if heard else []
         if unheard:
             more = len(self.addresses) - most

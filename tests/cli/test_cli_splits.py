@@ -378,7 +378,9 @@ def test_a_run_of_many_cores_goes_on_with_the_cores_that_there_are(run):
     save("net", saved.network, info={**saved.info, "settings": settings}, epoch=saved.epoch, splits=saved.splits)
     result = run("train", "--resume", "net", "--no-proof")
     assert result.status == 0
-    wanted = f"began with --engine scipy on 10000 threads and goes on with --engine scipy on {available_cores()} thread"
+    wanted = (
+        f"began with --engine scipy on 10,000 threads and goes on with --engine scipy on {available_cores()} thread"
+    )
     assert wanted in result.err
 
 
@@ -395,7 +397,7 @@ def test_a_class_that_is_not_tested_is_named(run):
     missing = [f"c{i}" for i in range(10) if not split.held_out[labels == i].any()]
     assert len(missing) == 5
     assert result.err.startswith(
-        f"Warning: no sample of 5 classes is held out, so they are not tested: {', '.join(missing)}\n"
+        f"Warning: no sample of 5 classes is held out, so that they are not tested: {', '.join(missing)}\n"
     )
     np.savez("single.npz", inputs=rng.random((5, 1, 6, 6)), targets=[0, 0, 0, 0, 1])
     assert "Warning: no sample of 1 class is held out" in learn(run, "mlp", "--data", "single.npz", epochs=1).err

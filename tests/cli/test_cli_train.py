@@ -239,7 +239,7 @@ def test_what_is_printed(run, trained):
     lines = result.out.splitlines()
     assert result.status == 0
     assert lines[0] == "lenet5: Network 12 layers, 1500 params: (1, 12, 12) -> (2,)"
-    assert lines[1] == "xo: 800 samples to train on, 200 held out"
+    assert lines[1] == "xo: 800 samples to train on, 200 held out to test on"
     last = history[-1]
     assert re.fullmatch(
         rf"After 2 epochs and \d+\.\d s: train loss {last['loss']:.4f}, test accuracy "
@@ -611,7 +611,7 @@ def test_a_file_that_exists_is_replaced_only_when_told(run, folder):
     Path("link").symlink_to("net")
     done = run("train", "--resume", "net", "--save", "link", "--no-proof")  # the same run
     assert done.status == 0
-    assert "The run has finished its 1 epochs: there is nothing left to train." in done.out
+    assert "The run is finished after 1 epoch: there is nothing left to train." in done.out
     onward = run("train", "net", "--data", "xo", "--epochs", "1", "--no-proof")
     keep = "Next, to keep the weights: simulator train net --data xo --epochs 1 --no-proof --save net.safetensors"
     assert onward.out.splitlines()[-1] == keep

@@ -86,7 +86,7 @@ def test_evaluate_all_samples(run, trained):
     assert content["samples"] == 1000
     assert content["accuracy"] == evaluate(load(trained).network, data)["accuracy"]
     assert content["trained_on"] == 800
-    assert "on 1000 samples of xo, 800 of them trained on: loss" in run("evaluate", trained, "--all").out
+    assert "on 1,000 samples of xo, 800 of them trained on: loss" in run("evaluate", trained, "--all").out
 
 
 def test_evaluate_on_other_data(run, files):
@@ -309,7 +309,7 @@ def test_data_that_nobody_named(run, files):
         "expected settings as simulator train writes them, got 'none'; the file is d" in run("predict", "net").complaint
     )
     save("net", load("net").network, info={"settings": {"data": "xo"}})
-    assert "net on 1000 samples of xo" in run("evaluate", "net").out
+    assert "net on 1,000 samples of xo" in run("evaluate", "net").out
 
 
 @pytest.mark.parametrize("command", ["evaluate", "predict"])
@@ -391,12 +391,12 @@ def test_training_says_how_many_channels_never_respond(run, trained, folder):
     found = silence(network, Catalog().load_data("xo", (1, 12, 12)).split(0.2, 0)[1])
     assert {"relu1[0]", "relu4[3]"} <= {*found.addresses}
     assert found.samples == 200
-    assert found.told("held-out samples") + "\n" in result.out
+    assert found.told("held-out sample") + "\n" in result.out
     assert result.out.endswith(
         "Saved to on.\nNext: simulator evaluate on\nNext, where some are silent: simulator ablate on relu1\n"
     )
     assert run("ablate", "on", "relu1").status == 0
-    assert found.told("held-out samples") + "\n" in run("describe", "on").out
+    assert found.told("held-out sample") + "\n" in run("describe", "on").out
     assert json.loads(run("describe", "on", "--json").out)["silence"] == found.as_dict()
     told = json.loads(run("train", "on", "--data", "xo", "--epochs", "1", "--lr", "1e-6", "--no-proof", "--json").out)
     assert told["silence"]["silent"]["relu1"] == [0]

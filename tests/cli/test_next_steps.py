@@ -180,6 +180,58 @@ def test_an_image_of_another_size_is_one_cure_away(run):
     assert run("describe", "lenet5", "--input", f"1x{size[1]}x{size[2]}").status == 0
 
 
+def test_training_that_makes_it_worse_says_so_and_how_to_do_better(run, follow):
+    args = ("train", "mlp", "--data", "xo", "--epochs", "2", "--no-proof", "--save", "net")
+    result = run(*args, "--lr", "1e9")
+    (warning,) = [line for line in result.err.splitlines() if line.startswith("Warning: ")]
+    assert re.search(
+        r"the loss ends at \d\S* and was 0\.\d+ before: the steps were too long; train with a smaller", warning
+    )
+    (cured,) = follow(warning).values()
+    assert "Warning" not in cured.err
+    assert float(re.search(r"test accuracy (\S+)%", cured.out)[1]) > 60
+    resumed = run("train", "--resume", "net", "--no-proof")
+    assert "Warning" not in resumed.err  # nothing was trained
+    assert "Warning" not in run(*args, "--overwrite", "--lr", "1e-9").err  # no better, but no worse, either
+
+
+def test_one_of_a_thing_is_not_several(run):
+    np.savez("one.npz", inputs=np.eye(20, dtype=np.float32)[:5], targets=np.arange(5) % 2)
+    trained = run("train", "mlp", "--data", "one.npz", "--epochs", "1", "--save", "net").out
+    assert "4 samples to train on, 1 held out to test on" in trained
+    assert "After 1 epoch and " in trained
+    assert "1 held-out sample;" in trained or "1 held-out sample." in trained or "1 held-out sample:" in trained
+    assert "net on 1 held-out sample of one.npz: loss" in run("evaluate", "net").out
+    assert "on 1 held-out sample of one.npz\n" in run("ablate", "net", "relu1").out
+    assert "finished after 1 epoch: " in run("train", "--resume", "net").out
+    assert "On 1 sample of one.npz" in run("sharing", "net", "--densify", "--samples", "1").out
+    texts = [trained, *(run(command, "net").out for command in ("evaluate", "predict", "describe", "equivalence"))]
+    assert not re.search(r"\b1 (samples|epochs|layers|steps|units|regions)\b", "".join(texts))
+
+
+def test_what_is_not_shown_is_told(run):
+    run("train", "mlp", "--data", "my data.npz", *FAST, "--save", "net")
+    out = run("predict", "net").out
+    assert out.splitlines()[-1] == "The first 10 of 12; --samples 12 prints all."
+    assert " prints all." not in run("predict", "net", "--samples", "12").out
+    truths = np.zeros(60, int)
+    save("sure", Network.sequential((1, 14, 14), [Dense(3)], rng=0).with_params({"dense1.bias": [9e9, 0, 0]}))
+    np.savez("zeros.npz", inputs=np.load("my data.npz")["inputs"], targets=truths)
+    out = run("predict", "sure", "--data", "zeros.npz", "--wrong").out
+    assert out == "sure on samples of zeros.npz: 0 of 60 are predicted wrongly.\n"
+
+
+def test_a_figure_of_a_line_says_what_it_draws(run):
+    args = ("affine", "mlp", "--input", "20", "--data", "vec.npz", "--figure", "rows.png")
+    assert run(*args, "--line", "1").out.endswith("Drew rows.png: the rows of A at sample 0; the way is not drawn.\n")
+    assert "Drew rows.png: the rows of A at sample 0.\n" in run(*args).out
+
+
+def test_why_an_engine_may_differ_by_nothing_is_said(run):
+    out = run("equivalence", "mlp", "--engine", "blas").out
+    assert "difference is 0.0e+00:\nthe numbers for this have so few digits that float64 adds them exactly" in out
+
+
 @pytest.mark.parametrize("found", [True, False])
 def test_the_program_is_called_as_the_shell_finds_it(found, run, monkeypatch, folder):
     script = folder / "bin" / "simulator"

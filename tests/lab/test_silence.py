@@ -106,7 +106,7 @@ def test_memory_is_bounded_by_batches(digits, monkeypatch):
     ],
 )
 def test_it_is_told_in_a_sentence(silent, sentence):
-    assert Silence(359, SHAPES, {name: silent.get(name, ()) for name in SHAPES}).told("digits") == sentence
+    assert Silence(359, SHAPES, {name: silent.get(name, ()) for name in SHAPES}).told("digit") == sentence
 
 
 def test_without_activation_functions_nothing_is_claimed(digits):

@@ -23,7 +23,7 @@ def test_the_ranking_is_that_of_the_lab(run, data, tmp_path):
     status, out, _ = run("ablate", *SMALL, "relu2", "--value", 0.5, "--rows", 2, "--figure", "a.png")
     silent = silence(network, data.take(slice(60)))
     assert told["silence"] == silent.as_dict()
-    assert f"{silent.told('samples of xo')}\n" in out
+    assert f"{silent.told('sample', ' of xo')}\n" in out
     units, loss, share = next(found.ranking)
     assert [f"{units}", f"{loss:.4f}", f"{loss - found.loss_before:+.4f}", f"{share:.2%}"] in map(
         str.split, out.splitlines()

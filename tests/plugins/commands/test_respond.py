@@ -26,7 +26,7 @@ def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
         np.testing.assert_allclose(row["response"], value, rtol=1e-6)
     np.testing.assert_allclose(told["preferred"]["response"], climb.value, rtol=1e-5)
     status, out, _ = run("respond", *SMALL, "conv1[1]", "--count", 3, "--steps", 5, "--figure", "r.png")
-    assert out.startswith("conv1[1] of lenet5 (untrained: random weights): the strongest of 1000 samples of xo\n")
+    assert out.startswith("conv1[1] of lenet5 (untrained: random weights): the strongest of 1,000 samples of xo\n")
     sees = " x ".join(f"{a}:{b}" for a, b in found.fields[0].box)
     position = ", ".join(map(str, found.fields[0].position))
     label = data.classes[data.labels[found.samples[0]]]

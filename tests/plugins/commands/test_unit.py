@@ -69,7 +69,7 @@ def test_what_a_unit_sees_and_reaches(run, network):
 def test_a_field_of_a_large_net_needs_no_weights(run):
     status, out, _ = run("unit", "vgg16", "pool5[0, 3, 3]", "--field")
     assert status == 0
-    assert "within 0:3 x 6:218 x 6:218; uncut 212 x 212 sites, stride 32 x 32." in out
+    assert "within 0:3 x 6:218 x 6:218; 212 x 212 sites away from the borders, stride 32 x 32." in out
     assert "at most" in out
 
 
