@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from simulator.engine import Engine, Need
+from simulator.engine import Engine, Need, need_of
 from simulator.errors import ShapeError
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
@@ -64,12 +64,11 @@ class AutoEngine:
     def grad(self, matrix: TiedMatrix, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
         return self.fastest(matrix.pattern, x.shape[-1]).grad(matrix, x, dy)
 
-    def need(self, nodes: Sequence[Node], batch: int, dtype: np.dtype, backward: bool) -> Need:
-        """What the engine takes that multiplies the matrix of a node."""
+    def need(self, nodes: Sequence[Node], batch: int, dtype: np.dtype, backward: bool) -> Need | None:
+        """What the engine takes that multiplies the matrix of a node, or None if that does not say."""
         pattern = nodes[0].pattern
         assert pattern is not None
-        need: Need = self.fastest(pattern, batch).need(nodes, batch, dtype, backward)
-        return need
+        return need_of(self.fastest(pattern, batch), nodes, batch, dtype, backward)
 
     def for_network(self, nodes: Iterable[Node], batch: int) -> Any:
         """The engine whose kernels a network is to have: the one that takes the least time for all its matrices.

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from simulator.errors import blamed, brief
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
 from simulator.patterns import Pattern
@@ -18,7 +19,7 @@ try:  # what SciPy's own products call; only this one takes memory for the resul
 except ImportError:
     csr_matvecs = None
 
-__all__ = ["Engine", "Kernel", "Need", "Pullback", "SciPyEngine"]
+__all__ = ["Engine", "Kernel", "Need", "Pullback", "SciPyEngine", "need_of"]
 
 _BLOCK_PRODUCTS = 3 * 2**20  # multiply-adds that are worth handing to another thread
 _MOST_BLOCKS = 16
@@ -91,6 +92,29 @@ class Engine(Protocol):
 
     def grad(self, matrix: TiedMatrix, x: np.ndarray, dy: np.ndarray) -> np.ndarray:
         """Gradient of ``sum(dy * (W @ x))`` in the shape of the weight."""
+
+
+def need_of(engine: Any, nodes: Sequence[Node], batch: int, dtype: np.dtype, backward: bool) -> Need | None:
+    """What an engine says that it takes; None if it says nothing, or inherits the answer but computes otherwise.
+
+    Raises
+    ------
+    PluginError
+        If it fails, or gives anything but a `Need`, or three or four numbers.
+    """
+
+    def home(name: str) -> Any:
+        return next((cls for cls in type(engine).__mro__ if name in vars(cls)), None)
+
+    told, others = home("need"), (home("apply"), home("kernel"))
+    if told is None or not all(other is None or issubclass(told, other) for other in others):
+        return None
+    with blamed(f"engine {brief(engine)}", "need to give a Need, or three numbers of bytes"):
+        need = engine.need(nodes, batch, dtype, backward)
+        if need is None:
+            return None
+        lasting, back, passing, *pooled = need
+        return Need(int(lasting), int(back), int(passing), *map(bool, pooled))
 
 
 class SciPyEngine:

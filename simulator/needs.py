@@ -9,12 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from simulator.engine import Need
-from simulator.errors import blamed, brief
+from simulator.engine import Need, need_of
 from simulator.execution import Plan, Step
 from simulator.layers.base import FunctionLayer
 from simulator.nodes import Node
@@ -101,18 +99,5 @@ def _need(step: Step, size: Mapping[str, int], batch: int, dtype: np.dtype, back
     if isinstance(step.by, FunctionLayer):
         read = sum(size[name] for name in first.inputs)
         return Need(0, int(step.by.keeps * max(read, size[first.name])), largest)
-    inner = sum(size[node.name] for node in step.nodes[:-1])
-    if not _tells(type(step.by)):
-        return Need(0, inner, largest)
-    with blamed(f"engine {brief(step.by)}", "need to give a Need, or three numbers of bytes"):
-        return Need(*step.by.need(step.nodes, batch, dtype, backward))
-
-
-def _tells(engine: type) -> bool:
-    """Whether an engine says itself what it takes: one that inherits the answer but computes otherwise does not."""
-
-    def home(name: str) -> Any:
-        return next((cls for cls in engine.__mro__ if name in vars(cls)), None)
-
-    told, others = home("need"), (home("apply"), home("kernel"))
-    return told is not None and all(other is None or issubclass(told, other) for other in others)
+    need = need_of(step.by, step.nodes, batch, dtype, backward)
+    return Need(0, sum(size[node.name] for node in step.nodes[:-1]), largest) if need is None else need

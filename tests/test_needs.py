@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from simulator import Catalog, Dataset, Dense, LocallyConnected, Network, ReLU, ShapeError, train
+from simulator.auto import AutoEngine
 from simulator.engine import Need, SciPyEngine
 from simulator.errors import PluginError
 
@@ -92,13 +93,18 @@ class Telling(SciPyEngine):
 
 class Wrong(SciPyEngine):
     def need(self, nodes, batch, dtype, backward):
-        return None
+        return "much"
 
 
 def test_an_engine_that_says_nothing_is_counted_as_arrays_as_large_as_the_activations():
     numbers = 4 * (20 + 20 + 20)  # dense1, relu1, and what the larger of them takes while it is computed
     assert dense(Silent()).run_bytes(4) == 4 * numbers
     assert dense(SciPyEngine()).run_bytes(4) > 4 * numbers + 12 * 200  # its CSR matrix
+
+
+def test_auto_asks_the_engine_that_it_takes():
+    assert dense(AutoEngine([Telling()])).run_bytes(4) == dense(Telling()).run_bytes(4)
+    assert dense(AutoEngine([Silent()])).run_bytes(4) == dense(Silent()).run_bytes(4)
 
 
 def test_what_an_engine_says_is_added_to_the_estimate():
@@ -121,7 +127,7 @@ def test_what_an_engine_leaves_to_scipy_is_counted_as_there(engine, backward):
 
 def test_an_engine_that_says_nonsense_is_named():
     with pytest.raises(
-        PluginError, match=r"engine Wrong\(\): expected need to give a Need, or three numbers of bytes, got Typ"
+        PluginError, match=r"engine Wrong\(\): expected need to give a Need, or three numbers of bytes, got Val"
     ):
         dense(Wrong()).run_bytes(4)
 
