@@ -42,6 +42,7 @@ __all__ = ["Gradients", "Input", "Network", "Node", "Trace", "as_rng"]
 
 _SMALL = 2**26  # bytes of activations that need no look at the memory
 _SMALLER = "use smaller inputs or a smaller network"
+_OTHER_ENGINE = "use an engine that needs no CSR matrices ('blas' or 'auto'), or a smaller network"
 
 Rng = np.random.Generator | int | None
 Given = Mapping[Any, Any]  # by address
@@ -695,7 +696,9 @@ class Network:
         True
         """
         part = self if of is None else self.subnetwork(of)
-        found = part._estimate(batch, keep_all, backward)
+        return self._run_bytes(part._estimate(batch, keep_all, backward), runs)
+
+    def _run_bytes(self, found: Estimate, runs: int) -> int:
         return found.lasting + runs * found.most + (0 if self.has_weights else self.weight_bytes)
 
     def _estimate(self, batch: int, keep_all: bool, backward: bool) -> Estimate:
@@ -738,8 +741,10 @@ class Network:
         ShapeError
             If it would not, with the estimate.
         """
-        need = self.run_bytes(batch, of=of, keep_all=keep_all, backward=backward, runs=runs)
-        check_memory(need, f"network, a batch of {batch}", "give fewer samples at once" if batch > 1 else _SMALLER)
+        part = self if of is None else self.subnetwork(of)
+        found = part._estimate(batch, keep_all, backward)
+        need, cure = self._run_bytes(found, runs), "give fewer samples at once" if batch > 1 else _SMALLER
+        check_memory(need, f"network, a batch of {batch}", _OTHER_ENGINE if 2 * found.lasting > need else cure)
 
     def fitting_batch(self, most: int, *, keep_all: bool = False, users: int = 1) -> int:
         """How many samples to run at a time where the result does not depend on it.
@@ -804,8 +809,9 @@ class Network:
         ShapeError
             If they would not, with the estimate.
         """
+        need, lasting = self.training_bytes(batch, optimizer), self._estimate(batch, False, True).lasting
         cure = "use smaller batches, inputs or networks" if batch > 1 else _SMALLER
-        check_memory(self.training_bytes(batch, optimizer), f"training in batches of {batch}", cure)
+        check_memory(need, f"training in batches of {batch}", _OTHER_ENGINE if 2 * lasting > need else cure)
 
     def check_weights(self, who: str, dtype: Any = None) -> None:
         """Refuse weights that would not fit into memory, before they are drawn or read.

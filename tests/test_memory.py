@@ -213,11 +213,18 @@ def test_a_batch_beyond_memory_is_refused(a_gigabyte):
     message = "^network, a batch of 3000: expected at most 1.0 GB of memory, got 1.6 GB; give fewer samples at once$"
     with pytest.raises(ShapeError, match=message):
         network.check_batch(3000)
-    message = (
-        "^network, a batch of 1: expected at most 1.0 GB of memory, got 1.6 GB; use smaller inputs or a smaller net"
-    )
-    with pytest.raises(ShapeError, match=message):  # a CSR matrix holds three numbers for each nonzero
-        network.with_engine(SciPyEngine()).check_batch(1)
+    network = network.with_engine(SciPyEngine())  # a CSR matrix holds three numbers for each nonzero
+    other = r"use an engine that needs no CSR matrices \('blas' or 'auto'\), or a smaller network$"
+    with pytest.raises(ShapeError, match=f"^network, a batch of 1: .* of memory, got 1.6 GB; {other}"):
+        network.check_batch(1)
+    shared = Network.sequential((64, 64, 64), [Conv(64, kernel=3)])
+    with pytest.raises(ShapeError, match=f"^training in batches of 2: .* of memory, got 1.7 GB; {other}"):
+        shared.check_training(2)
+    shared.with_engine(Catalog().engine("blas")).check_training(2)
+    network.with_engine(Catalog().engine("blas")).check_batch(1)
+    wide = Network.sequential((10**6,), [Dense(300)], engine=Catalog().engine("blas"))
+    with pytest.raises(ShapeError, match="^network, a batch of 1: .* got 1.2 GB; use smaller inputs or a smaller netw"):
+        wide.check_batch(1)
 
 
 def test_a_table_of_sites(a_gigabyte):
