@@ -30,10 +30,13 @@ class Estimate:
         What the engine keeps for the next run, too, such as CSR matrices.
     most : int
         Activations and all else that is in memory at once, at the most.
+    pooled : int
+        Of these, what is kept in a pool when the run is over.
     """
 
     lasting: int
     most: int
+    pooled: int
 
 
 def estimated(
@@ -89,7 +92,8 @@ def estimated(
             gone, need = 0 if keep_all else arrived, needs[step.name]
             most = max(most, now + gone + sum(pending.values()) + grads + need.passing)
             now -= 0 if keep_all or need.pooled else size[step.name] + need.back
-    return Estimate(sum(need.lasting for need in needs.values()), most)
+    pooled = sum(size[name] + need.back for name, need in needs.items() if need.pooled)
+    return Estimate(sum(need.lasting for need in needs.values()), most, pooled)
 
 
 def _need(step: Step, size: Mapping[str, int], batch: int, dtype: np.dtype, backward: bool) -> Need:

@@ -788,12 +788,13 @@ class Network:
         -------
         int
             The weights before and after a step, what the optimizer remembers before and after it, and what a batch and
-            its gradients take, or a step of the optimizer: two arrays as large as the largest beside the gradients.
+            its gradients take, or a step of the optimizer: beside the gradients two arrays as large as the largest, and
+            truth values for it.
         """
         copies = 2 + 2 * (1.0 if optimizer is None else state_size(optimizer)) - self.has_weights
         largest = max(map(math.prod, self._param_shapes.values()), default=0) * self.dtype.itemsize
         found = self._estimate(batch, False, True)
-        step = max(found.most, self.weight_bytes + 2 * largest)
+        step = max(found.most, found.pooled + self.weight_bytes + 9 * largest // 4)
         return int(copies * self.weight_bytes) + found.lasting + step
 
     def check_training(self, batch: int, optimizer: Optimizer | None = None) -> None:

@@ -130,7 +130,9 @@ def checked(case, sides):
     tolerance, in_float64 = TOLERANCE[case.network.dtype.name], {}
     failed = [name for name, difference in found.items() if difference > tolerance]
     if failed and case.what != FORWARD and case.network.dtype == np.float32:
-        exact, _ = made(replace(case, network=case.network.with_dtype(np.float64)))
+        again = replace(case, network=case.network.with_dtype(np.float64))
+        again.check()
+        exact, _ = made(again)
         _, in_float64 = differences(exact)
         wrong = {name for name, difference in in_float64.items() if difference > TOLERANCE["float64"]}
         tolerance = COARSE
