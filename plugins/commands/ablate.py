@@ -99,7 +99,7 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     if figure is not None:
         from simulator.draw import draw_ablation
 
-        save_figure(draw_ablation(found), figure, saved)
+        save_figure(draw_ablation(found), figure, title_of(net, saved))
     chosen.tell()
     before = {"loss": found.loss_before, "accuracy": found.accuracy_before}
     if as_json:

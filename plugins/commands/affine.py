@@ -73,7 +73,7 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
     if figure is not None:
         from simulator.draw import draw_rows
 
-        save_figure(draw_rows(found), figure, saved)
+        save_figure(draw_rows(found), figure, f"{title_of(net, saved)}, sample {sample}")
     names = [_name(found.units, number) for number in found.units.numbers]
     if as_json:
         outputs = [

@@ -15,6 +15,7 @@ from simulator.cli.common import (
     print_json,
     save_figure,
     the_catalog,
+    title_of,
     was_given,
 )
 from simulator.cli.sample import sample_for, sample_options
@@ -91,7 +92,8 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     nodes, edges = graph.number_of_nodes(), graph.number_of_edges()
     with _status(f"writing {path}, {edges:,} edges"):
         if picture:
-            save_figure(draw.draw_unit_graph(graph) if of_units else draw.draw_layer_graph(graph), path, saved)
+            title = title_of(net, saved) + (f", sample {sample}" if sampled else "")
+            save_figure(draw.draw_unit_graph(graph) if of_units else draw.draw_layer_graph(graph), path, title)
         else:
             write_graph(graph, path)
     word, line = ("unit", "connection") if of_units else ("node", "edge")

@@ -64,7 +64,7 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     if figure is not None:
         from simulator.draw import draw_responses
 
-        save_figure(draw_responses(found, preferred), figure, saved)
+        save_figure(draw_responses(found, preferred), figure, title_of(net, saved))
     rows = [
         {
             "sample": int(sample),

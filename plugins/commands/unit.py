@@ -74,7 +74,7 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
             if not report["connections"] and (not outgoing or network.graph.out_degree(address.node)):
                 report["lines"].append(_NONE)
         if figure is not None:
-            _draw(saved, address, x, of, figure)
+            _draw(saved, address, x, of, figure, f"{title_of(net, saved)}, sample {sample}")
     if as_json:
         about = {"network": net, "untrained": saved.untrained, "unit": str(address)}
         print_json({**about, **({} if bare else {"sample": sample}), **report["json"]})
@@ -193,7 +193,7 @@ def _print_connections(title, connections, rows, outgoing):
         click.echo(f"The {rows} largest of {len(others):,} connections; --rows {len(others)} prints all.")
 
 
-def _draw(saved, address, x, of, path):
+def _draw(saved, address, x, of, path, title):
     from simulator.draw import draw_field
 
-    save_figure(draw_field(saved.network, address, x, of), path, saved)
+    save_figure(draw_field(saved.network, address, x, of), path, title)

@@ -428,17 +428,16 @@ def title_of(net: str, saved: Saved) -> str:
     return f"{net} ({_UNTRAINED})" if saved.untrained and saved.network.has_weights else net
 
 
-def save_figure(figure: Figure, path: Path, saved: Saved) -> None:
-    """Write a picture of a network."""
+def save_figure(figure: Figure, path: Path, of: str) -> None:
+    """Write a picture of a network; see `titled`."""
     from simulator.draw import save
 
-    save(titled(figure, saved), path)
+    save(titled(figure, of), path)
 
 
-def titled(figure: Figure, saved: Saved) -> Figure:
-    """The same picture; its title says so where the weights say nothing."""
-    if saved.untrained and saved.network.has_weights:
-        figure.suptitle("\n".join(filter(None, (figure.get_suptitle(), _UNTRAINED))), fontsize=11)
+def titled(figure: Figure, of: str) -> Figure:
+    """The same picture; its title says what it is of: a network, as `title_of` calls it, and the sample."""
+    figure.suptitle("\n".join(filter(None, (figure.get_suptitle(), of))), fontsize=11)
     return figure
 
 

@@ -16,6 +16,7 @@ from simulator.cli.common import (
     progress_bar,
     save_figure,
     the_catalog,
+    title_of,
     titled,
     was_given,
 )
@@ -113,7 +114,7 @@ def draw(
     planned = planned_network(catalog, net, engine=engine, **build)
     saved = planned.saved
     if what == "curve":
-        figure = pictures.draw_curve(_history(saved, net))
+        figure, title = pictures.draw_curve(_history(saved, net)), title_of(net, saved)
     elif layer is None:
         layers = [name for name, node in saved.network.nodes.items() if node.inputs]
         raise click.UsageError(f"expected a layer, got none; name one of: {', '.join(layers)}")
@@ -127,9 +128,10 @@ def draw(
         x = sample_for(catalog, saved, data, sample) if needed else None
         saved = drawn()
         network = saved.network
+        title = title_of(net, saved) + (f", sample {sample}" if needed else "")
         if units is not None and step is not None:
             path = output or Path(f"{layer}-window.gif")
-            _save_walk(saved, units, x, step, values, path)
+            _save_walk(saved, units, x, step, values, path, title)
             click.echo(f"Drew {path}")
             return
         if units is not None:
@@ -143,7 +145,7 @@ def draw(
         else:
             figure = pictures.draw_matrix(network, layer, x, rows=rows, columns=columns, order=order)
     path = output or Path(f"{layer or 'training'}-{what}.png")
-    save_figure(figure, path, saved)
+    save_figure(figure, path, title)
     click.echo(f"Drew {path}")
 
 
@@ -174,7 +176,7 @@ def _unit_of(saved: Saved, layer: str, unit: str | None) -> Units:
     return units
 
 
-def _save_walk(saved: Saved, units: Units, x: Any, step: str, values: bool | None, path: Path) -> None:
+def _save_walk(saved: Saved, units: Units, x: Any, step: str, values: bool | None, path: Path, title: str) -> None:
     """A moving picture of the window on its way."""
     from simulator.draw import save_frames, walk_window
     from simulator.draw.canvas import MOVING, check_picture
@@ -192,6 +194,6 @@ def _save_walk(saved: Saved, units: Units, x: Any, step: str, values: bool | Non
         def frames() -> Iterator[Figure]:
             for done, figure in enumerate(walk):
                 on_frame(done, count)
-                yield titled(figure, saved)
+                yield titled(figure, title)
 
         save_frames(frames(), path)

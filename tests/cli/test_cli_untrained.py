@@ -6,7 +6,7 @@ import pytest
 
 from simulator import Catalog, load, save
 from simulator.cli import main
-from simulator.cli.common import save_figure
+from simulator.cli.common import save_figure, title_of
 from simulator.files import Saved
 
 NET = ["--input", "1x12x12", "-o", "width=0.3"]
@@ -107,11 +107,8 @@ def test_a_figure_without_a_title_gets_one(tmp_path):
     figures = pytest.importorskip("matplotlib.figure")
     network = Catalog().build("lenet5", (1, 12, 12), rng=0, width=0.3)
     figure = figures.Figure()
-    save_figure(figure, tmp_path / "a.png", Saved(network, {"untrained": True}))
-    assert figure.get_suptitle() == PHRASE
+    save_figure(figure, tmp_path / "a.png", title_of("lenet5", Saved(network, {"untrained": True})))
+    assert figure.get_suptitle() == f"lenet5 ({PHRASE})"
     figure.suptitle("it")
-    save_figure(figure, tmp_path / "a.png", Saved(network, {"untrained": True}))
-    assert figure.get_suptitle() == f"it\n{PHRASE}"
-    figure.suptitle("it")
-    save_figure(figure, tmp_path / "a.png", Saved(network, {}))
-    assert figure.get_suptitle() == "it"
+    save_figure(figure, tmp_path / "a.png", title_of("net.safetensors", Saved(network, {})))
+    assert figure.get_suptitle() == "it\nnet.safetensors"

@@ -227,6 +227,30 @@ def test_a_figure_of_a_line_says_what_it_draws(run):
     assert "Drew rows.png: the rows of A at sample 0.\n" in run(*args).out
 
 
+FIGURES = [
+    (["draw", "relu1", "--what", "activations", "--sample", "3", "--output"], True),
+    (["draw", "conv1", "--what", "kernel", "--output"], False),
+    (["draw", "conv1", "--output"], False),
+    (["draw", "conv1", "--what", "window", "--sample", "3", "--output"], True),
+    (["unit", "conv1[0, 3, 4]", "--sample", "3", "--figure"], True),
+    (["affine", "--sample", "3", "--figure"], True),
+    (["ablate", "relu1", "--figure"], False),
+    (["respond", "conv1[0]", "--steps", "2", "--figure"], False),
+    (["graph", "--output"], False),
+    (["graph", "conv1[0, 3, 4]", "--sample", "3", "--output"], True),
+]
+
+
+@pytest.mark.parametrize(("args", "sampled"), FIGURES, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+def test_every_figure_names_its_network_and_its_sample(args, sampled, run, trained, monkeypatch):
+    pytest.importorskip("matplotlib")
+    titles = []
+    monkeypatch.setattr("simulator.draw.save", lambda figure, path: titles.append(figure.get_suptitle()))
+    command, *rest = args
+    assert run(command, trained, *rest, "a.png").status == 0
+    assert titles[0].splitlines()[-1] == f"{trained}{', sample 3' if sampled else ''}"
+
+
 def test_why_an_engine_may_differ_by_nothing_is_said(run):
     out = run("equivalence", "mlp", "--engine", "blas").out
     assert "difference is 0.0e+00:\nthe numbers for this have so few digits that float64 adds them exactly" in out
