@@ -699,7 +699,7 @@ class Network:
         return self._run_bytes(part._estimate(batch, keep_all, backward), runs)
 
     def _run_bytes(self, found: Estimate, runs: int) -> int:
-        return found.lasting + runs * found.most + (0 if self.has_weights else self.weight_bytes)
+        return found.lasting + _roomy(runs * found.most) + (0 if self.has_weights else self.weight_bytes)
 
     def _estimate(self, batch: int, keep_all: bool, backward: bool) -> Estimate:
         key = batch, keep_all, backward
@@ -795,7 +795,7 @@ class Network:
         largest = max(map(math.prod, self._param_shapes.values()), default=0) * self.dtype.itemsize
         found = self._estimate(batch, False, True)
         step = max(found.most, found.pooled + self.weight_bytes + 9 * largest // 4)
-        return int(copies * self.weight_bytes) + found.lasting + step
+        return found.lasting + _roomy(int(copies * self.weight_bytes) + step)
 
     def check_training(self, batch: int, optimizer: Optimizer | None = None) -> None:
         """Refuse training whose steps would not fit into memory, before the first of them.
@@ -1244,6 +1244,11 @@ class BoundNode:
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.layer!r} -> {self.shape}"
+
+
+def _roomy(need: int) -> int:
+    """An eighth more, for what shapes do not tell: allocators, threads, arrays of a moment."""
+    return need + need // 8
 
 
 def _frozen(array: Any) -> np.ndarray:

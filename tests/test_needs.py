@@ -59,7 +59,7 @@ def test_a_run_takes_about_what_is_estimated(name, way, engine):
         trace = net.run(x)
         return trace if way == "run" else (trace, trace.backward(np.ones((batch, *net.output_shape), np.float32)))
 
-    assert 0.6 < net.run_bytes(batch, **WAYS[way]) / traced(run) < 1.9
+    assert 0.7 < net.run_bytes(batch, **WAYS[way]) / traced(run) < 2.1
 
 
 @pytest.mark.parametrize("engine", ["scipy", "blas", "numba"])
@@ -72,7 +72,12 @@ def test_training_takes_about_what_is_estimated(name, optimizer, engine):
     )
     (epoch,) = train(net, data, epochs=1, batch_size=batch, optimizer=rule, trace_memory=True)
     kept = 0 if optimizer == "sgd" else 2 * sum(array.nbytes for array in net.params.values())  # there before the step
-    assert 0.6 < net.training_bytes(batch, rule) / (epoch.peak_memory + kept) < 1.9
+    assert 0.7 < net.training_bytes(batch, rule) / (epoch.peak_memory + kept) < 2.1
+
+
+def roomy(need):
+    """An eighth more, which every estimate has."""
+    return need + need // 8
 
 
 def dense(engine):
@@ -98,7 +103,7 @@ class Wrong(SciPyEngine):
 
 def test_an_engine_that_says_nothing_is_counted_as_arrays_as_large_as_the_activations():
     numbers = 4 * (20 + 20 + 20)  # dense1, relu1, and what the larger of them takes while it is computed
-    assert dense(Silent()).run_bytes(4) == 4 * numbers
+    assert dense(Silent()).run_bytes(4) == roomy(4 * numbers)
     assert dense(SciPyEngine()).run_bytes(4) > 4 * numbers + 12 * 200  # its CSR matrix
 
 
@@ -108,7 +113,7 @@ def test_auto_asks_the_engine_that_it_takes():
 
 
 def test_what_an_engine_says_is_added_to_the_estimate():
-    assert dense(Telling()).run_bytes(4) == 10**6 + 10**5 + 4 * 4 * (10 + 20)
+    assert dense(Telling()).run_bytes(4) == 10**6 + roomy(10**5 + 4 * 4 * (10 + 20))
     assert dense(Telling()).run_bytes(4, backward=True) > 10**6 + 10**5 + 10**4
     assert SciPyEngine().need((dense(SciPyEngine()).nodes["dense1"],), 4, np.dtype("f"), False) == Need(2484 + 84, 0, 0)
 
@@ -145,6 +150,6 @@ def test_a_part_that_does_not_fit(monkeypatch):
     net = Network.sequential((10**6,), [ReLU(), ReLU()])
     net.check_batch(50)
     with pytest.raises(
-        ShapeError, match="a batch of 50: expected at most 1.0 GB of memory, got 1.8 GB; give fewer samp"
+        ShapeError, match="a batch of 50: expected at most 1.0 GB of memory, got 2.0 GB; give fewer samp"
     ):
         net.check_batch(50, runs=3)
