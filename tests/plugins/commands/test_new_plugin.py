@@ -75,6 +75,7 @@ def python(*args, path, cwd=None):
 def trial(tmp_path_factory):
     """What pytest and check-plugin say about a new plugin of each kind, by kind."""
     folder = tmp_path_factory.mktemp("projects")
+    (folder / "setup.cfg").write_text("[tool:pytest]\naddopts = --of-another-project\n")  # as in a checkout around it
     for kind in KINDS:
         with pytest.raises(SystemExit) as end:
             main(["new-plugin", f"q-{kind}", "--kind", kind, "--folder", str(folder)])
