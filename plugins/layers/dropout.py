@@ -28,11 +28,15 @@ class Dropout(FunctionLayer):
         Units that are kept are multiplied by 1 / (1 − rate) in training, and nothing happens afterwards, as in PyTorch.
         Without it they stay as they are in training, and are multiplied by 1 − rate afterwards, as in AlexNet. Either
         way a unit is as large in the mean in training as afterwards.
+    channels : bool, default False
+        Whether whole channels are left out instead of single units, as in PyTorch's ``Dropout1d`` to ``Dropout3d``:
+        neighbouring sites of a map are so alike that leaving out one of them changes little.
 
     References
     ----------
     G. Hinton, N. Srivastava, A. Krizhevsky, I. Sutskever, R. Salakhutdinov, "Improving neural networks by preventing
     co-adaptation of feature detectors", 2012.
+    J. Tompson et al., "Efficient object localization using convolutional networks", 2015 (whole channels).
     N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", 2014.
 
     Examples
@@ -46,6 +50,7 @@ class Dropout(FunctionLayer):
 
     rate: float = 0.5
     inverted: bool = True
+    channels: bool = False
 
     def output_shape(self, *input_shapes):
         if not 0 <= self.rate < 1:
@@ -64,7 +69,8 @@ class Dropout(FunctionLayer):
         (x,) = xs
         if training:
             # Drawn in float64 for any x, so that a seed drops the same units in either precision.
-            kept = rng.random(x.shape) >= self.rate
+            drawn = (x.shape[0], *(1,) * (x.ndim - 2), x.shape[-1]) if self.channels else x.shape
+            kept = rng.random(drawn) >= self.rate
             factor = kept * x.dtype.type(1 / (1 - self.rate) if self.inverted else 1)
         else:
             factor = self._factor(x)
@@ -81,4 +87,4 @@ class Dropout(FunctionLayer):
 
 @hookimpl
 def register_layers(register):
-    register("dropout", Dropout)
+    register("dropout", Dropout, examples=[(Dropout(), (3, 4)), (Dropout(0.3, channels=True), (3, 4, 2))])

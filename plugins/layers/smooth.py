@@ -1,4 +1,4 @@
-"""Smooth activations: ELU, SELU, GELU, SiLU and softplus.
+"""Smooth activations: ELU, SELU, GELU, SiLU, Mish and softplus.
 
 As matrices: none, they are not piecewise linear.
 """
@@ -128,6 +128,25 @@ class SiLU(Elementwise):
 
 
 @dataclass(frozen=True)
+class Mish(Elementwise):
+    """x·tanh(log(1 + exp(x))): much like SiLU.
+
+    References
+    ----------
+    D. Misra, "Mish: a self regularized non-monotonic activation function", 2020.
+
+    Examples
+    --------
+    >>> Mish().value_and_slope(np.array([-1.0, 1.0]))[0].round(4)
+    array([-0.3034,  0.8651])
+    """
+
+    def value_and_slope(self, x):
+        gate = np.tanh(np.logaddexp(0, x))
+        return x * gate, gate + x * special.expit(x) * (1 - gate * gate)
+
+
+@dataclass(frozen=True)
 class Softplus(Elementwise):
     """log(1 + exp(beta·x)) / beta: a ReLU with a round corner.
 
@@ -169,4 +188,5 @@ def register_layers(register):
     register("selu", SELU)
     register("gelu", GELU)
     register("silu", SiLU)
+    register("mish", Mish)
     register("softplus", Softplus)

@@ -21,6 +21,7 @@ ACTIVATIONS = {
     "selu": lambda torch, x: torch.selu(x),
     "gelu": lambda torch, x: torch.nn.functional.gelu(x),
     "silu": lambda torch, x: torch.nn.functional.silu(x),
+    "mish": lambda torch, x: torch.nn.functional.mish(x),
     "softplus": lambda torch, x: torch.nn.functional.softplus(x),
     "sigmoid": lambda torch, x: torch.sigmoid(x),
     "tanh": lambda torch, x: torch.tanh(x),

@@ -36,6 +36,32 @@ def test_with_the_mask_of_torch_it_gives_what_torch_gives(rate, torch):
     np.testing.assert_array_equal(pullback(dy)[0][0], dy * kept)
 
 
+@pytest.mark.parametrize("space", [(7,), (4, 5), (2, 3, 4)])
+def test_channels_with_the_mask_of_torch(space, torch):
+    rng = np.random.default_rng(0)
+    x, dy = rng.standard_normal((2, 6, 3, *space))  # (batch, channels, *space), as PyTorch has it
+    torch.manual_seed(0)
+    leaf = torch.tensor(x, requires_grad=True)
+    theirs = getattr(torch.nn.functional, f"dropout{len(space)}d")(leaf, 0.4, training=True)
+    theirs.backward(torch.tensor(dy))
+    kept = theirs.detach().numpy().reshape(6, 3, -1)[..., 0] != 0
+    assert 0 < kept.sum() < kept.size
+    mask = Given(kept.T.reshape(3, *(1,) * len(space), 6))
+    y, pullback, _ = Dropout(0.4, channels=True).forward({}, {}, np.moveaxis(x, 0, -1), training=True, rng=mask)
+    np.testing.assert_array_equal(np.moveaxis(y, -1, 0), theirs.detach().numpy())
+    gradient = pullback(np.moveaxis(dy, 0, -1))[0][0]
+    np.testing.assert_array_equal(np.moveaxis(gradient, -1, 0), leaf.grad.numpy())
+
+
+def test_channels_of_a_vector_are_its_units():
+    x, seed = np.ones((50, 8)), 3
+    both = [
+        Dropout(0.5, channels=channels).forward({}, {}, x, training=True, rng=np.random.default_rng(seed))[0]
+        for channels in (False, True)
+    ]
+    np.testing.assert_array_equal(*both)
+
+
 @pytest.mark.parametrize(("inverted", "factor"), [(True, 1), (False, 0.75)])
 def test_after_training_it_is_the_identity_or_a_scaled_one(inverted, factor):
     net = Network.sequential((2, 3), [Dropout(0.25, inverted)], dtype=np.float64)

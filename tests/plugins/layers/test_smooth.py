@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from simulator_plugins.layers.smooth import ELU, GELU, SELU, SiLU, Softplus
+from simulator_plugins.layers.smooth import ELU, GELU, SELU, Mish, SiLU, Softplus
 
 from simulator import Catalog, ShapeError
 
-LAYERS = [ELU(), ELU(0.3), SELU(), GELU(), GELU("tanh"), SiLU(), Softplus(), Softplus(0.5), Softplus(3.0)]
+LAYERS = [ELU(), ELU(0.3), SELU(), GELU(), GELU("tanh"), SiLU(), Mish(), Softplus(), Softplus(0.5), Softplus(3.0)]
 inputs = hnp.arrays(np.float64, hnp.array_shapes(min_dims=2, max_dims=3, max_side=4), elements=st.floats(-30, 30))
 
 
@@ -20,6 +20,7 @@ def torch_function(torch, layer):
         SELU: functional.selu,
         GELU: lambda x: functional.gelu(x, approximate=layer.approximate),
         SiLU: functional.silu,
+        Mish: functional.mish,
         Softplus: lambda x: functional.softplus(x, layer.beta, threshold=100),
     }[type(layer)]
 
@@ -92,5 +93,5 @@ def test_options_are_checked_where_the_shape_is_known(layer, wrong):
 
 
 def test_the_catalog_offers_them_by_name():
-    names = {"elu": ELU, "selu": SELU, "gelu": GELU, "silu": SiLU, "softplus": Softplus}
+    names = {"elu": ELU, "selu": SELU, "gelu": GELU, "silu": SiLU, "mish": Mish, "softplus": Softplus}
     assert names.items() <= dict(Catalog().layers).items()
