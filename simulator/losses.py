@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -108,19 +110,28 @@ def check_targets(who: str, prediction: np.ndarray, target: Any) -> np.ndarray:
 class CrossEntropy(Declared):
     """Softmax cross-entropy of logits: −log softmax(z)[label], averaged over the batch.
 
+    Targets are integer labels, or soft targets: a share for each class, such as those of mixed or distilled samples.
+
     Parameters
     ----------
     label_smoothing : float, default 0
         Share of each target, from 0 to 1, that is spread evenly over all classes.
+    class_weights : sequence of float, optional
+        How much each class counts, for example more where a class has few samples.
+    ignore_index : int, optional
+        A label that says that a sample is not to be counted.
 
     Raises
     ------
     ShapeError
-        If the share is out of range.
+        If a number is out of range, or there is not one weight per class.
 
     Notes
     -----
-    With smoothing s and C classes −Σⱼ qⱼ log softmax(z)ⱼ, where q is s / C everywhere and 1 − s more at the label.
+    −Σⱼ wⱼ qⱼ log softmax(z)ⱼ with the class weights w; with smoothing s and C classes q is s / C everywhere and 1 − s
+    more at the label. With labels the mean is weighted, too: the sum is divided by that of the labels' weights, and so
+    depends on how samples are put into batches. With soft targets it is divided by the number of samples. All of it is
+    as in PyTorch's ``cross_entropy``, but a batch of which nothing counts loses 0, not NaN.
 
     References
     ----------
@@ -130,9 +141,15 @@ class CrossEntropy(Declared):
     --------
     >>> CrossEntropy().value(np.zeros((1, 10)), np.array([3]))  # log 10
     2.302585092994046
+    >>> loss = CrossEntropy(class_weights=[1, 3], ignore_index=-1)
+    >>> value = loss.value(np.log([[0.5, 0.5], [0.25, 0.75], [0.1, 0.9]]), np.array([0, 1, -1]))
+    >>> round(value, 4), round(float(np.log(2) + 3 * np.log(4 / 3)) / 4, 4)
+    (0.389, 0.389)
     """
 
     label_smoothing: float = 0.0
+    class_weights: Sequence[float] | None = None
+    ignore_index: int | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing <= 1:
@@ -140,17 +157,26 @@ class CrossEntropy(Declared):
                 f"cross-entropy label_smoothing: expected a share from 0 to 1, got "
                 f"{brief(self.label_smoothing)}; try 0.1"
             )
+        if self.class_weights is not None and not all(0 <= w < math.inf for w in self.class_weights):
+            raise ShapeError(
+                f"cross-entropy class_weights: expected finite numbers of at least 0, got {brief(self.class_weights)}; "
+                "a class of 0 does not count"
+            )
 
     def value(self, prediction: np.ndarray, target: np.ndarray) -> float:
-        """Mean loss of logits (batch, classes) for integer labels (batch,)."""
+        """Mean loss of logits (batch, classes) for integer labels (batch,) or soft targets (batch, classes)."""
         return self.value_and_grad(prediction, target)[0]
 
     def grad(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-        """(softmax − smoothed one-hot) / batch, (batch, classes)."""
+        """(softmax − smoothed one-hot) / batch, (batch, classes), if all classes count alike."""
         return self.value_and_grad(prediction, target)[1]
 
     def value_and_grad(self, prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
         """Both at once: they share the softmax."""
+        target = real_array("cross-entropy labels", target)
+        soft = target.dtype.kind == "f" and target.ndim == 2 and target.shape == prediction.shape
+        if soft or self.class_weights is not None or self.ignore_index is not None:
+            return self._weighted(prediction, target, soft)
         labels = check_labels("cross-entropy", prediction, target)
         n, smoothing = len(labels), self.label_smoothing
         if not n:
@@ -169,6 +195,36 @@ class CrossEntropy(Declared):
             gradient -= smoothing / gradient.shape[1]
         gradient /= n
         return value / n, gradient
+
+    def _weighted(self, prediction: np.ndarray, target: np.ndarray, soft: bool) -> tuple[float, np.ndarray]:
+        """Value and gradient where classes or samples count differently, or targets are soft."""
+        who, smoothing = "cross-entropy", self.label_smoothing
+        classes = prediction.shape[-1]
+        weights = np.ones(classes) if self.class_weights is None else np.asarray(self.class_weights, np.float64)
+        if len(weights) != classes:
+            raise ShapeError(
+                f"{who} class_weights: expected one for each of {classes} classes, got {len(weights)}; give that many"
+            )
+        if soft and self.ignore_index is not None:
+            raise ShapeError(f"{who} ignore_index: expected labels, got soft targets; leave it out")
+        if soft:
+            wanted, total = target.astype(np.float64), float(len(target))
+        else:
+            counts = np.ones(target.shape, bool) if self.ignore_index is None else target != self.ignore_index
+            labels = check_labels(who, prediction, np.where(counts, target, 0))
+            wanted = np.eye(classes)[labels]
+            total = float(weights[labels[counts]].sum())
+        wanted = weights * ((1 - smoothing) * wanted + smoothing / classes)
+        if not soft:
+            wanted[~counts] = 0
+        shifted = (prediction - prediction.max(axis=1, keepdims=True, initial=-np.inf)).astype(np.float64)
+        softmax = np.exp(shifted)
+        sums = softmax.sum(axis=1, keepdims=True)
+        softmax /= sums
+        share = 1 / total if total else 0.0
+        value = -share * float(np.sum(wanted * (shifted - np.log(sums))))
+        gradient = share * (softmax * wanted.sum(axis=1, keepdims=True) - wanted)
+        return value + 0.0, gradient.astype(prediction.dtype)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,72 @@ def test_smoothed_labels_by_hand():
     assert smooth.grad(logits, label)[0] == pytest.approx([0.5 - 0.1, 0.25 - 0.8, 0.25 - 0.1])
 
 
+@given(
+    case=classifications(),
+    smoothing=st.sampled_from([0.0, 0.3]),
+    ignored=st.sampled_from([None, 0, -100]),
+    seed=st.integers(0, 9),
+)
+def test_class_weights_and_ignored_labels_are_those_of_torch(case, smoothing, ignored, seed, torch):
+    logits, labels = case
+    rng = np.random.default_rng(seed)
+    weights = rng.uniform(0, 3, logits.shape[1])
+    if ignored is not None:
+        labels = np.where(rng.random(len(labels)) < 0.3, ignored, labels)
+    leaf = torch.tensor(logits, requires_grad=True)
+    options = {"ignore_index": -100 if ignored is None else ignored, "label_smoothing": smoothing}
+    for mine, theirs in ((weights.tolist(), torch.tensor(weights)), (None, None)):
+        leaf.grad = None
+        value = torch.nn.functional.cross_entropy(leaf, torch.tensor(labels), theirs, **options)
+        value.backward()
+        loss = CrossEntropy(smoothing, mine, ignored)
+        nothing = np.all(labels == ignored) if ignored is not None else False
+        assert loss.value(logits, labels) == (0 if nothing else pytest.approx(value.item(), rel=1e-11, abs=1e-13))
+        expected = np.zeros_like(logits) if nothing else leaf.grad.numpy()
+        np.testing.assert_allclose(loss.grad(logits, labels), expected, rtol=0, atol=1e-13)
+
+
+@given(case=classifications(), smoothing=st.sampled_from([0.0, 0.3]), weighted=st.booleans())
+def test_soft_targets_are_those_of_torch(case, smoothing, weighted, torch):
+    logits, _ = case
+    rng = np.random.default_rng(0)
+    soft = rng.dirichlet(np.ones(logits.shape[1]), len(logits))
+    weights = rng.uniform(0, 3, logits.shape[1]) if weighted else None
+    leaf = torch.tensor(logits, requires_grad=True)
+    theirs = torch.nn.functional.cross_entropy(
+        leaf, torch.tensor(soft), None if weights is None else torch.tensor(weights), label_smoothing=smoothing
+    )
+    theirs.backward()
+    loss = CrossEntropy(smoothing, None if weights is None else weights.tolist())
+    assert loss.value(logits, soft) == pytest.approx(theirs.item(), rel=1e-11, abs=1e-13)
+    np.testing.assert_allclose(loss.grad(logits, soft), leaf.grad.numpy(), rtol=0, atol=1e-13)
+
+
+def test_certain_soft_targets_are_labels_and_equal_weights_none(agree):
+    logits, labels = np.random.default_rng(0).standard_normal((6, 4)), np.array([0, 1, 2, 3, 0, 1])
+    plain = CrossEntropy()
+    for loss, target in ((plain, np.eye(4)[labels]), (CrossEntropy(class_weights=[2, 2, 2, 2]), labels)):
+        assert loss.value(logits, target) == pytest.approx(plain.value(logits, labels), rel=1e-14)
+        agree(loss.grad(logits, target), plain.grad(logits, labels))
+    assert CrossEntropy(class_weights=(1, 1, 1, 1)).grad(logits.astype(np.float32), labels).dtype == np.float32
+
+
+def test_weights_that_do_not_fit():
+    logits = np.zeros((2, 3))
+    message = "^cross-entropy class_weights: expected one for each of 3 classes, got 2; give that many"
+    with pytest.raises(ShapeError, match=message):
+        CrossEntropy(class_weights=[1, 2]).value(logits, np.array([0, 1]))
+    CrossEntropy(class_weights=[1, 2, 0]).value(logits, np.array([0, 1]))
+    message = r"^cross-entropy class_weights: expected finite numbers of at least 0, got \[1, -1\]; a class of 0"
+    with pytest.raises(ShapeError, match=message):
+        CrossEntropy(class_weights=[1, -1])
+    with pytest.raises(
+        ShapeError, match="^cross-entropy ignore_index: expected labels, got soft targets; leave it out"
+    ):
+        CrossEntropy(ignore_index=0).value(logits, np.full((2, 3), 1 / 3))
+    assert CrossEntropy().value(logits, np.full((2, 3), 1 / 3)) == pytest.approx(np.log(3))
+
+
 @pytest.mark.parametrize("smoothing", [-0.1, 1.1])
 def test_only_a_share_can_be_smoothed(smoothing):
     message = f"^cross-entropy label_smoothing: expected a share from 0 to 1, got {smoothing}; try 0.1"
@@ -114,7 +180,15 @@ def test_single_precision_stays_single_and_labels_may_be_of_any_integer_type(los
     assert loss.value(logits, [1, 0]) == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(), CrossEntropy(label_smoothing=np.float64(0.1)), SquaredError()])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        CrossEntropy(),
+        CrossEntropy(label_smoothing=np.float64(0.1)),
+        CrossEntropy(class_weights=[1, 2, 3], ignore_index=0),
+        SquaredError(),
+    ],
+)
 def test_an_empty_batch_loses_nothing(loss):
     logits, labels = np.zeros((0, 3)), np.zeros(0, int)
     assert loss.value(logits, labels) == 0
