@@ -116,6 +116,7 @@ LAYERS = [
     ("upsample", (3, "bilinear"), {}, [(2, 3)]),
     ("upsample", ((2, 3), "bilinear"), {}, [(2, 3, 2)]),
     ("upsample", (3, "bilinear", True), {}, [(1, 3, 1)]),
+    ("upsample", (), {"size": (5, 2), "mode": "bilinear"}, [(2, 3, 4)]),
     ("upsample", (2, "bilinear"), {"align_corners": True}, [(1, 2, 3, 2)]),
     ("crop", (1,), {}, [(2, 4)]),
     ("crop", (((0, 1), (2, 0)),), {}, [(2, 3, 4)]),

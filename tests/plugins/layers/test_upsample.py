@@ -39,6 +39,45 @@ def test_it_is_the_interpolation_of_pytorch(torch, agree, factor, shape, mode, a
     agree(trace.backward(dy).inputs["input"], tx.grad.numpy())
 
 
+SIZES = [(7, (2, 5)), (3, (1, 8)), (1, (2, 4)), ((7, 5), (2, 3, 9)), (5, (1, 1, 4)), ((4, 2, 6), (1, 3, 5, 4))]
+
+
+@pytest.mark.parametrize(("size", "shape"), SIZES)
+@pytest.mark.parametrize(("mode", "align_corners"), MODES)
+def test_a_size_is_that_of_pytorch_and_equals_its_matrix(torch, agree, size, shape, mode, align_corners):
+    rng = np.random.default_rng(0)
+    layer = make("upsample", mode=mode, align_corners=align_corners, size=size)
+    net = Network.sequential(shape, [layer], dtype=np.float64)
+    x, dy = rng.standard_normal((3, *shape)), rng.standard_normal((3, *net.output_shape))
+    trace = net.run(x)
+    linear = ["linear", "bilinear", "trilinear"][len(shape) - 2]
+    options = {"mode": "nearest"} if mode == "nearest" else {"mode": linear, "align_corners": align_corners}
+    tx = torch.tensor(x, requires_grad=True)
+    ty = torch.nn.functional.interpolate(tx, size=net.output_shape[1:], **options)
+    ty.backward(torch.tensor(dy))
+    agree(trace[net.outputs[0]], ty.detach().numpy())
+    agree(trace.backward(dy).inputs["input"], tx.grad.numpy())
+    (proof,) = equivalence(net)
+    assert proof.ok, proof
+
+
+@pytest.mark.parametrize(("n", "out"), [(n, out) for n in range(1, 9) for out in range(1, 20)])
+def test_the_nearest_site_is_that_of_pytorch(torch, n, out):
+    x = np.arange(n, dtype=np.float64)[None, None]
+    theirs = torch.nn.functional.interpolate(torch.tensor(x), size=out, mode="nearest").numpy()[0]
+    net = Network.sequential((1, n), [make("upsample", size=out)], dtype=np.float64)
+    np.testing.assert_array_equal(net.run(x)[net.outputs[0]][0], theirs)
+
+
+@pytest.mark.parametrize(("options", "got"), [({}, "neither"), ({"factor": 2, "size": (4, 4)}, r"2 and \(4, 4\)")])
+def test_a_factor_or_a_size(options, got):
+    with pytest.raises(
+        ShapeError, match=f"upsample: expected a factor or a size, got {got}; give one of them, such as"
+    ):
+        Network.sequential((1, 2, 2), [make("upsample", **options)])
+    Network.sequential((1, 2, 2), [make("upsample", factor=2)])
+
+
 @pytest.mark.parametrize(("factor", "shape"), GEOMETRIES)
 @pytest.mark.parametrize(("mode", "align_corners"), MODES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
