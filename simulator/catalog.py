@@ -97,6 +97,10 @@ class Catalog:
                     "'simulator plugins' for what there is"
                 )
 
+    def __repr__(self) -> str:
+        counts = (f"{len(getattr(self, kind))} {kind}" for kind in hookspecs.SHELVES)
+        return f"Catalog of {', '.join(counts)}"
+
     def make(self, name: str, *args: Any, **options: Any) -> Any:
         """Create a layer by name: ``make("conv", 6, kernel=5)``.
 

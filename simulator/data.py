@@ -25,7 +25,7 @@ def _each(arrays: Arrays) -> dict[str, np.ndarray]:
     return dict(arrays) if isinstance(arrays, Mapping) else {"": arrays}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Samples and their targets.
 
@@ -113,6 +113,13 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(next(iter(_each(self.inputs).values())))
+
+    def __repr__(self) -> str:
+        shapes = {name: array.shape[1:] for name, array in _each(self.inputs).items()}
+        told = ", ".join(f"{name} {shape}".strip() for name, shape in shapes.items())
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        test = f", and {len(self.test)} to test on" if self.test is not None else ""
+        return f"Dataset of {len(self)} sample{'s'[: len(self) != 1]} {told}{classes}{test}"
 
     @property
     def shape(self) -> tuple[int, ...]:

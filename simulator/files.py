@@ -37,7 +37,7 @@ _OBJECTS = 64  # bytes of memory that a byte of JSON needs at most, as lists of 
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Saved:
     """What a file holds.
 
@@ -57,6 +57,10 @@ class Saved:
     info: dict[str, Any] = field(default_factory=dict)
     epoch: Epoch | None = None
     splits: Splits | None = None
+
+    def __repr__(self) -> str:
+        epoch = f", after epoch {self.epoch.number}" if self.epoch is not None else ""
+        return f"Saved {self.network!r}{epoch}"
 
     @property
     def untrained(self) -> bool:

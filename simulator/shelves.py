@@ -97,6 +97,9 @@ class Shelf(Mapping[str, Any]):
         self.disputes = dict(disputes)
         self.offers = {name: tuple(rivals) for name, rivals in offers.items()}
 
+    def __repr__(self) -> str:
+        return f"{self.kind}: {', '.join(sorted(self.entries))}"
+
     def __getitem__(self, name: str) -> Any:
         return self.entry(name).object
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from simulator.units import Units
 __all__ = ["Gradients", "Trace"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Gradients:
     """What `Trace.backward` finds, in the public layout.
 
@@ -40,12 +40,21 @@ class Gradients:
     inputs: dict[str, np.ndarray]
     activations: dict[str, np.ndarray]
 
+    def __repr__(self) -> str:
+        counts = (
+            f"{len(self.params)} trained arrays",
+            f"{len(self.inputs)} input{'s'[: len(self.inputs) != 1]}",
+            f"{len(self.activations)} nodes",
+        )
+        return f"Gradients of {', '.join(counts)}"
 
-class Trace:
-    """What one run computed: ``trace["conv1"]`` is an activation, (batch, channels, *space).
 
-    A trace of `Network.run` has every activation and owns its arrays; `backward` may be called more than once. One of a
-    `Workspace` has the outputs only, and its `backward` frees what it has used.
+class Trace(Mapping[str, np.ndarray]):
+    """What one run computed: ``trace["conv1"]`` is an activation, (batch, channels, *space), a read-only view.
+
+    It is a mapping by name of the node, in the order of the network. A trace of `Network.run` has every activation and
+    owns its arrays; `backward` may be called more than once. One of a `Workspace` has the outputs only, and its
+    `backward` frees what it has used.
     """
 
     def __init__(
@@ -79,6 +88,27 @@ class Trace:
         if name not in self._activations:
             raise UnknownNameError(f"network: expected a node, got {brief(name)}; {nearest(name, self._activations)}")
         return _public(self._activations[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._activations
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._activations)
+
+    def __len__(self) -> int:
+        return len(self._activations)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The activation of a node, or the default if there is none."""
+        return self[name] if name in self._activations else default
+
+    __eq__, __hash__ = object.__eq__, object.__hash__  # arrays have no one answer to ==
+
+    def __repr__(self) -> str:
+        count = next((a.shape[-1] for a in self._activations.values()), 0)
+        names = list(self)
+        shown = ", ".join(names if len(names) <= 6 else [*names[:3], "...", *names[-2:]])
+        return f"Trace of {count} sample{'s'[: count != 1]}: {shown}"
 
     @property
     def activations(self) -> dict[str, np.ndarray]:

@@ -50,6 +50,9 @@ class Workspace:
         self._plans: dict[tuple[int, frozenset[str]], Plan] = {}  # by size of the batch and nodes not to hide
         self._pool = Pool()
 
+    def __repr__(self) -> str:
+        return f"Workspace that keeps {', '.join(self._keep)}"
+
     def run(
         self,
         network: Network,

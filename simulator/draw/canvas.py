@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -30,14 +31,20 @@ Labels = tuple[str, Sequence[str]]  # what an axis counts, and the number of eac
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure in inches that no global state knows."""
+    """An empty figure in inches that no global state knows; in a notebook it shows itself."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise SimulatorError("draw: expected matplotlib, got none; pip install matplotlib") from None
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08))
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            memory = io.BytesIO()
+            self.savefig(memory, format="png", dpi=100)
+            return memory.getvalue()
+
+    return Picture(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.08))
 
 
 def add_caption(figure: Figure, notes: Iterable[str]) -> None:
