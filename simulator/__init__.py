@@ -30,7 +30,7 @@ _WHERE = {
     "losses": ["CrossEntropy", "SquaredError", "accuracy"],
     "matrix": ["TiedMatrix", "identity"],
     "network": ["Gradients", "Network", "Trace"],
-    "optimizers": ["SGD", "Clipped"],
+    "optimizers": ["SGD", "Clipped", "Grouped"],
     "patterns": ["ExplicitPattern", "IdentityPattern", "Pattern", "WindowPattern"],
     "projective": ["ProjectiveField"],
     "receptive": ["MatrixColumn", "MatrixRow", "ReceptiveField"],
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from simulator.losses import CrossEntropy, SquaredError, accuracy
     from simulator.matrix import TiedMatrix, identity
     from simulator.network import Gradients, Network, Trace
-    from simulator.optimizers import SGD, Clipped
+    from simulator.optimizers import SGD, Clipped, Grouped
     from simulator.patterns import ExplicitPattern, IdentityPattern, Pattern, WindowPattern
     from simulator.projective import ProjectiveField
     from simulator.receptive import MatrixColumn, MatrixRow, ReceptiveField

@@ -15,7 +15,7 @@ import numpy as np
 
 from simulator.errors import brief
 from simulator.network import Network
-from simulator.optimizers import Clipped
+from simulator.optimizers import Clipped, Grouped
 
 __all__ = ["blame_backward", "blame_forward", "blame_step", "still_finite"]
 
@@ -108,6 +108,8 @@ def _slower(optimizer: Any) -> Any:
     with suppress(Exception):
         if isinstance(optimizer, Clipped):
             return dataclasses.replace(optimizer, optimizer=_slower(optimizer.optimizer))
+        if isinstance(optimizer, Grouped):
+            return Grouped([(pattern, _slower(each)) for pattern, each in optimizer.groups])
         return dataclasses.replace(optimizer, lr=_SMALL)
     return None
 

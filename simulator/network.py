@@ -774,7 +774,9 @@ class Network:
             free = available_memory()
         return most if free is None else max(1, min(most, (free - one.lasting) // (2 * users * one.most)))
 
-    def training_bytes(self, batch: int, optimizer: Optimizer | None = None) -> int:
+    def training_bytes(
+        self, batch: int, optimizer: Optimizer | None = None, trained: Iterable[str] | None = None
+    ) -> int:
         """About how many bytes training takes: what it is refused with where there are fewer.
 
         Parameters
@@ -783,6 +785,8 @@ class Network:
             Samples per step.
         optimizer : Optimizer, optional
             Whose state is counted. Default: one that remembers a number for each weight.
+        trained : iterable of str, optional
+            Names of the params that it moves. Default: all.
 
         Returns
         -------
@@ -791,18 +795,21 @@ class Network:
             its gradients take, or a step of the optimizer: beside the gradients two arrays as large as the largest, and
             truth values for it.
         """
-        copies = 2 + 2 * (1.0 if optimizer is None else state_size(optimizer)) - self.has_weights
+        names = self._param_shapes if trained is None else trained
+        copies = 2 + 2 * (1.0 if optimizer is None else state_size(optimizer, names)) - self.has_weights
         largest = max(map(math.prod, self._param_shapes.values()), default=0) * self.dtype.itemsize
         found = self._estimate(batch, False, True)
         step = max(found.most, found.pooled + self.weight_bytes + 9 * largest // 4)
         return found.lasting + _roomy(int(copies * self.weight_bytes) + step)
 
-    def check_training(self, batch: int, optimizer: Optimizer | None = None) -> None:
+    def check_training(
+        self, batch: int, optimizer: Optimizer | None = None, trained: Iterable[str] | None = None
+    ) -> None:
         """Refuse training whose steps would not fit into memory, before the first of them.
 
         Parameters
         ----------
-        batch, optimizer
+        batch, optimizer, trained
             As for `training_bytes`.
 
         Raises
@@ -810,7 +817,7 @@ class Network:
         ShapeError
             If they would not, with the estimate.
         """
-        need, lasting = self.training_bytes(batch, optimizer), self._estimate(batch, False, True).lasting
+        need, lasting = self.training_bytes(batch, optimizer, trained), self._estimate(batch, False, True).lasting
         cure = "use smaller batches, inputs or networks" if batch > 1 else _SMALLER
         check_memory(need, f"training in batches of {batch}", _OTHER_ENGINE if 2 * lasting > need else cure)
 

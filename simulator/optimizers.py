@@ -1,9 +1,10 @@
-"""Gradient descent in the core: plain SGD, and gradients that are clipped for any optimizer."""
+"""Gradient descent in the core: plain SGD, and for any optimizer clipped gradients and groups of params."""
 
 from __future__ import annotations
 
+import fnmatch
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -13,7 +14,7 @@ from simulator.declared import Declared
 from simulator.errors import ShapeError, blamed, brief
 from simulator.schedules import Rate, check_number, check_rate, learning_rate
 
-__all__ = ["SGD", "Clipped", "Optimizer", "decayed", "state_size"]
+__all__ = ["SGD", "Clipped", "Grouped", "Optimizer", "decayed", "state_size"]
 
 Params = Mapping[str, np.ndarray]
 
@@ -35,18 +36,19 @@ class Optimizer(Protocol):
         """The params and the state after one step."""
 
 
-def state_size(optimizer: Optimizer) -> float:
-    """How many numbers an optimizer remembers for each weight: 0 for plain gradient descent, 2 for Adam.
+def state_size(optimizer: Optimizer, names: Iterable[str]) -> float:
+    """How many numbers an optimizer remembers for each weight of some params: 0 for gradient descent, 2 for Adam.
 
     Examples
     --------
-    >>> state_size(SGD())
+    >>> state_size(SGD(), ["dense1.weight"])
     0.0
     """
-    weight = np.zeros(256)  # few weights show it
+    params = {name: np.zeros(256) for name in names}  # few weights show it
     with blamed(f"optimizer {brief(optimizer)}", "init to give a state"):
-        state = dict(optimizer.init({"weight": weight}))
-    return sum(value.nbytes for value in state.values() if isinstance(value, np.ndarray)) / weight.nbytes
+        state = dict(optimizer.init(params))
+    size = sum(value.nbytes for value in state.values() if isinstance(value, np.ndarray))
+    return size / max(1, sum(param.nbytes for param in params.values()))
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,86 @@ class Clipped(Declared):
         length = math.sqrt(sum(float(np.sum(np.square(g, dtype=np.float64))) for g in grads.values()))
         share = min(1.0, self.norm / (length + 1e-6))
         return {name: g.dtype.type(share) * g for name, g in grads.items()}
+
+
+@dataclass(frozen=True)
+class Grouped(Declared):
+    """Several optimizers, each for some of the params: parameter groups.
+
+    Parameters
+    ----------
+    groups : sequence of (str, Optimizer)
+        Patterns such as "conv*" or "*.bias" of names of params, each with the optimizer of those that match it. The
+        first that matches counts.
+
+    Raises
+    ------
+    ShapeError
+        If there is no group, one is no such pair, or, before the first step, a param is in none of them or a group has
+        no param.
+
+    Notes
+    -----
+    To train some params only, give `train` their names as ``trainable``.
+
+    Examples
+    --------
+    >>> slow_biases = Grouped([("*.bias", SGD(0.1)), ("*", SGD(1.0))])
+    >>> params = {"dense1.weight": np.zeros(1), "dense1.bias": np.zeros(1)}
+    >>> new, _ = slow_biases.step(params, {name: np.ones(1) for name in params}, slow_biases.init(params))
+    >>> {name: p.tolist() for name, p in new.items()}
+    {'dense1.weight': [-1.0], 'dense1.bias': [-0.1]}
+    """
+
+    groups: Sequence[tuple[str, Any]]
+
+    def __post_init__(self) -> None:
+        example = "write Grouped([('*.bias', SGD(0.1)), ('*', SGD(1.0))])"
+        if not self.groups:
+            raise ShapeError(f"grouped groups: expected at least one group, got none; {example}")
+        for pattern, optimizer in self.groups:
+            if not isinstance(optimizer, Optimizer):
+                raise ShapeError(f"grouped {pattern}: expected an Optimizer, got {brief(optimizer)}; {example}")
+
+    def init(self, params: Params) -> dict[str, Any]:
+        parts = self._parts(params)
+        for (pattern, _), names in zip(self.groups, parts, strict=True):
+            if not names:
+                raise ShapeError(
+                    f"grouped {pattern}: expected params that match it and no group before it, got none; leave the "
+                    f"group out, or choose a pattern of: {', '.join(params)}"
+                )
+        states = (optimizer.init(_of(params, names)) for (_, optimizer), names in zip(self.groups, parts, strict=True))
+        return {f"{k}.{key}": value for k, state in enumerate(states) for key, value in state.items()}
+
+    def step(
+        self, params: Params, grads: Params, state: dict[str, Any]
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        new: dict[str, np.ndarray] = {}
+        after: dict[str, Any] = {}
+        for k, ((_, optimizer), names) in enumerate(zip(self.groups, self._parts(params), strict=True)):
+            own = {key.removeprefix(f"{k}."): value for key, value in state.items() if key.startswith(f"{k}.")}
+            moved, own = optimizer.step(_of(params, names), _of(grads, names), own)
+            new |= moved
+            after |= {f"{k}.{key}": value for key, value in own.items()}
+        return {name: new[name] for name in params}, after
+
+    def _parts(self, params: Params) -> list[list[str]]:
+        """The names of each group."""
+        parts: list[list[str]] = [[] for _ in self.groups]
+        for name in params:
+            k = next((k for k, (pattern, _) in enumerate(self.groups) if fnmatch.fnmatchcase(name, pattern)), None)
+            if k is None:
+                raise ShapeError(
+                    f"grouped: expected each param in a group, got {brief(name)}, which matches no pattern; add a last "
+                    "group of the pattern '*'"
+                )
+            parts[k].append(name)
+        return parts
+
+
+def _of(arrays: Params, names: Iterable[str]) -> dict[str, np.ndarray]:
+    return {name: arrays[name] for name in names}
 
 
 def decayed(param: np.ndarray, grad: np.ndarray, weight_decay: float) -> np.ndarray:

@@ -164,7 +164,7 @@ def train(
     check_size(batch_size, "train batch_size")
     objective = _Objective(network, losses, loss_weights or {}, metrics, data)
     names = _trainable_names(network, trainable)
-    network.check_training(min(batch_size, len(data)), optimizer or SGD())
+    network.check_training(min(batch_size, len(data)), optimizer or SGD(), names)
     return _epochs(
         network,
         data,

@@ -7,7 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator import SGD, Catalog, Clipped, CosineDecay, ShapeError
+from simulator import (
+    SGD,
+    Catalog,
+    Clipped,
+    CosineDecay,
+    Dataset,
+    Dense,
+    Grouped,
+    Network,
+    ShapeError,
+    load,
+    save,
+    train,
+)
 from simulator.optimizers import Optimizer, decayed
 from simulator.schedules import learning_rate
 from simulator.testing import check_optimizer
@@ -150,9 +163,76 @@ def test_the_state_of_a_clipped_optimizer_is_its_own():
     assert (state["step"], state["velocity.w"].item(), params["w"].item()) == (2, 1.5, -2.5)
 
 
+PARAMS = {"conv1.weight": np.ones((2, 3)), "conv1.bias": np.ones(2), "dense1.weight": np.ones(4)}
+
+
+def test_groups_are_those_of_torch(torch, agree):
+    adam, momentum = Catalog().optimizers["adam"], Catalog().optimizers["momentum"]
+    ours = Grouped([("*.bias", momentum(0.05)), ("conv*", adam(0.01)), ("*", momentum(0.2, momentum=0.5))])
+    rng = np.random.default_rng(0)
+    params, leaves = PARAMS, {name: torch.tensor(p, requires_grad=True) for name, p in PARAMS.items()}
+    sgd = torch.optim.SGD(
+        [
+            {"params": [leaves["conv1.bias"]], "lr": 0.05, "momentum": 0.9},
+            {"params": [leaves["dense1.weight"]], "lr": 0.2, "momentum": 0.5},
+        ]
+    )
+    theirs = [sgd, torch.optim.Adam([leaves["conv1.weight"]], lr=0.01)]
+    state = ours.init(params)
+    for _ in range(5):
+        grads = {name: rng.standard_normal(p.shape) for name, p in params.items()}
+        params, state = ours.step(params, grads, state)
+        for name, leaf in leaves.items():
+            leaf.grad = torch.tensor(grads[name])
+        for optimizer in theirs:
+            optimizer.step()
+    assert list(params) == list(PARAMS)
+    for name, leaf in leaves.items():
+        agree(params[name], leaf.detach().numpy())
+
+
+def test_groups_keep_every_promise_and_go_on_from_a_file(tmp_path):
+    ours = Grouped([("*.bias", Clipped(SGD(0.5), norm=1.0)), ("*", Catalog().optimizers["adam"](0.01))])
+    data = Dataset(np.random.default_rng(0).standard_normal((12, 3)), np.arange(12) % 2)
+    network = Network.sequential((3,), [Dense(4), Dense(2)], rng=0)
+    *_, whole = train(network, data, epochs=4, optimizer=ours)
+    *_, half = train(network, data, epochs=2, optimizer=ours)
+    save(tmp_path / "half", half.network, epoch=half)
+    *_, resumed = train(network, data, epochs=4, optimizer=ours, resume=load(tmp_path / "half").epoch)
+    for name, param in whole.network.params.items():
+        np.testing.assert_array_equal(resumed.network.params[name], param)
+
+
+def test_groups_of_some_params_where_only_these_are_trained():
+    data = Dataset(np.random.default_rng(0).standard_normal((12, 3)), np.arange(12) % 2)
+    network = Network.sequential((3,), [Dense(4), Dense(2)], rng=0)
+    ours = Grouped([("dense2.weight", SGD(0.1)), ("dense2.bias", SGD(0.2))])
+    *_, last = train(network, data, epochs=1, optimizer=ours, trainable=["dense2*"])
+    moved = {name for name, param in network.params.items() if (param != last.network.params[name]).any()}
+    assert moved == {"dense2.weight", "dense2.bias"}
+
+
+def test_a_group_for_each_param_and_a_param_for_each_group():
+    message = (
+        r"^grouped: expected each param in a group, got 'dense1.weight', which matches no pattern; add a last group"
+    )
+    with pytest.raises(ShapeError, match=message):
+        Grouped([("conv*", SGD())]).init(PARAMS)
+    assert set(Grouped([("conv*", SGD()), ("*", SGD())]).init(PARAMS)) == {"0.step", "1.step"}
+    message = (
+        r"^grouped conv\*: expected params that match it and no group before it, got none; leave the group out, or "
+    )
+    with pytest.raises(ShapeError, match=message):
+        Grouped([("*", SGD()), ("conv*", SGD())]).init(PARAMS)
+    assert set(Grouped([("*", SGD())]).init(PARAMS)) == {"0.step"}
+
+
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
+        (lambda: Grouped([]), "grouped groups: expected at least one group, got none; write Grouped"),
+        (lambda: Grouped([("*", "adam")]), r"grouped \*: expected an Optimizer, got 'adam'; write Grouped"),
+        (lambda: Grouped("adam"), "Grouped groups: expected "),
         (lambda: SGD(lr=-1), "sgd lr: expected a finite number of at least 0, got -1; give"),
         (lambda: SGD(weight_decay=-1), "sgd weight_decay: expected a finite number of at least 0, got -1; give"),
         (lambda: Clipped("sgd", norm=1), r"Clipped optimizer: expected an Optimizer, got 'sgd'; write Clipped\(SGD"),
