@@ -759,7 +759,7 @@ def test_words_lie_inside_and_do_not_overlap(name):
         assert min(overlap) < 1, (a, b)  # of a pixel
 
 
-def test_png_and_svg(tmp_path):
+def test_png_svg_and_pdf(tmp_path):
     from matplotlib.image import imread
 
     figure = draw_matrix(one(Conv(1, 3), (1, 4, 4)), "it")
@@ -768,13 +768,15 @@ def test_png_and_svg(tmp_path):
     width, height = figure.get_size_inches() * 150
     assert imread(tmp_path / "a.png").shape == (math.floor(height), math.floor(width), 4)
     assert ElementTree.parse(tmp_path / "b.SVG").getroot().tag == "{http://www.w3.org/2000/svg}svg"
-    assert sorted(os.listdir(tmp_path)) == ["a.png", "b.SVG"]
+    save(figure, tmp_path / "c.pdf")
+    assert (tmp_path / "c.pdf").read_bytes().startswith(b"%PDF-")
+    assert sorted(os.listdir(tmp_path)) == ["a.png", "b.SVG", "c.pdf"]
 
 
 def test_other_files_are_refused(tmp_path):
     figure = draw_curve(HISTORY)
-    with pytest.raises(FileError, match=r"save: expected a file that ends in .png or .svg, got 'a.pdf'"):
-        save(figure, tmp_path / "a.pdf")
+    with pytest.raises(FileError, match=r"save: expected a file that ends in .png, .svg or .pdf, got 'a.jpg'"):
+        save(figure, tmp_path / "a.jpg")
     with pytest.raises(FileError, match=r"save: expected an existing folder, got .*missing; create it first"):
         save(figure, tmp_path / "missing" / "a.png")
     (tmp_path / "file").touch()

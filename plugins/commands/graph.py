@@ -22,7 +22,7 @@ from simulator.cli.sample import sample_for, sample_options
 from simulator.cli.steps import NETWORK, free, next_command, say_next
 from simulator.errors import brief, counted
 
-_PICTURES, _FILES = (".png", ".svg"), (".graphml", ".gexf")
+_PICTURES, _FILES = (".png", ".svg", ".pdf"), (".graphml", ".gexf")
 
 
 @click.command("graph")
@@ -46,7 +46,7 @@ _PICTURES, _FILES = (".png", ".svg"), (".graphml", ".gexf")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
-    help="A .png or .svg picture, or a .graphml or .gexf file for yEd, Gephi, networkx.  [default: NET-graph.png]",
+    help="A .png, .svg or .pdf picture, or a .graphml or .gexf file for other programs.  [default: NET-graph.png]",
 )
 @sample_options(". With --data or --sample units have values; max pooling and ReLU are a matrix for it")
 @build_options

@@ -80,13 +80,13 @@ class PictureType(click.Path):
 
     def __init__(self, *kinds: str) -> None:
         super().__init__()
-        self.kinds = kinds or ("png", "svg")
+        self.kinds = kinds
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from simulator.draw.canvas import check_picture
+        from simulator.draw.canvas import STILL, check_picture
 
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        check_picture(path, self.kinds)
+        check_picture(path, self.kinds or STILL)
         return path
 
 
@@ -200,7 +200,7 @@ def dtype_option(default: str) -> Callable[..., Any]:
 
 def figure_option(what: str) -> Callable[..., Any]:
     """``--figure``."""
-    return click.option("--figure", type=PictureType(), help=f"Draw {what} into a .png or .svg file.")
+    return click.option("--figure", type=PictureType(), help=f"Draw {what} into a .png, .svg or .pdf file.")
 
 
 def was_given(name: str) -> bool:

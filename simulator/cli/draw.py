@@ -57,7 +57,11 @@ class SpanType(click.ParamType):
     show_default=True,
     help="What to draw; a window is one unit as a window and as a row of the matrix; a curve needs no layer.",
 )
-@click.option("--output", type=PictureType("png", "svg", "gif"), help="A .png or .svg file.  [default: LAYER-WHAT.png]")
+@click.option(
+    "--output",
+    type=PictureType("png", "svg", "pdf", "gif"),
+    help="A .png, .svg or .pdf file.  [default: LAYER-WHAT.png]",
+)
 @click.option("--unit", help="The unit of a window, such as 'conv1[0, 3, 4]'.  [default: one in the middle]")
 @click.option(
     "--step",

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-MOVING = ("gif", "png")  # kinds of files that hold a moving picture
+STILL = ("png", "svg", "pdf")  # kinds of files that hold a picture
+MOVING = ("gif", "png")  # those that hold a moving one
 
 
 _GREY, MARK, GAP = "0.35", "tab:red", "#d9dfe6"
@@ -75,11 +76,11 @@ def sample_trace(network: Network, layer: str, x: Any) -> Trace:
     return run_sample(network, layer, x, f"draw {layer}")
 
 
-def check_picture(path: str | Path, kinds: Sequence[str] = ("png", "svg")) -> str:
+def check_picture(path: str | Path, kinds: Sequence[str] = STILL) -> str:
     """What kind of picture the name of a file asks for; a `FileError` now if it could not be written later."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in kinds:
-        wanted = " or ".join(f".{each}" for each in kinds)
+        wanted = ", ".join(f".{each}" for each in kinds[:-1]) + f" or .{kinds[-1]}"
         raise FileError(
             f"save: expected a file that ends in {wanted}, got {brief(Path(path).name)}; choose one of them"
         )
@@ -95,7 +96,7 @@ def save(figure: Figure, path: str | os.PathLike[str]) -> None:
     figure : matplotlib.figure.Figure
         What a function of this module returned.
     path : path
-        Ends in .png or .svg.
+        Ends in .png, .svg or .pdf.
 
     Raises
     ------

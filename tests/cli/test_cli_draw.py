@@ -89,10 +89,13 @@ def test_the_sample_is_one_of_the_data_that_the_network_was_trained_on(run, trai
             "'picture' is not one of 'matrix', 'window', 'kernel', 'graph', 'activations', 'curve'",
         ),
         (
-            ["conv1", "--output", "conv1.pdf"],
-            "save: expected a file that ends in .png or .svg or .gif, got 'conv1.pdf'; ",
+            ["conv1", "--output", "conv1.jpg"],
+            "save: expected a file that ends in .png, .svg, .pdf or .gif, got 'conv1.jpg'; ",
         ),
-        (["conv1", "--output", "conv1.gif"], "save: expected a file that ends in .png or .svg, got 'conv1.gif'; "),
+        (
+            ["conv1", "--output", "conv1.gif"],
+            "save: expected a file that ends in .png, .svg or .pdf, got 'conv1.gif'; ",
+        ),
         (["conv1", "--unit", "conv1[0, 1, 1]"], "--unit: expected --what window, got --what matrix; leave it out"),
         (["conv1", "--what", "window", "--unit", "conv2[0, 0, 0]"], "--unit: expected a unit of conv1, got conv2[0, 0"),
         (["conv1", "--what", "window", "--unit", "conv1[0]"], "expected a single unit, got conv1[0]"),

@@ -30,7 +30,7 @@ from simulator.cli.common import (
 @click.option("--repeat", type=click.IntRange(1), help="Rounds.  [default: as many as take about 3 seconds]")
 @click.option("--memory", is_flag=True, help="Measure peak memory, too: each side once in a process of its own.")
 @click.option("--growth", is_flag=True, help="Time one convolution over batch and nonzeros instead, over 100-fold.")
-@click.option("--figure", type=click.Path(path_type=Path), help="Draw the growth into a .png or .svg file.")
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw the growth into a .png, .svg or .pdf file.")
 @dtype_option("float32")
 @engine_options
 @build_options

@@ -88,7 +88,7 @@ def test_an_architecture_that_gives_back_its_input(run):
 
 def test_the_figure_is_refused_before_anything_is_computed(run):
     for command in ("ablate", "respond", "unit"):
-        assert "save: expected a file that ends in .png" in run(command, "nothing", "conv1", "--figure", "a.pdf")[2]
+        assert "save: expected a file that ends in .png" in run(command, "nothing", "conv1", "--figure", "a.jpg")[2]
     assert "save: expected an existing folder" in run("affine", "nothing", "--figure", "no/a.png")[2]
 
 
@@ -100,7 +100,7 @@ def test_the_figure_is_refused_before_anything_is_computed(run):
         (("relu1", "--by", "row"), "'row' is not one of 'unit', 'channel', 'site'"),
         (("relu1", "--value", "x"), "expected a number or mean, got 'x'"),
         (("relu1", "--value", "nan"), "ablation relu1 value: expected a finite number or 'mean', got nan"),
-        (("relu1", "--figure", "a.pdf"), "save: expected a file that ends in .png or .svg, got 'a.pdf'"),
+        (("relu1", "--figure", "a.jpg"), "save: expected a file that ends in .png, .svg or .pdf, got 'a.jpg'"),
         (("relu1", "--samples", "0"), "0 is not in the range x>=1"),
     ],
 )

@@ -66,7 +66,7 @@ def test_a_curved_network_has_its_tangent(run):
         ([*SMALL, "conv9"], "network: expected a node, got 'conv9'; did you mean 'conv2' or 'conv1'?"),
         ([*SMALL, "conv1[9]"], "unit conv1[9]: expected a position (channel, *space) within (2, 12, 12)"),
         ([*SMALL, "--sample", 10**6], "xo: expected a sample from 0 to "),
-        ([*SMALL, "--figure", "rows.txt"], "save: expected a file that ends in .png or .svg, got 'rows.txt'"),
+        ([*SMALL, "--figure", "rows.txt"], "save: expected a file that ends in .png, .svg or .pdf, got 'rows.txt'"),
     ],
 )
 def test_what_is_no_matrix_is_refused_in_one_line(run, args, complaint):

@@ -525,7 +525,7 @@ class TestCommand:
             (["vgg16", "--batch", "1000000"], "bench vgg16: expected at most"),
             (["lenet5", "--batch", "0"], "0 is not in the range"),
             (["--figure", "a.png"], "--figure: expected --growth with it"),
-            (["--growth", "--figure", "a.pdf"], "expected a file that ends in .png or .svg, got 'a.pdf'"),
+            (["--growth", "--figure", "a.jpg"], "expected a file that ends in .png, .svg or .pdf, got 'a.jpg'"),
             (["--growth", "lenet5"], "--growth times a convolution of its own"),
             (["--input", "1x8x8"], "--input, --classes and -o: expected architectures to build, got the usual list"),
             (["lenet5", "digits-net", "--classes", "3"], "expected architectures to build, got digits-net"),

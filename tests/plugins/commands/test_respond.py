@@ -49,7 +49,7 @@ def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
         ),
         (("conv1[",), "unit: expected an address, got 'conv1['"),
         (("conv1[0]", "--count", "0"), "0 is not in the range x>=1"),
-        (("conv1[0]", "--figure", "r.pdf"), "save: expected a file that ends in .png or .svg, got 'r.pdf'"),
+        (("conv1[0]", "--figure", "r.jpg"), "save: expected a file that ends in .png, .svg or .pdf, got 'r.jpg'"),
         (("conv1[0]", "--data", "digts"), "catalog: expected one of the datasets, got 'digts'; did you mean 'digits'?"),
     ],
 )

@@ -112,8 +112,8 @@ def test_a_saved_network(run, network, data):
         (["conv1[0, 0, 0]", "--field", "--of", "inputs"], "expected a node, got 'inputs'; did you mean 'input'?"),
         (["conv1[0, 0, 0]", "--sample", "1000"], "xo: expected a sample from 0 to 999, got 1000; choose one of them"),
         (
-            ["conv1[0, 0, 0]", "--figure", "field.pdf"],
-            "save: expected a file that ends in .png or .svg, got 'field.pdf'",
+            ["conv1[0, 0, 0]", "--figure", "field.jpg"],
+            "save: expected a file that ends in .png, .svg or .pdf, got 'field.jpg'",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
