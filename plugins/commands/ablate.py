@@ -7,6 +7,7 @@ from itertools import islice
 
 import click
 
+from simulator.cli.alone import is_layer
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
@@ -78,6 +79,11 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     """
     from simulator.lab import ablation, silence
 
+    if is_layer(net):
+        raise click.UsageError(
+            f"expected an architecture or a saved network, got the layer {net}, which has no loss; "
+            "simulator effect shows what ablating changes"
+        )
     catalog = the_catalog()
     planned = planned_network(catalog, net, **build)
     saved = planned.saved

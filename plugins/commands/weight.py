@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from simulator.cli.alone import is_layer
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
@@ -40,13 +41,15 @@ def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json,
 
     NET is the name of an architecture or a saved network, WEIGHT an address such as 'conv1.weight[0, 0, 2, 1]' or
     'conv1.bias[0]', in quotes. Every connection that uses the weight has its term in the gradient of the cross-entropy;
-    their sum is the gradient that training uses. The exit status is 1 if it is not.
+    their sum is the gradient that training uses. The exit status is 1 if it is not. A layer by itself has no loss: its
+    connections are printed only.
     """
     from simulator import Weight
     from simulator.cli.terminal import error_console
 
     if bare and (value is not None or was_given("batch") or was_given("sample") or was_given("data")):
         raise click.UsageError("--uses needs no data and changes nothing: leave out --set, --batch, --sample, --data")
+    bare = bare or is_layer(net)  # it has no loss
     catalog = the_catalog()
     with error_console().status("Running ..."):
         engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.alone import is_layer, layer_network
 from simulator.cli.steps import NETWORK, free, next_command
 from simulator.cli.terminal import error_console
 from simulator.errors import brief, shown
@@ -211,7 +212,9 @@ def was_given(name: str) -> bool:
 def is_file(catalog: Catalog, net: str) -> bool:
     """Whether NET names a saved network, be it there or not, rather than an architecture."""
     path = Path(net)
-    return net not in catalog.architectures and (path.is_file() or bool(path.suffix) or len(path.parts) > 1)
+    return not (net in catalog.architectures or is_layer(net)) and (
+        path.is_file() or bool(path.suffix) or len(path.parts) > 1
+    )
 
 
 def load_file(catalog: Catalog, net: str) -> Saved:
@@ -374,7 +377,7 @@ def planned_network(
     dtype: str | None = None,
     engine: Engine | None = None,
 ) -> Planned:
-    """A network by the name of its architecture or from a file, its weights still to be drawn."""
+    """A network by the name of its architecture, from a file, or of one layer, its weights still to be drawn."""
     from simulator.files import Saved
     from simulator.splits import Splits
 
@@ -387,9 +390,21 @@ def planned_network(
         network = saved.network if engine is None else saved.network.with_engine(engine)
         saved = replace(saved, network=network.with_dtype(dtype) if dtype else network)
         return Planned(saved, lambda: saved)
-    options = typed_options(net, catalog.architectures[net], build_option, _OF_EVERY_NETWORK)
+    alone = is_layer(net)
+    options = {} if alone else typed_options(net, catalog.architectures[net], build_option, _OF_EVERY_NETWORK)
 
     def built(rng: int | None) -> Saved:
+        if alone:
+            given = classes or build_option
+            return layer_network(
+                catalog,
+                net,
+                input_shape,
+                given,
+                rng=rng,
+                dtype=dtype or "float32",
+                engine=engine or catalog.engine("scipy"),
+            )
         network = catalog.build(
             net, input_shape, classes, rng, dtype=dtype or "float32", engine=engine or "scipy", **options
         )

@@ -119,10 +119,11 @@ def draw(
     saved = planned.saved
     if what == "curve":
         figure, title = pictures.draw_curve(_history(saved, net)), title_of(net, saved)
-    elif layer is None:
-        layers = [name for name, node in saved.network.nodes.items() if node.inputs]
-        raise click.UsageError(f"expected a layer, got none; name one of: {', '.join(layers)}")
     else:
+        layers = [name for name, node in saved.network.nodes.items() if node.inputs]
+        if layer is None and len(layers) > 1:
+            raise click.UsageError(f"expected a layer, got none; name one of: {', '.join(layers)}")
+        layer = layer or layers[0]
         fixed = isinstance(saved.network.node(layer).layer, MatrixLayer)
         units = _unit_of(saved, layer, unit) if what == "window" else None
         needed = what in ("activations", "window") or (what != "kernel" and not fixed)

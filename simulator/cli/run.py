@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.alone import is_layer
 from simulator.cli.common import data_for, is_file, labels_of, network_from, planned_network, was_given
 from simulator.cli.remembered import splits_of, trained_source, with_classes
 from simulator.cli.steps import ALL, next_command
@@ -76,6 +77,10 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     from simulator.splits import Splits
 
     net, shape = settings["net"], settings["input_shape"]
+    if is_layer(net):
+        raise click.UsageError(
+            f"expected an architecture or a saved network, got the layer {net}; train it in Python with simulator.train"
+        )
     start = resumed
     if start is None and is_file(catalog, net):
         start = network_from(catalog, net, dtype=settings["dtype"], **_build(settings))

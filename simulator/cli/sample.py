@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from simulator.cli.alone import COUNTING, counting_data
 from simulator.cli.common import data_for, options
 from simulator.cli.remembered import splits_of, trained_source
 from simulator.cli.train import train
@@ -91,7 +92,9 @@ class Chosen:
 
 
 def chosen_data(catalog: Catalog, saved: Saved, source: str | None) -> Chosen:
-    """The data asked for: by default what the network was trained on, else digits."""
+    """The data asked for: by default what the network was trained on, else digits; a layer by itself counts."""
+    if source is None and "layer" in saved.info:
+        return Chosen(counting_data(saved), COUNTING, None)
     source = source or trained_source(saved, train) or "digits"
     data = data_for(catalog, source, saved.network.input_shape)
     return Chosen(data, source, splits_of(catalog, saved, train))

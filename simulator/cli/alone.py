@@ -1,0 +1,78 @@
+"""A layer by itself where a network is asked for: "conv(1, kernel=3)" with --input 1x8."""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from simulator.errors import brief
+
+if TYPE_CHECKING:
+    from simulator.catalog import Catalog
+    from simulator.data import Dataset
+    from simulator.files import Saved
+
+_LAYER = re.compile(r"\s*(?P<name>[a-zA-Z][\w-]*)\s*(?P<arguments>\(.*\))\s*", re.DOTALL)
+_SAMPLES = 10
+COUNTING = "counting"  # what the samples of a layer by itself are called
+
+
+def is_layer(net: str) -> bool:
+    """Whether NET is written as a layer: a name with its arguments in parentheses."""
+    return _LAYER.fullmatch(net) is not None
+
+
+def stem(net: str) -> str:
+    """What files about NET are called: the layer's name, or that of an architecture or file without its ending."""
+    found = _LAYER.fullmatch(net)
+    return found["name"] if found else Path(net).stem
+
+
+def layer_network(catalog: Catalog, net: str, shape: tuple[int, ...] | None, given: Any, **options: Any) -> Saved:
+    """The network of this one layer.
+
+    Raises
+    ------
+    click.UsageError
+        If there is no input shape, or something is given that no single layer takes.
+    """
+    from simulator.files import Saved
+    from simulator.network import Network
+    from simulator.splits import Splits
+
+    found = _LAYER.fullmatch(net)
+    assert found is not None
+    if given:
+        raise click.UsageError(
+            f"{net}: expected the options of a layer in its parentheses, got -o or --classes; leave them out"
+        )
+    if shape is None:
+        raise click.UsageError(f"{net}: expected --input for a layer by itself, got none; add for example --input 1x8")
+    try:
+        call = ast.parse(f"layer{found['arguments']}", mode="eval").body
+        assert isinstance(call, ast.Call)
+        arguments = [ast.literal_eval(each) for each in call.args]
+        named = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+    except (SyntaxError, ValueError, AssertionError, RecursionError, MemoryError):
+        raise click.UsageError(
+            f"expected a layer with plain arguments, such as 'conv(1, kernel=3, padding=\"same\")', got {brief(net)}"
+        ) from None
+    layer = catalog.make(found["name"], *arguments, **named)
+    network = Network.sequential(shape, [layer], **options)
+    return Saved(network, {"layer": net, "untrained": bool(network.param_shapes)}, splits=Splits())
+
+
+def counting_data(saved: Saved) -> Dataset:
+    """Samples for a layer by itself: the numbers of sample k count from k + 1."""
+    import numpy as np
+
+    from simulator.data import Dataset
+
+    shape = saved.network.input_shape
+    inputs = np.arange(1.0, _SAMPLES + 1)[:, None] + np.arange(math.prod(shape))
+    return Dataset(inputs.reshape(-1, *shape), np.zeros(_SAMPLES, np.int64))
