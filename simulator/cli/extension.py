@@ -18,6 +18,13 @@ from simulator.errors import PluginError, brief, nearest
 __all__ = ["CommandGroup"]
 
 _GROUP = "simulator.commands"
+_SECTIONS = {  # of the help; what is in none of them comes last
+    "Train and use": ("train", "evaluate", "predict"),
+    "See the matrix": ("describe", "equivalence", "draw", "graph"),
+    "Look into a network": ("unit", "weight", "effect", "ablate", "respond", "affine", "sharing"),
+    "Repeat and measure": ("experiment", "bench"),
+    "Extend": ("plugins", "new-plugin", "check-plugin"),
+}
 
 
 class CommandGroup(click.Group):
@@ -33,6 +40,23 @@ class CommandGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The core's commands in their order, then those of plugins by name."""
         return [*self.commands, *sorted(name for name in self._points() if name not in self.commands)]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands by what they are for."""
+        names = self.list_commands(ctx)
+        known = {name for section in _SECTIONS.values() for name in section}
+        others = tuple(name for name in names if name not in known)
+        wide = max(map(len, names), default=0)
+        for title, section in {**_SECTIONS, "Other commands": others}.items():
+            rows = []
+            for name in section:
+                command = self.get_command(ctx, name) if name in names else None
+                if command is not None and not command.hidden:
+                    text = command.get_short_help_str(formatter.width - 6 - wide)
+                    rows.append((name.ljust(wide), text))
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         """The command of this name, or None."""

@@ -31,16 +31,32 @@ _LONG = re.compile(r"(\S{100})\S{100,}")  # click shows what was given as it was
 
 @click.group(
     cls=CommandGroup,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: simulator train",
 )
 @CatalogOptions.decorate
 @click.version_option(package_name="cnn-matrix-simulator", prog_name="simulator")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """A convolutional net is a fully connected net whose weight matrix is sparse and shared.
 
     See that matrix, prove that it equals the convolution, and train it.
     """
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@cli.command("help", hidden=True)
+@click.argument("command", required=False)
+@click.pass_context
+def help_of(ctx: click.Context, command: str | None) -> None:
+    """The help of a command, as with --help."""
+    assert ctx.parent is not None
+    group = cli if command is None else cli.resolve_command(ctx.parent, [command])[1]
+    assert group is not None
+    context = ctx.parent if command is None else click.Context(group, ctx.parent, command)
+    click.echo(group.get_help(context))
 
 
 for command in (train, evaluate, predict, describe, equivalence, draw, plugins):

@@ -21,6 +21,7 @@ from simulator.cli import cli, main
 from simulator.cli.common import print_json
 from simulator.cli.leaving import Terminated, sigterm_raises
 
+COMMANDS = set(cli.list_commands(click.Context(cli))) - {"help"}
 HEAVY = ("numpy", "scipy", "networkx", "pluggy", "rich", "matplotlib", "safetensors", "sklearn")
 
 MINE = '''
@@ -82,8 +83,10 @@ def test_help_names_every_option_and_says_what_it_does(name, run):
 
 def test_help_lists_the_commands_with_a_whole_sentence(run):
     out = run("--help").out
-    assert set(cli.commands) == {"train", "evaluate", "predict", "describe", "equivalence", "draw", "plugins"}
+    assert set(cli.commands) == {"help", "train", "evaluate", "predict", "describe", "equivalence", "draw", "plugins"}
     for name, command in cli.commands.items():
+        if command.hidden:
+            continue
         (line,) = (line for line in out.splitlines() if line.split()[:1] == [name])
         assert line.endswith("."), line
         assert not line.endswith("..."), line
@@ -92,8 +95,34 @@ def test_help_lists_the_commands_with_a_whole_sentence(run):
 
 def test_no_command_shows_the_help(run):
     result = run()
-    assert result.status == 2
-    assert "Usage: simulator [OPTIONS] COMMAND" in result.out + result.err
+    assert (result.status, result.err) == (0, "")
+    assert result.out == run("--help").out == run("help").out
+    assert result.out.startswith("Usage: simulator [OPTIONS] [COMMAND]")
+
+
+def test_help_of_a_command(run):
+    assert run("help", "train").out == run("train", "--help").out
+    assert run("help", "unit").out == run("unit", "--help").out
+    assert "expected a command, got 'trian'; did you mean 'train'?" in run("help", "trian").complaint
+
+
+def test_the_commands_are_grouped_and_none_is_left_out(run):
+    out = run("--help").out
+    titles = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles[1:] == [
+        "Train and use:",
+        "See the matrix:",
+        "Look into a network:",
+        "Repeat and measure:",
+        "Extend:",
+    ]
+    listed = [line.split()[0] for line in out.split(titles[1])[1].splitlines() if line.startswith("  ")]
+    assert sorted(name for name in listed if name in COMMANDS) == sorted(COMMANDS)
+
+
+def test_python_m_is_the_same_program():
+    done = subprocess.run([sys.executable, "-m", "simulator", "--version"], capture_output=True, text=True)
+    assert done.stdout == f"simulator, version {importlib.metadata.version('cnn-matrix-simulator')}\n"
 
 
 def test_version(run):
