@@ -50,9 +50,11 @@ def real_array(who: str, value: Any) -> np.ndarray:
             cure = "convert it first; for a PyTorch tensor: tensor.detach().cpu().float().numpy()"
         raise ShapeError(f"{who}: expected an array of real numbers, got {got}; {cure}") from None
     if array.dtype.kind not in "fiub":
+        cure = "take their real parts, values.real" if array.dtype.kind == "c" else "convert them to numbers first"
+        cure = "convert them with numpy.float64(values)" if array.dtype.kind in "US" else cure
         raise ShapeError(
             f"{who}: expected an array of real numbers, got values of type {array.dtype.type.__name__.rstrip('_')}; "
-            "convert them first"
+            f"{cure}"
         )
     return array
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from simulator.engine import Engine, Need, need_of
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, brief
 from simulator.matrix import TiedMatrix
 from simulator.nodes import Node
 from simulator.patterns import Pattern
@@ -47,8 +47,8 @@ class AutoEngine:
         slow = [engine for engine in self.engines if not hasattr(engine, "speed")]
         if slow or not self.engines:
             raise ShapeError(
-                f"engine auto: expected engines with a method 'speed', got {slow or 'none'}; give such engines, for "
-                "example SciPyEngine()"
+                f"engine auto: expected engines with a method 'speed', got {brief(slow) if slow else 'none'}; give "
+                "such engines, for example SciPyEngine()"
             )
 
     def fastest(self, pattern: Pattern, batch: int) -> Any:

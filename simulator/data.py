@@ -73,9 +73,15 @@ class Dataset:
         arrays = [*_each(self.inputs).values(), *_each(self.targets).values()]
         for array in arrays:
             if not isinstance(array, np.ndarray) or array.ndim == 0 or array.dtype.kind not in "fiub":
+                if not isinstance(array, np.ndarray):
+                    cure = "convert it with numpy.asarray"
+                elif array.ndim == 0:
+                    cure = "give a row for each sample"
+                else:
+                    cure = "convert it with array.astype(float), or number the labels with "
+                    cure += "numpy.unique(labels, return_inverse=True)[1]"
                 raise ShapeError(
-                    f"data: expected arrays of real numbers, one row per sample, got {type(array).__name__} "
-                    f"{getattr(array, 'dtype', '')}; convert it with numpy.asarray"
+                    f"data: expected arrays of real numbers, one row per sample, got {brief(array)}; {cure}"
                 )
         lengths = [len(array) for array in arrays]
         if min(lengths, default=0) == 0 or len(set(lengths)) > 1:
@@ -89,7 +95,8 @@ class Dataset:
                 first = int(np.argwhere(~finite)[0][0])
                 raise ShapeError(
                     f"data: expected finite numbers, got {int(np.sum(~finite))} NaN or infinite ones, the first in "
-                    f"sample {first}; clean the data, for example with numpy.nan_to_num"
+                    f"sample {first}; leave such samples out, or put zeros there with "
+                    "numpy.nan_to_num(array, posinf=0, neginf=0)"
                 )
         labels = self.labels
         if labels is not None:
@@ -504,7 +511,8 @@ def one_hot(labels: np.ndarray, classes: int, dtype: Any = np.float32) -> np.nda
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ShapeError(
-            f"one-hot: expected integer labels (n,), got {labels.dtype} {labels.shape}; convert them first"
+            f"one-hot: expected integer labels (n,), got {labels.dtype} {labels.shape}; give one integer per sample, "
+            "for integral floats labels.astype(int)"
         )
     if labels.size and not 0 <= labels.min() <= labels.max() < classes:
         raise ShapeError(

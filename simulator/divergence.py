@@ -50,7 +50,12 @@ def blame_forward(network: Network, raw: Any, inputs: Any, losses: Mapping[str, 
     str
     """
     for what, given, cure in (
-        ("the data hold", raw, "remove these samples, or replace the numbers, for example with numpy.nan_to_num"),
+        (
+            "the data hold",
+            raw,
+            "remove these samples, or replace the numbers, for example with "
+            "numpy.nan_to_num(array, posinf=0, neginf=0)",
+        ),
         ("the augmentation gave", inputs, "correct the augmentation"),
     ):
         if not still_finite(np.asarray(a, float) for a in (given.values() if isinstance(given, Mapping) else [given])):

@@ -1166,10 +1166,8 @@ class Network:
         shape = self._nodes[name].shape
         array = real_array(name, x)
         if array.ndim != len(shape) + 1 or array.shape[1:] != shape:
-            raise ShapeError(
-                f"{name}: expected (batch, {', '.join(map(str, shape))}), got {array.shape}; one sample needs a batch "
-                "axis, x[None]"
-            )
+            cure = "one sample needs a batch axis, x[None]" if array.shape == shape else "resize or reshape them"
+            raise ShapeError(f"{name}: expected (batch, {', '.join(map(str, shape))}), got {array.shape}; {cure}")
         inner = empty((*shape, len(array)), self.dtype)
         inner[...] = array.transpose(*range(1, array.ndim), 0)
         inner.flags.writeable = False

@@ -25,13 +25,15 @@ from scipy import sparse
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError, brief
 from simulator.memory import check_memory
-from simulator.windows import Window
+from simulator.windows import Window, check_sizes
 
 __all__ = ["ExplicitPattern", "IdentityPattern", "Pattern", "TransposedPattern", "WindowPattern"]
 
 LARGEST_CSR = 4 * 2**30  # bytes of a CSR matrix that is built without being asked twice
 _LARGE_TABLE = 2**26  # bytes of a table of sites that is not made for a look; equal layers share a smaller one
 _BLOCK = 2**20  # numbers of a table that are sorted at once
+_ONE_BY_ONE = "read single rows and columns with pattern.row(i) and pattern.column(j)"
+_NO_CSR = "run the network with an engine that needs no CSR ('blas' or 'auto')"
 _OF_A_USE = 15 * 8  # bytes for each use of a weight while all are looked up
 
 Structure = tuple[np.ndarray, np.ndarray, np.ndarray]  # indptr, indices, ties in CSR row order
@@ -121,7 +123,7 @@ class Pattern(ABC):
         ShapeError
             If they would need more memory than there is.
         """
-        check_memory(3 * self.csr_nbytes(), f"{self!r}, triplets", "look at single rows and columns")
+        check_memory(3 * self.csr_nbytes(), f"{self!r}, triplets", _ONE_BY_ONE)
         indptr, indices, ties = self.__dict__.get("csr") or self.build_csr()
         rows = np.repeat(np.arange(self.shape[0], dtype=indices.dtype), np.diff(indptr))
         return rows, indices.copy(), ties.copy()
@@ -155,11 +157,10 @@ class Pattern(ABC):
         if need > max_bytes:
             raise ShapeError(
                 f"{who}: expected at most {max_bytes:,} bytes, got a matrix of {need:,} bytes ({self.nnz:,} nonzeros); "
-                "look at single rows and columns, run the network with an engine that needs no CSR ('blas' or 'auto'), "
-                "or give tocsr() a larger max_bytes"
+                f"{_ONE_BY_ONE}, {_NO_CSR}, or give tocsr() a larger max_bytes"
             )
         if "csr" not in vars(self):
-            check_memory(2 * need, who, "look at single rows and columns")  # the ties are built beside it
+            check_memory(2 * need, who, f"{_ONE_BY_ONE}, or {_NO_CSR}")  # the ties are built beside it
 
     @property
     def T(self) -> Pattern:
@@ -412,7 +413,7 @@ class WindowPattern(Pattern):
     --------
     A one-dimensional convolution with three taps on five inputs:
 
-    >>> from simulator.windows import Window
+    >>> from simulator.windows import Window, check_sizes
     >>> WindowPattern(ChannelGroups.full(1, 1), 1, Window(3).sites((5,)), 5, (3, 0, 1))
     WindowPattern 3 x 5: 9 nonzeros share 3 weights
     """
@@ -455,7 +456,7 @@ class WindowPattern(Pattern):
 
         Examples
         --------
-        >>> from simulator.windows import Window
+        >>> from simulator.windows import Window, check_sizes
         >>> WindowPattern.sliding(ChannelGroups.full(1, 1), 1, Window(3), (10**5, 10**5), (9, 0, 1))
         WindowPattern 9999600004 x 10000000000: 89996400036 nonzeros share 9 weights
         """
@@ -489,6 +490,7 @@ class WindowPattern(Pattern):
     def __post_init__(self) -> None:
         if self.sites is None and self.origin is not None:
             del vars(self)["sites"]
+            self._check_space(*self.origin)
         else:
             self._check_table()
         inputs = self.channels.inputs
@@ -509,6 +511,14 @@ class WindowPattern(Pattern):
             n_ties=0 if 0 in counts else 1 + sum((n - 1) * s for n, s in zip(counts, self.tie_strides, strict=True)),
         )
 
+    def _check_space(self, window: Window, space: Sequence[int]) -> None:
+        found = math.prod(check_sizes(space, len(space), "WindowPattern space"))
+        if found != self.in_sites:
+            raise ShapeError(
+                f"WindowPattern origin: expected {found} input sites for the space {brief(space)}, got "
+                f"{brief(self.in_sites)}; make it with WindowPattern.sliding"
+            )
+
     def _check_table(self) -> None:
         sites = np.asarray(self.sites)
         if sites.ndim != 2 or sites.dtype.kind not in "iu":
@@ -526,6 +536,7 @@ class WindowPattern(Pattern):
         object.__setattr__(self, "sites", sites)
         if self.origin is not None:
             window, space = self.origin
+            self._check_space(window, space)
             table = window.sites(space)
             if sites is not table and not np.array_equal(sites, table):
                 raise ShapeError(
@@ -663,7 +674,7 @@ class WindowPattern(Pattern):
     def sharing(self, tie: int) -> tuple[np.ndarray, np.ndarray]:
         tie, counts = self._check_tie(tie), (self.channels.pairs, *self.table_shape)
         uses = math.prod(n for n, stride in zip(counts, self.tie_strides, strict=True) if stride == 0)
-        check_memory(_OF_A_USE * uses, f"sharing, {uses:,} uses of a weight", "look at single rows and columns")
+        check_memory(_OF_A_USE * uses, f"sharing, {uses:,} uses of a weight", _ONE_BY_ONE)
         pair, s, t = _solutions(tie, counts, self.tie_strides).T
         site = self.read(s, t)
         out, in_channel = self.channels.ends(pair)

@@ -155,6 +155,13 @@ class Window:
                     f"{who}: expected {len(space)} (begin, end) pairs, got {brief(self.padding)}; give one per "
                     "space axis"
                 )
+            for pair in self.padding:
+                if _is_integer(pair) or (isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2):
+                    continue
+                raise ShapeError(
+                    f"{who}: expected a pair (begin, end) for each axis, got {brief(pair)}; write for example "
+                    f"padding={((1, 1),) * len(space)}"
+                )
             return tuple((p[0], p[1]) for p in (check_sizes(p, 2, who, least=0) for p in self.padding))
         return tuple((p, p) for p in check_sizes(self.padding, len(space), who, least=0))
 

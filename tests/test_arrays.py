@@ -22,10 +22,10 @@ def test_an_array_is_not_copied():
     [
         ([[1], [1, 2]], "a ragged list; give rows of equal length"),
         (([1], 2), "a ragged tuple; give rows of equal length"),
-        ("abc", "values of type str; convert them first"),
-        (None, "values of type object; convert them first"),
-        ([1j], "values of type complex128; convert them first"),
-        (np.array(["2026-01-01"], "M8"), "values of type datetime64; convert them first"),
+        ("abc", "values of type str; convert them with numpy.float64\\(values\\)"),
+        (None, "values of type object; convert them to numbers first"),
+        ([1j], "values of type complex128; take their real parts, values.real"),
+        (np.array(["2026-01-01"], "M8"), "values of type datetime64; convert them to numbers first"),
     ],
 )
 def test_what_is_no_array_of_real_numbers(value, got):

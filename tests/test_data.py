@@ -63,7 +63,7 @@ def test_lengths_must_agree(inputs, targets, lengths):
 def test_numbers_must_be_finite(bad):
     inputs = np.zeros((4, 1, 2))
     inputs[2:, 0, 1] = bad
-    with pytest.raises(ShapeError, match="got 2 NaN or infinite ones, the first in sample 2; clean the data"):
+    with pytest.raises(ShapeError, match="got 2 NaN or infinite ones, the first in sample 2; leave such samples out"):
         Dataset(inputs, np.zeros(4, int))
     with pytest.raises(ShapeError, match="got 1 NaN or infinite ones, the first in sample 0"):
         Dataset(np.zeros((2, 1)), np.array([bad, 0]))
@@ -412,7 +412,9 @@ def test_one_hot_wants_labels_in_range():
         one_hot(np.array([0, 2]), 2)
     with pytest.raises(ShapeError, match="one-hot: expected labels from 0 to 1, got -1 to 0"):
         one_hot(np.array([0, -1]), 2)
-    with pytest.raises(ShapeError, match=r"one-hot: expected integer labels \(n,\), got float64 \(2,\); convert them"):
+    with pytest.raises(
+        ShapeError, match=r"one-hot: expected integer labels \(n,\), got float64 \(2,\); give one integer per sample"
+    ):
         one_hot(np.array([0.0, 1.0]), 2)
     with pytest.raises(ShapeError, match=r"one-hot: expected integer labels \(n,\), got int64 \(1, 1\)"):
         one_hot(np.array([[0]]), 2)

@@ -777,15 +777,17 @@ def test_inputs_are_given_by_their_names_and_of_one_batch():
         net.predict({"left": x, "right": np.zeros((4, 2))})
 
 
-@pytest.mark.parametrize("shape", [(2, 4, 4), (3, 2, 4), (3, 2, 4, 5), (3, 4, 4, 2), ()])
+@pytest.mark.parametrize("shape", [(3, 2, 4), (3, 2, 4, 5), (3, 4, 4, 2), ()])
 def test_samples_have_the_shape_of_the_input(shape):
-    with pytest.raises(ShapeError, match=r"input: expected \(batch, 2, 4, 4\), got .*; one sample needs a batch axis"):
+    with pytest.raises(ShapeError, match=r"input: expected \(batch, 2, 4, 4\), got .*; resize or reshape them"):
         small().predict(np.zeros(shape))
 
 
 @pytest.mark.parametrize("dtype", [complex, object, str, "datetime64[s]"])
 def test_samples_are_real_numbers(dtype):
-    with pytest.raises(ShapeError, match=r"input: expected an array of real numbers, got .*; convert them first"):
+    with pytest.raises(
+        ShapeError, match=r"input: expected an array of real numbers, got .*; (convert them|take their real parts)"
+    ):
         small().predict(np.zeros((1, 2, 4, 4)).astype(dtype))
 
 

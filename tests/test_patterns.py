@@ -226,7 +226,7 @@ def test_a_row_and_a_column_of_a_huge_pattern_are_there_at_once():
 def test_the_uses_of_a_weight_that_do_not_fit_are_refused_with_the_estimate(monkeypatch):
     pattern = Conv(6, kernel=5, padding=2).pattern((1, 9999, 9999))
     monkeypatch.setattr("simulator.memory.available_memory", lambda: 10**9)
-    wanted = r"sharing, 99,980,001 uses of a weight: expected at most 1.0 GB of memory, got 12 GB; look at single rows"
+    wanted = r"sharing, 99,980,001 uses of a weight: expected at most 1.0 GB of memory, got 12 GB; read single rows"
     with pytest.raises(ShapeError, match=wanted):
         pattern.sharing(7)
     assert len(pattern.row(7)[0]) == 15

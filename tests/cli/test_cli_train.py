@@ -841,8 +841,14 @@ def test_bad_settings(args, message, run):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nan.npz", "expected finite numbers, got 1 NaN or infinite ones, the first in sample 7; clean the data"),
-        ("infinite.npz", "expected finite numbers, got 1 NaN or infinite ones, the first in sample 8; clean the data"),
+        (
+            "nan.npz",
+            "expected finite numbers, got 1 NaN or infinite ones, the first in sample 7; leave such samples out",
+        ),
+        (
+            "infinite.npz",
+            "expected finite numbers, got 1 NaN or infinite ones, the first in sample 8; leave such samples out",
+        ),
         ("empty.npz", "expected as many targets as samples, and at least one, got 0 and 0; check the file"),
         ("shorter.npz", "expected as many targets as samples, and at least one, got 60 and 5; check the file"),
         ("beyond.npz", "expected labels from 0 to 1, got 0 to 2; correct the labels or name more classes"),
