@@ -5,6 +5,7 @@ It needs scikit-learn, which the rest of the simulator does not.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -408,10 +409,15 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
             catalog.build(
                 self.architecture, own, rng=None, **given
             )  # tells if it is not the shape but an option that does not fit
+            n, side = self.n_features_in_, math.isqrt(self.n_features_in_)
+            cure = f"give one of {n} units"
+            if side * side == n:
+                with contextlib.suppress(ShapeError):  # a picture may still be too small
+                    catalog.build(self.architecture, (1, side, side), rng=None, **given)
+                    cure = f"write for example input_shape={(1, side, side)}"
             raise ShapeError(
                 f"SimulatorClassifier input_shape: expected the shape of one sample, since {self.architecture} reads "
-                f"arrays such as {own}, got none for {self.n_features_in_} features; write for example "
-                "input_shape=(1, 8, 8)"
+                f"arrays such as {own}, got none for {n} features; {cure}"
             ) from None
 
     def _shape(self, catalog: Catalog) -> tuple[int, ...]:

@@ -207,8 +207,9 @@ def _epochs(
         expected, state, first = state, resume.optimizer_state, resume.number + 1
         if {k: _kind(v) for k, v in expected.items()} != {k: _kind(v) for k, v in state.items()}:
             raise ShapeError(
-                f"train resume: expected a state with {', '.join(sorted(expected)[:3])} ..., got "
-                f"{', '.join(sorted(state)[:3])} ...; resume with the optimizer and the trainable params of that run"
+                f"train resume: expected a state with {', '.join(sorted(expected)[:3]) or 'nothing'}, "
+                f"got {', '.join(sorted(state)[:3]) or 'nothing'}; resume with the "
+                "optimizer and the trainable params of that run"
             )
         generator = generator_at(resume.rng_state)
     steps = math.ceil(len(data) / batch_size)

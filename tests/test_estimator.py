@@ -484,3 +484,15 @@ def test_the_simulator_itself_does_not_need_scikit_learn():
         "import simulator; assert 'SimulatorClassifier' in dir(simulator)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_shape_that_an_error_proposes_fits():
+    X = np.random.default_rng(0).random((20, 144))
+    y = np.arange(20) % 2
+    with pytest.raises(ShapeError, match=r"got none for 144 features; write for example input_shape=\(1, 12, 12\)$"):
+        SimulatorClassifier("resnet8", epochs=1).fit(X, y)
+    model = SimulatorClassifier("resnet8", epochs=1, input_shape=(1, 12, 12)).fit(X, y)
+    assert model.network_.input_shape == (1, 12, 12)
+    with pytest.raises(ShapeError, match="got none for 96 features; give one of 96 units$"):
+        SimulatorClassifier("resnet8", epochs=1).fit(X[:, :96], y)
+    assert SimulatorClassifier("resnet8", epochs=1, input_shape=(1, 8, 12)).fit(X[:, :96], y).n_features_in_ == 96

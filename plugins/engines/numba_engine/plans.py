@@ -140,14 +140,25 @@ class Convolution(_Tables):
         """
         ins, taps = self.ins, self.taps
         packed = self._packed(run.loops, weight, bias, self.outs, ins, ins * taps, taps)
-        self._multiply(run, y, x, packed, self.table, self.outs, ins, self.in_sites, relu, chosen, pooling)
+        more = relu, chosen, pooling, self._pairs
+        self._multiply(run, y, x, packed, self.table, self.outs, ins, self.in_sites, *more)
 
     def back(self, run, weight, dy, dx):
         """dx = Wᵀ dy."""
         packed = self._packed(run.loops, weight, None, self.ins, self.outs, self.taps, self.ins * self.taps)
-        self._multiply(run, dx, dy, packed, self.back_table, self.ins, self.outs, self.sites, False)
+        more = False, NO_BYTES, NO_TABLE, None if self._pairs is None else self._pairs.T
+        self._multiply(run, dx, dy, packed, self.back_table, self.ins, self.outs, self.sites, *more)
 
-    def _multiply(self, run, y, x, packed, table, outs, ins, in_sites, relu, chosen=NO_BYTES, pooling=NO_TABLE):
+    def _multiply(self, run, y, x, packed, table, outs, ins, in_sites, relu, chosen, pooling, pairs):
+        if pairs is not None and not np.isfinite(x).all():  # NaN times the zero of what is not connected is NaN
+            for out, connected in enumerate(pairs):
+                seen, found, places = x.reshape(ins, -1).copy(), np.empty_like(y), np.empty_like(chosen)
+                seen[~connected] = 0
+                more = relu, places, pooling, None
+                self._multiply(run, found, seen.reshape(x.shape), packed, table, outs, ins, in_sites, *more)
+                y.reshape(outs, -1)[out] = found.reshape(outs, -1)[out]
+                chosen.reshape(outs, -1)[out] = places.reshape(outs, -1)[out]
+            return
         batch, size = x.shape[-1], x.itemsize
         apart = math.gcd(in_sites * batch * size, 4096)  # how far rows lie apart that share a set of the cache
         direct = batch * size % run.loops.PANEL == 0 and ins * apart <= 4 * 4096

@@ -197,6 +197,26 @@ CHAINS = {
 }
 
 
+@pytest.mark.parametrize("chain", ["table and pool", "table", "table and relu"])
+@pytest.mark.parametrize("batch", [1, 40])
+def test_what_is_not_connected_hands_on_no_nan(engine, chain, batch):
+    """A connection table is computed as a full convolution with zeros, and NaN times zero would be NaN."""
+    table = Conv(3, kernel=2, table=((0,), (0, 1), (1,)))
+    layers = {"table": [table], "table and relu": [table, ReLU()]}.get(chain) or CHAINS[chain]
+    reference = Network.sequential((2, 6, 6), layers, rng=0, dtype="float64")
+    network = reference.with_engine(engine)
+    x = np.random.default_rng(0).standard_normal((batch, 2, 6, 6))
+    dy = np.ones_like(reference.predict(x))
+    dy[0, 0] = np.nan
+    gradients = [net.run(x).backward(dy).inputs["input"] for net in (reference, network)]
+    np.testing.assert_allclose(gradients[1], gradients[0], rtol=1e-12)
+    x[0, 1, 2, 2], x[-1, 0, 1, 1] = np.nan, np.inf
+    expected = reference.predict(x)
+    assert np.isnan(expected).any()
+    assert not np.isnan(expected).all()
+    np.testing.assert_allclose(network.predict(x), expected, rtol=1e-12)
+
+
 def compared(network, engine, x, agree, tolerance, training=True):
     """Run and train one step by the engine's kernels; everything must be as the layers say in double precision."""
     exact = network.with_dtype("float64").with_engine(SciPyEngine(1)).run(x, training=training, rng=1)
