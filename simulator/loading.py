@@ -163,7 +163,7 @@ def _offered(module: Any, plugin: Plugin) -> list[tuple[str, Entry]]:
         manager.register(module, name=plugin.name)
     except pluggy.PluginValidationError as error:
         raise PluginError(
-            f"{who}: expected hooks with the arguments of their specification, got: {' '.join(str(error).split())}; "
+            f"{who}: expected hooks with the arguments of their specification, got {' '.join(str(error).split())}; "
             "each takes the one argument 'register'"
         ) from None
     hooks = [caller.name for caller in manager.get_hookcallers(module) or []]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,3 +135,34 @@ def test_a_message_lists_some_names_only():
     told = nearest("zzz", [f"n{i:03}" for i in range(1200)])
     assert told.startswith("choose one of: n000, n001, ")
     assert told.endswith(", n048, n049 and 1,150 more")
+
+
+def test_every_error_says_who_what_was_expected_what_came_and_what_to_do():
+    """Of errors whose message is written in the raise; what is put into it there is ``{}``."""
+    kinds = {"FileError", "NotInstalledError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError"}
+    passed_on = {  # what another error says, with a word before or after it
+        "{}: {}",
+        "{} {}: {}",
+        "{}: {}: {}",
+        "load {}: {}",
+        "{} (after {}): {}",
+        "simulator {}: expected {}",
+        "{}; use data of that shape{}",
+        "{} (nor can the folder for temporary files be written to)",
+        "{}; the trained network is safe in {}: move it from there",
+    }
+    found, seen = [], 0
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            call = node.exc if isinstance(node, ast.Raise) else None
+            if not isinstance(call, ast.Call) or getattr(call.func, "id", "") not in kinds or not call.args:
+                continue
+            if not isinstance(call.args[0], (ast.JoinedStr, ast.Constant)):
+                continue
+            parts = call.args[0].values if isinstance(call.args[0], ast.JoinedStr) else [call.args[0]]
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
+            seen += 1
+            if text not in passed_on and not re.fullmatch(r"[^;]*expected .*(, got|, but) .*(; .*[^.]|\{\})", text):
+                found.append(f"{path.name}:{node.lineno}: {text}")
+    assert seen > 300
+    assert not found, "\n".join(found)

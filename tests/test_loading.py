@@ -94,7 +94,7 @@ REFUSED = {
     ),
     "asks a hook for more than there is": (
         "from simulator import hookimpl\n@hookimpl\ndef register_layers(register, more): pass",
-        "expected hooks with the arguments of their specification, got: .*'register_layers'.*'more'.*; each takes the "
+        "expected hooks with the arguments of their specification, got .*'register_layers'.*'more'.*; each takes the "
         "one argument 'register'",
     ),
     "fails in a hook": (
