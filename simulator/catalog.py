@@ -297,7 +297,7 @@ class Catalog:
         --------
         >>> catalog = Catalog()
         >>> catalog.objective("lenet5", catalog.build("lenet5", rng=None))
-        ({'dense3': CrossEntropy(label_smoothing=0.0)}, {'dense3': 1.0})
+        ({'dense3': CrossEntropy(label_smoothing=0.0, class_weights=None, ignore_index=None)}, {'dense3': 1.0})
         """
         entry = self.architectures.entry(name)
         usual = "squared-error" if entry.task == "reconstruct" else "cross-entropy"

@@ -47,6 +47,7 @@ TAKES = {  # which of them an atom of an annotation takes; a sequence of integer
     "Sequence[Sequence[int]]": {"pairs"},
     "Sequence[str]": {"texts"},
     "tuple[float, float]": {"integers"},
+    "Sequence[float]": {"integers"},
 }
 
 
@@ -67,6 +68,7 @@ def atoms(declared):
         Sequence[Sequence[int]]: "Sequence[Sequence[int]]",
         Sequence[str]: "Sequence[str]",
         tuple[float, float]: "tuple[float, float]",
+        Sequence[float]: "Sequence[float]",
     }
     return [names.get(part) for part in parts]
 

@@ -243,8 +243,8 @@ def print_engine_proofs(engine: str, steps: list[Proof], dtype: str, batch: int)
     if not failed and compared:
         worst = max(p.max_difference or 0.0 for p in compared)
         exact = (
-            ":\nfor this inputs and gradients are small whole numbers and weights have 8 bits, so that sums rarely need "
-            "rounding"
+            ":\nfor this inputs and gradients are small whole numbers and weights have 8 bits, so that sums rarely "
+            "need rounding"
         )
         counts = {kind: sum(p.matrix == kind for p in compared) for kind in ("products", "training", "prediction")}
         click.echo(

@@ -29,7 +29,8 @@ def test_an_interrupt_leaves_all_finished_runs_and_no_process(started, signals, 
     out, err = started.communicate(timeout=30)
     assert started.returncode == 130
     assert out == ""
-    assert err.strip() == "Interrupted: the finished runs are in tiny; go on with the same command."
+    assert err.lstrip().startswith("Interrupted: the finished runs are in tiny; go on with: simulator -p ")
+    assert " experiment tiny " in err
     assert set(kept(tmp_path / "tiny")) == {(1, 0), (1, 1)}
     assert not any(map(alive, workers))
 
