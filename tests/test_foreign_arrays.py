@@ -276,7 +276,7 @@ def test_the_loss_and_the_optimizer_are_named():
 def test_a_gradient_that_is_not_real_is_refused():
     trace = Network.sequential((2,), [Dense(2)], rng=0).run(np.ones((3, 2)))
     with pytest.raises(
-        ShapeError, match="backward dense1: expected .* real numbers, got values of type complex128; conv"
+        ShapeError, match="backward dense1: expected .* real numbers, got values of type complex128; take their real"
     ):
         trace.backward(np.ones((3, 2)) * 1j)
 
