@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from simulator.data import Dataset
     from simulator.files import Saved
 
-_LAYER = re.compile(r"\s*(?P<name>[a-zA-Z][\w-]*)\s*(?P<arguments>\(.*\))\s*", re.DOTALL)
+_LAYER = re.compile(r"\s*(?P<name>[a-zA-Z][\w-]*)\s*(?P<arguments>\([^)]*|\(.*\))\s*", re.DOTALL)  # or not closed
 _SAMPLES = 10
 COUNTING = "counting"  # what the samples of a layer by itself are called
 
 
 def is_layer(net: str) -> bool:
-    """Whether NET is written as a layer: a name with its arguments in parentheses."""
-    return _LAYER.fullmatch(net) is not None
+    """Whether NET is written as a layer, a name with its arguments in parentheses, and is no file."""
+    return _LAYER.fullmatch(net) is not None and not Path(net).is_file()
 
 
 def stem(net: str) -> str:

@@ -5,6 +5,8 @@ import shlex
 
 import pytest
 
+from simulator import Dense, Network, save
+
 CONV = ("conv(1, kernel=3)", "--input", "1x8")
 
 
@@ -47,6 +49,11 @@ def test_pictures_of_one_layer(command, file, run, folder):
     assert [path.name for path in folder.iterdir()] == [file]
 
 
+def test_a_file_of_such_a_name_is_a_file(run):
+    save("net(1)", Network.sequential((1, 8), [Dense(2)], rng=0))
+    assert run("describe", "net(1)").out.startswith("net(1): Network 1 layer, 18 params: (1, 8) -> (2,)")
+
+
 def test_its_samples_count(run):
     for sample in (0, 4):
         found = json.loads(run("unit", *CONV, "conv1[0, 1]", "--sample", sample, "--json").out)
@@ -75,6 +82,11 @@ def test_its_samples_count(run):
             "describe 'conv(1, padding=same)' --input 1x8",
             "expected a layer with plain arguments, such as 'conv(1, kernel=3, padding=\"same\")', got ",
             "describe 'conv(1, kernel=3, padding=\"same\")' --input 1x8",
+        ),
+        (
+            "describe 'conv(1, kernel=3' --input 1x8",
+            "expected a layer with plain arguments, such as 'conv(1, kernel=3, padding=\"same\")', got 'conv(1, ",
+            "describe 'conv(1, kernel=3)' --input 1x8",
         ),
         ("describe 'konv(1)' --input 1x8", "one of the layers, got 'konv'; did you mean 'conv'?", None),
         ("describe 'conv(1)' --input 1x8", "conv", None),
