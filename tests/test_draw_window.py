@@ -17,6 +17,7 @@ from simulator import (
     MaxPool,
     Network,
     NotInstalledError,
+    ReLU,
     ShapeError,
     Sigmoid,
     Subsample,
@@ -146,6 +147,17 @@ def test_max_pooling_shows_what_it_chose():
     assert [t.get_text() for t in kernel.texts] == ["0", "0", "0", "1"]
     assert kernel.get_title() == "kernel of it[0], at this sample"
     assert formula(figure) == "it[0, 0, 0] = max(1, 2, 3, 5) = 1 × 5 = 5"
+
+
+def test_a_unit_that_reads_nothing():
+    network = Network.sequential((1, 3, 3), [Conv(1, 1, bias=False), ReLU()], rng=0, dtype="float64")
+    network = network.with_params({"conv1.weight": -np.ones((1, 1, 1, 1))})
+    figure = draw_window(network, "relu1[0, 1, 1]", np.ones((1, 3, 3)))
+    assert formula(figure) == "relu1[0, 1, 1] = 0: it reads nothing at this sample"
+    assert panels(figure)[1].get_title() == "conv1 (1, 3, 3)"
+    padded = one(Conv(1, 1, padding=1), (1, 2, 2)).with_params({"it.bias": [2.0]})
+    assert formula(draw_window(padded, "it[0, 0, 0]", np.ones((1, 2, 2)))) == "it[0, 0, 0] = 2 (bias) = 2"
+    assert not outlined(panels(draw_window(padded, "it[0, 0, 0]", np.ones((1, 2, 2))))[1], (4, 4))[1:].any()
 
 
 def test_of_many_channels_those_with_the_largest_products():

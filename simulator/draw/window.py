@@ -141,6 +141,7 @@ class _Slide:
     pattern: Pattern | None  # of what the unit may read
     weight: np.ndarray | None  # where the layer trains it
     layer: Layer
+    source: str  # what the input is called
 
     @classmethod
     def of(cls, network: Network, unit: Any, x: Any) -> _Slide:
@@ -160,7 +161,9 @@ class _Slide:
         weight = bound.params.get("weight") if node.pattern is not None else None
         x, y = trace[node.inputs[0]][0], trace[node.name][0]
         pattern = node.pattern if node.pattern is not None else node.support[0]
-        return cls(units, read, view, x, y[units.position[0]] if y.ndim > 1 else y, pattern, weight, node.layer)
+        return cls(
+            units, read, view, x, y[units.position[0]] if y.ndim > 1 else y, pattern, weight, node.layer, node.inputs[0]
+        )
 
     @property
     def windowed(self) -> bool:
@@ -209,7 +212,7 @@ class _Slide:
     def kernel(self) -> tuple[np.ndarray, np.ndarray]:
         """The weights, (channels shown, *taps), NaN where there is none; and which connection each is, -1 for none."""
         read = [c for c in self.read.connections if c.source is not None]
-        sources = np.array([c.source.position for c in read if c.source is not None]).reshape(len(read), -1)
+        sources = np.array([c.source.position for c in read if c.source is not None], np.intp).reshape(-1, self.x.ndim)
         if self.x.ndim == 1:
             values, at = np.full(self.x.shape, np.nan), np.full(self.x.shape, -1)
             values[sources[:, 0]], at[sources[:, 0]] = [c.value for c in read], np.arange(len(read))
@@ -296,10 +299,8 @@ def _drawn(slide: _Slide, values: bool | None) -> Figure:
         f"{'kernel' if slide.windowed else 'weights'} of {unit.node}[{unit.position[0]}]{chosen}", fontsize=10
     )
     _draw_input(input_ax, slide, shown, room, values)
-    source = slide.read.connections[0].source if slide.read.connections else None
-    name = source.node if source else "input"
     one = slide.x.ndim > 1 and len(shown) == 1 < len(slide.x)
-    input_ax.set_title(f"{name}[{shown[0]}]" if one else f"{name} {slide.x.shape}", fontsize=10)
+    input_ax.set_title(f"{slide.source}[{shown[0]}]" if one else f"{slide.source} {slide.x.shape}", fontsize=10)
     _draw_output(output_ax, slide, room, values)
     output_ax.set_title(
         f"{unit.node}[{unit.position[0]}]" if len(unit.shape) > 1 else f"{unit.node} {unit.shape}", fontsize=10
@@ -460,19 +461,21 @@ def _write_formula(ax: Axes, slide: _Slide, colours: np.ndarray) -> None:
 def _tokens(slide: _Slide, colours: np.ndarray) -> list[tuple[str, Any]]:
     """The sum in pieces, with the colour of those that are weights."""
     read = [c for c in slide.read.connections if c.source is not None]
-    tokens: list[tuple[str, Any]] = [(f"{slide.unit} = ", None)]
+    start = f"{slide.unit} = "
     if isinstance(slide.layer, MaxPool):
-        inputs = slide.x.ravel()[slide.candidates]
-        tokens.append((f"max({', '.join(map(short, inputs))}) = ", None))
+        start += f"max({', '.join(map(short, slide.x.ravel()[slide.candidates]))}) = "
     chosen = sorted(sorted(range(len(read)), key=lambda k: -abs(read[k].product or 0))[:_PRODUCTS])
-    for n, k in enumerate(chosen):
-        tokens += [(" + ", None)] * (n > 0) + [(short(read[k].value or 0.0), colours[k])]
-        tokens += [(f" × {short(read[k].input or 0.0)}", None)]
+    terms: list[list[tuple[str, Any]]] = [
+        [(short(read[k].value or 0.0), colours[k]), (f" × {short(read[k].input or 0.0)}", None)] for k in chosen
+    ]
     rest = [c.product or 0.0 for k, c in enumerate(read) if k not in set(chosen)]
     padding = [c.product or 0.0 for c in slide.read.connections if c.source is None]
     for products, what in ((rest, "more products"), (padding, "on padding")):
         if products:
-            tokens.append((f" + {short(math.fsum(products))} ({len(products)} {what})", None))
+            terms.append([(f"{short(math.fsum(products))} ({len(products)} {what})", None)])
     if slide.read.bias is not None:
-        tokens.append((f" + {short(slide.read.bias.product or 0.0)} (bias)", None))
-    return [*tokens, (f" = {short(slide.read.value)}", None)]
+        terms.append([(f"{short(slide.read.bias.product or 0.0)} (bias)", None)])
+    if not terms:
+        return [(f"{start}{short(slide.read.value)}: it reads nothing at this sample", None)]
+    sums = [token for term in terms for token in [(" + ", None), *term]][1:]
+    return [(start, None), *sums, (f" = {short(slide.read.value)}", None)]
