@@ -58,6 +58,7 @@ def layer_network(catalog: Catalog, net: str, shape: tuple[int, ...] | None, giv
         assert isinstance(call, ast.Call)
         arguments = [ast.literal_eval(each) for each in call.args]
         named = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+        assert len(named) == len(call.keywords)
     except (SyntaxError, ValueError, AssertionError, RecursionError, MemoryError):
         raise click.UsageError(
             f"expected a layer with plain arguments, such as 'conv(1, kernel=3, padding=\"same\")', got {brief(net)}"
