@@ -71,17 +71,16 @@ def average(
     >>> average(networks, np.ones((2, 1, 8, 8)), views=lambda inputs: ten_crops(inputs, 6)).shape
     (2, 3)
     """
-    members = [networks] if isinstance(networks, Network) else list(networks)
-    for network in members:
-        if not isinstance(network, Network):
-            raise ShapeError(
-                f"average: expected networks, got {type(network).__name__}; write average([first, second], x)"
-            )
+    members = list(networks) if isinstance(networks, Iterable) else [networks]
+    strange = [type(member).__name__ for member in members if not isinstance(member, Network)]
+    if strange or not members:
+        got = strange[0] if strange else "none"
+        raise ShapeError(f"average: expected networks, got {got}; write average([first, second], x)")
     shapes = {network.output_shape for network in members}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         raise ShapeError(
             "average: expected networks that end in logits (classes,) of the same classes, got outputs "
-            f"{', '.join(map(str, sorted(shapes))) or 'of none'}; build them alike"
+            f"{', '.join(map(str, sorted(shapes)))}; build them alike"
         )
     check_size(batch_size, "average batch_size")
     samples = real_array("average", x)

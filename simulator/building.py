@@ -34,9 +34,12 @@ def check_image(who: str, input_shape: Sequence[int], least: int) -> None:
     >>> check_image("lenet5", (1, 28, 28), least=12)
     """
     if len(input_shape) != 3 or min(input_shape[1:]) < least:
+        cure = "resize the images to that size, or a larger one"
+        if len(input_shape) != 3:
+            cure = f"give all three sizes, for example {(1, least, least)}"
         raise ShapeError(
             f"{who}: expected an input (channels, height, width) of at least {least} x {least}, got "
-            f"{brief(tuple(input_shape))}; resize the images to that size, or a larger one"
+            f"{brief(tuple(input_shape))}; {cure}"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -73,10 +73,12 @@ class Dataset:
         arrays = [*_each(self.inputs).values(), *_each(self.targets).values()]
         for array in arrays:
             if not isinstance(array, np.ndarray) or array.ndim == 0 or array.dtype.kind not in "fiub":
-                if not isinstance(array, np.ndarray):
+                if isinstance(array, Iterable) and not isinstance(array, np.ndarray):
                     cure = "convert it with numpy.asarray"
-                elif array.ndim == 0:
+                elif not isinstance(array, np.ndarray) or array.ndim == 0:
                     cure = "give a row for each sample"
+                elif array.dtype.kind == "c":
+                    cure = "take its real part, array.real"
                 else:
                     cure = "convert it with array.astype(float), or number the labels with "
                     cure += "numpy.unique(labels, return_inverse=True)[1]"

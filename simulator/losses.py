@@ -55,9 +55,12 @@ def check_labels(who: str, logits: np.ndarray, target: Any) -> np.ndarray:
     """
     target = real_array(f"{who} labels", target)
     if logits.ndim != 2 or target.shape != logits.shape[:1] or target.dtype.kind not in "iu":
+        cure = "flatten the output" if logits.ndim != 2 else "give one label per sample"
+        if logits.ndim == 2 and target.shape == logits.shape[:1]:
+            cure = "convert whole numbers with labels.astype(int)"
         raise ShapeError(
             f"{who}: expected logits (batch, classes) and as many integer labels, got {logits.shape} and "
-            f"{target.dtype} labels {target.shape}; flatten the output or choose another loss"
+            f"{target.dtype} labels {target.shape}; {cure} or choose another loss"
         )
     if target.size and not (target.min() >= 0 and target.max() < logits.shape[1]):
         raise ShapeError(

@@ -167,10 +167,9 @@ class Network:
         engine: Engine | None = None,
     ) -> Network:
         """Layers one after the other; see `input` and `add`."""
-        if isinstance(layers, Layer):
-            raise ShapeError(
-                f"network.sequential: expected a list of layers, got {brief(layers)}; write [{brief(layers)}]"
-            )
+        if not isinstance(layers, Iterable):
+            one = brief(layers) if isinstance(layers, Layer) else "ReLU()"
+            raise ShapeError(f"network.sequential: expected a list of layers, got {brief(layers)}; write [{one}]")
         new = cls.input(input_shape, dtype=dtype, engine=engine)
         generator = None if rng is None else as_rng(rng)
         for layer in layers:
@@ -930,7 +929,7 @@ class Network:
 
     def with_engine(self, engine: Engine) -> Network:
         """The network with another engine."""
-        if not isinstance(engine, Engine):
+        if isinstance(engine, type) or not isinstance(engine, Engine):
             raise ShapeError(f"network engine: expected an engine, got {brief(engine)}; write SciPyEngine()")
         return self._replace(engine=engine)
 

@@ -17,6 +17,7 @@ from simulator.schedules import Rate, check_number, check_rate, learning_rate
 __all__ = ["SGD", "Clipped", "Grouped", "Optimizer", "decayed", "state_size"]
 
 Params = Mapping[str, np.ndarray]
+_GROUPS = "write Grouped([('*.bias', SGD(0.1)), ('*', SGD(1.0))])"
 
 
 @runtime_checkable
@@ -185,15 +186,14 @@ class Grouped(Declared):
     {'dense1.weight': [-1.0], 'dense1.bias': [-0.1]}
     """
 
-    groups: Sequence[tuple[str, Any]]
+    groups: Annotated[Sequence[tuple[str, Any]], _GROUPS]
 
     def __post_init__(self) -> None:
-        example = "write Grouped([('*.bias', SGD(0.1)), ('*', SGD(1.0))])"
         if not self.groups:
-            raise ShapeError(f"grouped groups: expected at least one group, got none; {example}")
+            raise ShapeError(f"grouped groups: expected at least one group, got none; {_GROUPS}")
         for pattern, optimizer in self.groups:
-            if not isinstance(optimizer, Optimizer):
-                raise ShapeError(f"grouped {pattern}: expected an Optimizer, got {brief(optimizer)}; {example}")
+            if isinstance(optimizer, type) or not isinstance(optimizer, Optimizer):
+                raise ShapeError(f"grouped {pattern}: expected an Optimizer, got {brief(optimizer)}; {_GROUPS}")
 
     def init(self, params: Params) -> dict[str, Any]:
         parts = self._parts(params)

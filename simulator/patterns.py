@@ -289,7 +289,11 @@ class ExplicitPattern(Pattern):
     ) -> None:
         rows, cols = np.asarray(rows), np.asarray(cols)
         ties = np.arange(len(rows)) if ties is None and rows.ndim == 1 else np.asarray(ties)
-        if len(shape) != 2 or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
+        if (
+            not hasattr(shape, "__len__")
+            or len(shape) != 2
+            or not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape)
+        ):
             raise ShapeError(f"ExplicitPattern: expected a shape (n_out, n_in), got {brief(shape)}; give two sizes")
         limits = (shape[0], shape[1], np.iinfo(np.int64).max if n_ties is None else n_ties)
         for name, array, limit in zip(("rows", "cols", "ties"), (rows, cols, ties), limits, strict=True):
@@ -413,7 +417,7 @@ class WindowPattern(Pattern):
     --------
     A one-dimensional convolution with three taps on five inputs:
 
-    >>> from simulator.windows import Window, check_sizes
+    >>> from simulator.windows import Window
     >>> WindowPattern(ChannelGroups.full(1, 1), 1, Window(3).sites((5,)), 5, (3, 0, 1))
     WindowPattern 3 x 5: 9 nonzeros share 3 weights
     """
@@ -456,7 +460,7 @@ class WindowPattern(Pattern):
 
         Examples
         --------
-        >>> from simulator.windows import Window, check_sizes
+        >>> from simulator.windows import Window
         >>> WindowPattern.sliding(ChannelGroups.full(1, 1), 1, Window(3), (10**5, 10**5), (9, 0, 1))
         WindowPattern 9999600004 x 10000000000: 89996400036 nonzeros share 9 weights
         """

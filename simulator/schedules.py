@@ -141,7 +141,8 @@ class StepDecay(Declared):
             check_size(step, "step-decay every")
         if any(a >= b for a, b in itertools.pairwise(steps)):
             raise ShapeError(
-                f"step-decay every: expected steps in increasing order, got {self.every}; sort them, and give each once"
+                f"step-decay every: expected steps in increasing order, got {brief(self.every)}; sort "
+                "them, and give each once"
             )
 
     def __call__(self, step: int) -> float:

@@ -158,7 +158,7 @@ def train(
     """
     if not isinstance(data, Dataset):
         raise ShapeError(f"train data: expected a Dataset, got {type(data).__name__}; write Dataset(inputs, targets)")
-    if optimizer is not None and not isinstance(optimizer, Optimizer):
+    if isinstance(optimizer, type) or not isinstance(optimizer, Optimizer | None):
         raise ShapeError(f"train optimizer: expected an optimizer, got {brief(optimizer)}; write SGD(lr=0.1)")
     check_size(epochs, "train epochs")
     check_size(batch_size, "train batch_size")
@@ -322,7 +322,7 @@ class _Objective:
         else:
             self.losses = {network.output_name: losses}
         for loss in self.losses.values():
-            if not isinstance(loss, Loss):
+            if isinstance(loss, type) or not isinstance(loss, Loss):
                 raise ShapeError(f"train losses: expected a loss, got {brief(loss)}; write CrossEntropy()")
         for name in (*self.losses, *weights):
             network.node(name)
@@ -334,7 +334,8 @@ class _Objective:
             return data.targets
         if name not in data.targets:
             raise UnknownNameError(
-                f"train: expected targets for output {brief(name)}, got none; {nearest(name, data.targets)}"
+                f"train: expected targets for output {brief(name)}, got those of "
+                f"{', '.join(map(brief, data.targets)) or 'none'}; give them as {{{brief(name)}: targets, ...}}"
             )
         return data.targets[name]
 

@@ -100,7 +100,7 @@ class Units:
         if len(index) != len(shape) or not all(i is None or i < n for i, n in zip(index, shape, strict=True)):
             raise ShapeError(
                 f"unit {address}: expected a position (channel, *space) within {shape}, got "
-                f"[{', '.join(map(_entry, given))}]; count from 0"
+                f"[{', '.join(map(_entry, given))}]; count from 0, the last is {cls(name, _last(shape), shape)}"
             )
         return cls(name, index, shape)
 
@@ -223,7 +223,7 @@ class Weight:
         if len(index) != len(shape) or not all(0 <= i < n for i, n in zip(index, shape, strict=True)):
             raise ShapeError(
                 f"weight {address}: expected one place within {shape}, got [{', '.join(map(_entry, given))}]; count "
-                "from 0"
+                f"from 0, the last is {cls(node.owner, param, _last(shape), shape)}"
             )
         return cls(node.owner, param, index, shape)
 
@@ -302,6 +302,10 @@ def _split(address: str, what: str, example: str) -> tuple[str, list[int | None]
     ):
         raise ShapeError(f"{what}: expected an address, got {brief(address)}; write for example {example}")
     return match["name"], [None if entry == ":" else int(entry) for entry in entries]
+
+
+def _last(shape: Shape) -> tuple[int, ...]:
+    return tuple(n - 1 for n in shape)
 
 
 def _entry(index: int | None) -> str:

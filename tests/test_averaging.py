@@ -117,7 +117,7 @@ def test_what_is_no_network_is_refused():
         ShapeError, match=r"average: expected networks, got Dense; write average\(\[first, second\], x\)"
     ):
         average([linear(0), Dense(3)], X)
-    with pytest.raises(ShapeError, match="of the same classes, got outputs of none; build them alike"):
+    with pytest.raises(ShapeError, match="average: expected networks, got none; write average"):
         average([], X)
 
 

@@ -16,11 +16,13 @@ from simulator import (
     Dataset,
     Dense,
     ExplicitPattern,
+    Grouped,
     Network,
     ReLU,
     SciPyEngine,
     SimulatorError,
     Units,
+    Weight,
     Window,
     WindowPattern,
     average,
@@ -31,6 +33,7 @@ from simulator import (
 )
 from simulator.auto import AutoEngine
 from simulator.data import resized
+from simulator.lab import effect
 from simulator.patterns import ChannelGroups
 
 X = np.random.default_rng(0).random((6, 1, 6, 6), np.float32)
@@ -87,6 +90,16 @@ ROWS = {
         lambda t: Dataset(X, np.array([*"abcabc"])),
         r"number the labels with numpy.unique\(labels, return_inverse=True\)\[1\]",
         lambda t: Dataset(X, np.unique([*"abcabc"], return_inverse=True)[1]).labels.tolist() == LABELS.tolist(),
+    ),
+    "complex samples": (
+        lambda t: Dataset(X.astype(complex), LABELS),
+        "take its real part, array.real",
+        lambda t: np.array_equal(Dataset(X.astype(complex).real, LABELS).inputs, X),
+    ),
+    "no targets": (
+        lambda t: Dataset(X, None),
+        "got None; give a row for each sample",
+        lambda t: len(Dataset(X, LABELS)) == 6,
     ),
     "infinite data": (
         lambda t: Dataset(np.where(X > 0.5, np.inf, X), LABELS),
@@ -156,7 +169,32 @@ ROWS = {
         r"a pair \(begin, end\) for each axis, got \(1, 2, 3\); write for example padding=\(\(1, 1\),\)$",
         lambda t: built((1, 6), Conv(1, 3, padding=((1, 1),))).output_shape == (1, 6),
     ),
+    "a shape of one number": (
+        lambda t: ExplicitPattern([0], [0], shape=3),
+        r"expected a shape \(n_out, n_in\), got 3; give two sizes",
+        lambda t: ExplicitPattern([0], [0], shape=(3, 3)).nnz == 1,
+    ),
     # network
+    "a class for a list of layers": (
+        lambda t: Network.sequential((1, 8), ReLU),
+        r"expected a list of layers, got the class ReLU; write \[ReLU\(\)\]",
+        lambda t: list(Network.sequential((1, 8), [ReLU()]).nodes) == ["input", "relu1"],
+    ),
+    "a class for an engine": (
+        lambda t: NET.with_engine(SciPyEngine),
+        r"got the class SciPyEngine; write SciPyEngine\(\)",
+        lambda t: NET.with_engine(SciPyEngine()).predict(X).shape == (6, 3),
+    ),
+    "features for an image": (
+        lambda t: Catalog().build("lenet5", (144,)),
+        r"got \(144,\); give all three sizes, for example \(1, 12, 12\)",
+        lambda t: Catalog().build("lenet5", (1, 12, 12)).output_shape == (10,),
+    ),
+    "an average of nothing": (
+        lambda t: average([], X),
+        r"expected networks, got none; write average\(\[first, second\], x\)",
+        lambda t: average([NET, NET], X).shape == (6, 3),
+    ),
     "a sharing of unequal layers": (
         lambda t: NET.add(Conv(2, kernel=1), "input", share="conv1"),
         "share between equal layers only",
@@ -188,6 +226,16 @@ ROWS = {
         lambda t: NET.matrix_row("conv1", 0).unit == 0,
     ),
     # units
+    "too many numbers for a unit": (
+        lambda t: Units.of(NET.nodes, "conv1[0, 1, 2, 3]"),
+        r"got \[0, 1, 2, 3\]; count from 0, the last is conv1\[1, 3, 3\]",
+        lambda t: Units.of(NET.nodes, "conv1[1, 3, 3]").numbers.tolist() == [31],
+    ),
+    "too few numbers for a weight": (
+        lambda t: Weight.of(NET.nodes, "conv1.weight[0, 0]"),
+        r"got \[0, 0\]; count from 0, the last is conv1.weight\[1, 0, 2, 2\]",
+        lambda t: Weight.of(NET.nodes, "conv1.weight[1, 0, 2, 2]").number == 17,
+    ),
     "brackets that stay open": (
         lambda t: Units.of(NET.nodes, "conv1[0"),
         r"'conv1\[0\]' for a channel, 'conv1\[:, 3, 4\]' for a site",
@@ -205,6 +253,41 @@ ROWS = {
         ),
     ),
     # gradient descent
+    "a class for an optimizer": (
+        lambda t: trained(optimizer=SGD),
+        r"got the class SGD; write SGD\(lr=0.1\)",
+        lambda t: not np.array_equal(trained(optimizer=SGD(lr=0.1))["dense1.bias"], NET.params["dense1.bias"]),
+    ),
+    "a class for a loss": (
+        lambda t: trained(losses=CrossEntropy),
+        r"got the class CrossEntropy; write CrossEntropy\(\)",
+        lambda t: bool(trained(losses=CrossEntropy())),
+    ),
+    "a class for the loss of an effect": (
+        lambda t: effect(NET, X[0], ablate=["conv1[0]"], target=1, loss=CrossEntropy),
+        r"got the class CrossEntropy; write CrossEntropy\(\)",
+        lambda t: effect(NET, X[0], ablate=["conv1[0]"], target=1, loss=CrossEntropy()).loss_before > 0,
+    ),
+    "a class in a group": (
+        lambda t: Grouped([("*", SGD)]),
+        r"got the class SGD; write Grouped\(\[\('\*.bias', SGD\(0.1\)\), \('\*', SGD\(1.0\)\)\]\)",
+        lambda t: bool(trained(optimizer=Grouped([("*.bias", SGD(0.1)), ("*", SGD(1.0))]))),
+    ),
+    "a dict of groups": (
+        lambda t: Grouped({"*": SGD(0.1)}),
+        r"got \{.*\}; write Grouped\(\[\('\*.bias', SGD\(0.1\)\), \('\*', SGD\(1.0\)\)\]\)$",
+        lambda t: bool(trained(optimizer=Grouped([("*.bias", SGD(0.1)), ("*", SGD(1.0))]))),
+    ),
+    "floats as labels to train on": (
+        lambda t: next(train(NET, Dataset(X, LABELS.astype(float)))),
+        r"got \(6, 3\) and float64 labels \(6,\); convert whole numbers with labels.astype\(int\)",
+        lambda t: bool(next(train(NET, Dataset(X, LABELS.astype(float).astype(int))))),
+    ),
+    "targets of another name": (
+        lambda t: next(train(NET, Dataset(X, {"digit": LABELS}))),
+        r"output 'dense1', got those of 'digit'; give them as \{'dense1': targets, ...\}",
+        lambda t: bool(next(train(NET, Dataset(X, {"dense1": LABELS})))),
+    ),
     "another optimizer to go on with": (
         lambda t: resumed(optimizer=Catalog().optimizers["adam"]()),
         "resume with the optimizer and the trainable params of that run",

@@ -119,6 +119,10 @@ def test_schedules_are_values(schedule):
         (lambda: StepDecay(0.1, (3, 0)), "step-decay every: expected an integer of at least 1, got 0"),
         (lambda: StepDecay(0.1, (5, 3)), r"step-decay every: expected steps in increasing order, got \(5, 3\); sort"),
         (lambda: StepDecay(0.1, [3, 3]), r"step-decay every: expected steps in increasing order, got \[3, 3\]"),
+        (
+            lambda: StepDecay(0.1, [3] * 999),
+            r"step-decay every: expected steps in increasing order, got a list of 999 \(3, ...\); sort",
+        ),
         (lambda: WarmUp(-1, 5), "warm-up rate: expected a finite number of at least 0, got -1"),
         (lambda: WarmUp(0.1, -1), "warm-up steps: expected an integer of at least 0, got -1"),
         (lambda: check_rate(None, "sgd lr"), "sgd lr: expected a finite number of at least 0, got None"),

@@ -165,6 +165,8 @@ def effect(
             raise ShapeError(f"effect: expected a target for the loss {brief(loss)}, got none; give target=")
         return Effect(changes, before, after)
     loss, output, targets = loss or CrossEntropy(), network.output_name, np.asarray(target)[None]
+    if isinstance(loss, type):
+        raise ShapeError(f"effect loss: expected a loss, got {brief(loss)}; write CrossEntropy()")
     with blamed(f"loss {brief(loss)}", "value to give a number"):
         losses = [float(loss.value(trace[output], targets)) for trace in (before, after)]
     return Effect(changes, before, after, *losses)

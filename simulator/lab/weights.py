@@ -169,7 +169,7 @@ def gradient_of(network: Network, weight: Any, x: Any, targets: Any, loss: Loss 
     address = Weight.of(network.nodes, weight)
     places = list(_places(network, address, "gradient"))
     loss = CrossEntropy() if loss is None else loss
-    if not isinstance(loss, Loss):
+    if isinstance(loss, type) or not isinstance(loss, Loss):
         raise ShapeError(f"gradient {address} loss: expected a loss, got {brief(loss)}; write CrossEntropy()")
     trace = network.run(x)
     check_finite(trace.activations, f"gradient {address}")

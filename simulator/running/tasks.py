@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from simulator.catalog import Catalog
-from simulator.errors import PluginError, ShapeError, SimulatorError
+from simulator.errors import PluginError, ShapeError, SimulatorError, brief
 from simulator.experiments import Experiment, Row, checked_rows
 from simulator.threads import one_blas_thread
 
@@ -109,7 +109,8 @@ def planned(
         json.dumps(given)
     except (TypeError, ValueError):
         raise ShapeError(
-            f"experiment {name}: expected options of plain values, got {dict(given)}; give numbers, text, lists or None"
+            f"experiment {name}: expected options of plain values, got {brief(dict(given))}; give "
+            "numbers, text, lists or None"
         ) from None
     return Plan(name, given, _code(catalog, experiment), found, tuple(prefer.items())), experiment
 

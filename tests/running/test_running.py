@@ -253,6 +253,9 @@ def test_options_of_no_declared_type_are_plain_values(tiny, tmp_path):
     tiny.write_text(tiny.read_text().replace("scale: float = 1.0", "scale: object = 1.0"))
     with pytest.raises(ShapeError, match=r"experiment tiny: expected options of plain values, got .*\{1\}"):
         run_experiment("tiny", tmp_path / "out", plugins=[tiny], quick=True, options={"scale": [{1}]})
+    with pytest.raises(ShapeError, match=r"got .*an array \(30, 40\) of float64.*; give numbers"):
+        run_experiment("tiny", tmp_path / "out", plugins=[tiny], quick=True, options={"scale": np.zeros((30, 40))})
+    assert run_experiment("tiny", tmp_path / "out", plugins=[tiny], quick=True, options={"scale": 2.0}).table
 
 
 def test_rows_that_break_the_contract_are_told(tiny, tmp_path):
