@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from simulator import (
     Add,
@@ -20,7 +21,9 @@ from simulator import (
     ReLU,
     ShapeError,
     Sigmoid,
+    Sparse,
     Subsample,
+    TiedMatrix,
 )
 from simulator.draw import draw_window, save_frames, walk_window
 
@@ -71,6 +74,8 @@ WINDOWED = [
     (Conv(2, 3, groups=2), (2, 5, 5), (1, 1, 1)),
     (ConvTranspose(1, 3, stride=2), (1, 3, 3), (0, 2, 2)),
     (LocallyConnected(1, 2), (1, 3, 3), (0, 1, 1)),
+    (LocallyConnected(1, 3), (1, 8, 8), (0, 2, 2)),  # 9 weights in the row, 324 in the matrix
+    (Conv(8, 3), (1, 4, 4), (3, 1, 1)),
     (AveragePool(2), (2, 4, 4), (1, 1, 0)),
     (Subsample(2), (1, 4, 4), (0, 1, 1)),
     (Dense(3), (2, 2, 2), (1,)),
@@ -149,6 +154,32 @@ def test_max_pooling_shows_what_it_chose():
     assert formula(figure) == "it[0, 0, 0] = max(1, 2, 3, 5) = 1 × 5 = 5"
 
 
+def test_where_several_weights_share_a_cell_the_kernel_shows_each_of_them():
+    network = one(Conv(1, 7, padding=3, padding_mode="circular", bias=False), (1, 3, 3))
+    kernel, _, _, matrix, _ = panels(draw_window(network, "it[0, 1, 1]", np.ones((1, 3, 3))))
+    assert len(np.unique(image(kernel).reshape(-1, 3), axis=0)) > 30  # of 49 weights, on a scale of 256 colours
+    assert len(np.unique(image(matrix)[4], axis=0)) == 9  # sums
+    for text in kernel.texts:  # blue below 0, red above
+        red, _, blue = image(kernel)[_cell(text)]
+        if abs(float(text.get_text())) > 0.05:
+            assert (float(text.get_text()) > 0) == (red > blue)
+
+
+def test_only_what_is_read_is_outlined():
+    matrix = sparse.csr_array(([1.0, 2.0], ([0, 0], [0, 7])), shape=(1, 8))
+    network = one(Sparse(TiedMatrix.from_sparse(matrix, [0, 1]).pattern), (2, 2, 2))
+    figure = draw_window(network, "it[0]", np.ones((2, 2, 2)))
+    assert np.argwhere(outlined(panels(figure)[1], (2, 5))).tolist() == [[0, 0], [1, 4]]
+    assert "pale" not in figure.get_supxlabel()  # what it does not read is blank
+
+
+def test_pale_is_what_is_not_used_or_not_chosen():
+    figure = draw_window(one(MaxPool(2), (1, 2, 2)), "it[0, 0, 0]", np.arange(4.0).reshape(1, 2, 2))
+    assert "pale: inputs that this unit does not choose" in " ".join(figure.get_supxlabel().split())
+    figure = draw_window(one(Conv(1, 2), (1, 2, 2)), "it[0, 0, 0]", np.ones((1, 2, 2)))
+    assert "pale" not in figure.get_supxlabel()
+
+
 def test_a_unit_that_reads_nothing():
     network = Network.sequential((1, 3, 3), [Conv(1, 1, bias=False), ReLU()], rng=0, dtype="float64")
     network = network.with_params({"conv1.weight": -np.ones((1, 1, 1, 1))})
@@ -177,7 +208,10 @@ def test_a_part_of_a_large_matrix():
     assert top < number < bottom
     columns, _ = network.node("conv1").pattern.row(number)
     assert left < columns.min() < columns.max() < right
-    assert matrix.get_title().endswith("; the part about this row")
+    assert matrix.get_title().endswith("; the part around this row")
+    deep = Network.sequential((6, 14, 14), [Conv(2, 5)], rng=0)
+    title = panels(draw_window(deep, "conv1[1, 4, 5]", np.ones((6, 14, 14))))[3].get_title()
+    assert " ".join(title.split()).endswith("; the part around this row, 25 of its 150 connections")
 
 
 def test_numbers_are_written_where_there_is_room_or_on_demand():

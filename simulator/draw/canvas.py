@@ -71,6 +71,14 @@ def add_scale(figure: Figure, ax: Axes, scale: Any) -> None:
     figure.colorbar(scale, cax=ax.inset_axes((1.02, 0, 0.025, 1)))
 
 
+def outline(ax: Axes, mask: np.ndarray, width: float) -> None:
+    """Draw the border of some cells (rows, columns) of an image in red."""
+    edges = np.pad(mask, 1)
+    high, wide = np.argwhere(edges[1:, 1:-1] != edges[:-1, 1:-1]), np.argwhere(edges[1:-1, 1:] != edges[1:-1, :-1])
+    ax.hlines(high[:, 0] - 0.5, high[:, 1] - 0.5, high[:, 1] + 0.5, color=MARK, linewidth=width, clip_on=False)
+    ax.vlines(wide[:, 1] - 0.5, wide[:, 0] - 0.5, wide[:, 0] + 0.5, color=MARK, linewidth=width, clip_on=False)
+
+
 def sample_trace(network: Network, layer: str, x: Any) -> Trace:
     """Run one sample as far as `layer`."""
     return run_sample(network, layer, x, f"draw {layer}")

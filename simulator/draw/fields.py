@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.draw.canvas import GAP, MARK, add_caption, new_figure, whole_numbers
+from simulator.draw.canvas import GAP, MARK, add_caption, new_figure, outline, whole_numbers
 from simulator.errors import ShapeError
 from simulator.lab.influence import influence
 from simulator.lab.paths import count_text, paths
@@ -114,10 +114,7 @@ def _draw_image(figure: Figure, ax: Axes, values: np.ndarray, mask: np.ndarray, 
     picture = ax.imshow(values, cmap=cmap, vmin=least, interpolation="nearest")
     if values.ndim == 2:
         figure.colorbar(picture, ax=ax, shrink=0.7, label=label)
-    edges = np.pad(mask, 1)
-    high, wide = np.argwhere(edges[1:, 1:-1] != edges[:-1, 1:-1]), np.argwhere(edges[1:-1, 1:] != edges[1:-1, :-1])
-    ax.hlines(high[:, 0] - 0.5, high[:, 1] - 0.5, high[:, 1] + 0.5, color=MARK, linewidth=1.5)
-    ax.vlines(wide[:, 1] - 0.5, wide[:, 0] - 0.5, wide[:, 0] + 0.5, color=MARK, linewidth=1.5)
+    outline(ax, mask, 1.5)
     for at, n, limit in ((0, mask.shape[0], ax.set_ylim), (1, mask.shape[1], ax.set_xlim)):
         hit = np.flatnonzero(mask.any(axis=1 - at))
         first, stop = (hit[0], hit[-1] + 1) if len(hit) else (0, n)

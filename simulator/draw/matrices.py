@@ -39,6 +39,9 @@ _BINS = 256  # of either side of a whole large matrix
 _GRAPH_UNITS, _GRAPH_EDGES = 200, 2000
 
 
+Places = tuple[np.ndarray, np.ndarray, np.ndarray]  # rows, columns and ties of connections
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """A pattern with its units in the order in which a picture shows them: their *places*."""
@@ -86,18 +89,26 @@ class View:
         """Whether cells say values, not which weight it is."""
         return self.weight is not None and (self.say_values or self.what != "weights")
 
-    def colours(self, rows: np.ndarray, columns: np.ndarray, ties: np.ndarray) -> Colours:
-        """The colours of connections at these places; what joins the same two channels belongs together.
+    def colours(
+        self, rows: np.ndarray, columns: np.ndarray, ties: np.ndarray, others: Places | None = None
+    ) -> tuple[Colours, np.ndarray]:
+        """The colours of connections of the matrix, and in the same way of others that are shown elsewhere.
 
-        Where colours are values, connections on one cell have the colour of their sum, which is the matrix's number.
+        What joins the same two channels belongs together. Where colours are values, connections on one cell have the
+        colour of their sum, which is the matrix's number, and the others each that of its own weight.
         """
+        shown = len(rows)
+        at = rows * self.pattern.shape[1] + columns
+        if others is not None:
+            rows, columns, ties = (np.concatenate(pair) for pair in zip((rows, columns, ties), others, strict=True))
         out_sites, in_sites = (max(1, math.prod(shape[1:])) for shape in (self.out_shape, self.in_shape))
         blocks = rows // out_sites * self.in_shape[0] + columns // in_sites
-        if self.weight is None:
-            return weight_colours(ties, blocks)
-        _, cell = np.unique(rows * self.pattern.shape[1] + columns, return_inverse=True)
-        once = np.unique(np.stack([cell, ties]), axis=1)  # a connection may be asked for twice
-        return weight_colours(ties, blocks, np.bincount(once[0], self.weight[once[1]])[cell], self.what)
+        values = None if self.weight is None else self.weight[ties].astype(float)
+        if values is not None:
+            cell = np.unique(at, return_inverse=True)[1]
+            values[:shown] = np.bincount(cell, values[:shown])[cell]
+        found = weight_colours(ties, blocks, values, self.what)
+        return replace(found, of=found.of[:shown]), found.of[shown:]
 
     @cached_property
     def counts(self) -> tuple[np.ndarray, Line, Line]:
@@ -241,20 +252,17 @@ def draw_cells(
     view: View,
     rows: tuple[int, int],
     columns: tuple[int, int],
-    also: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
+    others: Places | None = None,
 ) -> tuple[list[str], np.ndarray]:
     """Colour each cell of a part by its weight.
 
-    Returns what the reader should know, and the colours of connections (rows, columns, ties) that are shown elsewhere.
+    Returns what the reader should know, and the colours of the `others`.
     """
     from matplotlib.colors import to_rgb
 
     r, c, ties = view.cells(rows, columns)
     n_rows, n_columns = rows[1] - rows[0], columns[1] - columns[0]
-    others = also or (r[:0], c[:0], ties[:0])
-    part = (r + rows[0], c + columns[0], ties)
-    every = view.colours(*(np.concatenate(pair) for pair in zip(part, others, strict=True)))
-    colours = replace(every, of=every.of[: len(r)])
+    colours, of_others = view.colours(r + rows[0], c + columns[0], ties, others)
     cells, of, counts = np.unique(r * n_columns + c, return_inverse=True, return_counts=True)
     several = divmod(cells[counts > 1], n_columns)
     image = np.ones((n_rows, n_columns, 3))
@@ -283,7 +291,7 @@ def draw_cells(
     elif np.any(counts > 1):
         ax.plot(several[1] + columns[0], several[0] + rows[0], "o", color="w", markeredgecolor="k", markersize=3.5)
         notes.append(f"a dot: several weights on one cell, {mixed}")
-    return notes + _draw_grid(ax, view, rows, columns), every.of[len(r) :]
+    return notes + _draw_grid(ax, view, rows, columns), of_others
 
 
 def _draw_grid(ax: Axes, view: View, rows: tuple[int, int], columns: tuple[int, int]) -> list[str]:
@@ -369,7 +377,7 @@ def draw_graph(network: Network, layer: str, x: Any = None) -> Figure:
     right = _draw_units(ax, 1, view.out_shape, "y")
     rows, cols, ties = pattern.triplets()
     edges = np.stack([0 * cols, left[cols], 0 * rows + 1, right[rows]], axis=1).reshape(-1, 2, 2)  # (edge, end, xy)
-    colours = view.colours(rows, cols, ties)
+    colours, _ = view.colours(rows, cols, ties)
     first = np.unique(np.stack([rows, cols]), axis=1, return_index=True)[1]
     again = np.setdiff1d(np.arange(len(rows)), first)
     for part, style in ((first, "-"), (again, (0, (4, 4)))):

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.draw.canvas import GAP, MARK, add_caption, new_figure, short, whole_numbers
-from simulator.draw.colours import FAINT, ink_on, palette
-from simulator.draw.maps import tiled, wrapped
-from simulator.draw.matrices import NUMBERED, WHOLE, View, draw_cells, view_of
+from simulator.draw.canvas import GAP, MARK, add_caption, new_figure, outline, short, whole_numbers
+from simulator.draw.colours import FAINT, ink_on
+from simulator.draw.maps import montage, tiled, wrapped
+from simulator.draw.matrices import NUMBERED, WHOLE, Places, View, draw_cells, view_of
 from simulator.errors import ShapeError, brief
 from simulator.lab.neighbours import Incoming, incoming
 from simulator.lab.sample import run_sample
@@ -61,7 +61,7 @@ def draw_window(network: Network, unit: Any, x: Any, *, values: bool | None = No
     matplotlib.figure.Figure
         The kernel, the input with the window in red, the output with the unit in red, the matrix with its row in red,
         and below the sum with its numbers. Of more than 6 input channels those with the largest products are shown; of
-        a large matrix the rows about that of the unit, and the columns of the first input channel shown.
+        a large matrix the rows around that of the unit, and the columns of the first input channel shown.
 
     Raises
     ------
@@ -193,21 +193,21 @@ class _Slide:
         order = [int(k) for k in np.argsort(-size, kind="stable") if size[k]][:_CHANNELS]
         return sorted(order) or [0]
 
-    def window(self) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
-        """Which sites of the input, with its padding, the window covers; and the padding, (begin, end) per axis."""
-        space = self.x.shape[1:]
+    def windows(self) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+        """Which sites of the channels shown, with their padding, are read; and the padding, (begin, end) per axis."""
+        shown, space = self.shown_channels(), self.x.shape[1:]
+        mask = np.zeros(self.x.shape, bool)
+        mask.reshape(-1)[self.columns] = True
+        read = mask[shown]
         origin = self.pattern.origin if isinstance(self.pattern, WindowPattern) else None
-        border: tuple[tuple[int, int], ...] = ((0, 0),) * len(space)
-        mask = np.zeros(space, bool)
-        if origin is not None and origin[0].mode == "constant":
-            window = origin[0]
-            border = window.padded_shape(space)
-            mask = np.pad(mask, border)
-            taps = zip(self.unit.position[1:], *window.sizes(space), strict=True)
-            mask[np.ix_(*(at * stride + apart * np.arange(k) for at, k, stride, apart in taps))] = True
-        else:
-            mask.reshape(-1)[self.columns % mask.size] = True
-        return mask, border
+        if origin is None or origin[0].mode != "constant":
+            return read, ((0, 0),) * len(space)
+        window = origin[0]
+        border = window.padded_shape(space)
+        one = np.zeros([n + begin + end for n, (begin, end) in zip(space, border, strict=True)], bool)
+        taps = zip(self.unit.position[1:], *window.sizes(space), strict=True)
+        one[np.ix_(*(at * stride + apart * np.arange(k) for at, k, stride, apart in taps))] = True
+        return np.stack([one & (of.any() or not len(self.columns)) for of in read]), border
 
     def kernel(self) -> tuple[np.ndarray, np.ndarray]:
         """The weights, (channels shown, *taps), NaN where there is none; and which connection each is, -1 for none."""
@@ -240,20 +240,18 @@ class _Slide:
             values[(place, *tap)], at[(place, *tap)] = c.value, k
         return values, at
 
-    def coloured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rows, columns and ties of all that has a colour: what the unit reads, and the rest of the channel's kernel.
+    def coloured(self) -> Places:
+        """What has a colour beside the matrix: what the unit reads, and then the rest of the channel's kernel.
 
-        So a weight that has a colour of its own has the same one at every position of the window.
+        With the whole kernel a weight has the same colour at every position of the window.
         """
         columns, ties = self.view.row(self.unit.number)
         if self.taps is not None and self.weight is not None:
             numbers = np.arange(self.weight.size).reshape(self.weight.shape)
             index = np.array(np.unravel_index(ties, self.weight.shape))
             whole = [numbers[self._kernel_of(at)].ravel() for at in index.T]
-            every = np.concatenate([ties, *whole])
-            if len(palette(len(np.unique(every)))):
-                columns = np.concatenate([columns, *(np.full(w.size, c) for w, c in zip(whole, columns, strict=True))])
-                ties = every
+            columns = np.concatenate([columns, *(np.full(w.size, c) for w, c in zip(whole, columns, strict=True))])
+            ties = np.concatenate([ties, *whole])
         return np.full(len(ties), self.unit.number), columns, ties
 
     def _kernel_of(self, index: Sequence[int]) -> tuple[Any, ...]:
@@ -288,13 +286,18 @@ def _drawn(slide: _Slide, values: bool | None) -> Figure:
     kernel_ax, input_ax, output_ax, matrix_ax, formula_ax = map(figure.add_subplot, (*places, grid[2, :]))
     notes, colours = draw_cells(figure, matrix_ax, slide.view, rows, columns, slide.coloured())
     whole = (rows, columns) == tuple((0, n) for n in slide.view.pattern.shape)
-    name = slide.view.name + ("" if whole else "; the part about this row")
-    matrix_ax.set_title(textwrap.fill(name, 90 if beside else 150), fontsize=10)
+    name = slide.view.name + ("" if whole else "; the part around this row")
+    inside = int(np.sum((columns[0] <= slide.columns) & (slide.columns < columns[1])))
+    if inside < len(slide.columns):
+        name += f", {inside} of its {len(slide.columns)} connections"
+    matrix_ax.set_title(textwrap.fill(name, 50 if beside else 150), fontsize=10)
     for axis in (matrix_ax.xaxis, matrix_ax.yaxis):
         whole_numbers(axis)
     _frame(matrix_ax, columns[0] - 0.5, unit.number - 0.5, columns[1] - columns[0], 1)
-    _draw_kernel(kernel_ax, slide, colours, room, values)
-    chosen = "" if isinstance(slide.layer, MatrixLayer) else ", at this sample"
+    numbers, at = slide.kernel()
+    _draw_kernel(kernel_ax, numbers, at, colours, room, values)
+    fixed = isinstance(slide.layer, MatrixLayer)
+    chosen = "" if fixed else ", at this sample"
     kernel_ax.set_title(
         f"{'kernel' if slide.windowed else 'weights'} of {unit.node}[{unit.position[0]}]{chosen}", fontsize=10
     )
@@ -310,8 +313,9 @@ def _drawn(slide: _Slide, values: bool | None) -> Figure:
         notes.append(f"{len(shown)} of {len(slide.x)} input channels: those with the largest products")
     what = "a window on the input" if slide.windowed else "what a unit reads"
     figure.suptitle(f"{unit}: {what} is a row of the matrix")
-    unused = ["pale: weights that this unit does not use"] * bool((slide.kernel()[1] < 0).any())
-    add_caption(figure, ["red: this unit, its window, its row", *notes, *unused])
+    if ((at < 0) & np.isfinite(numbers)).any():
+        notes.append(f"pale: {'weights' if fixed else 'inputs'} that this unit does not {'use' if fixed else 'choose'}")
+    add_caption(figure, ["red: this unit, its window, its row", *notes])
     return figure
 
 
@@ -344,8 +348,9 @@ def _part(slide: _Slide, shown: list[int]) -> tuple[tuple[int, int], tuple[int, 
     return rows, (low, high)
 
 
-def _draw_kernel(ax: Axes, slide: _Slide, colours: np.ndarray, room: float, values: bool | None) -> None:
-    numbers, at = slide.kernel()
+def _draw_kernel(
+    ax: Axes, numbers: np.ndarray, at: np.ndarray, colours: np.ndarray, room: float, values: bool | None
+) -> None:
     tiles, where = _tiles(numbers), _tiles(at.astype(float))
     image = np.ones((*tiles.shape, 3))
     image[np.isfinite(tiles)] = _rgb(FAINT)
@@ -359,18 +364,16 @@ def _draw_input(ax: Axes, slide: _Slide, shown: list[int], room: float, values: 
         read = np.zeros(len(slide.x), bool)
         read[slide.columns] = True
         _show(ax, _grey(slide.x[None]), slide.x[None], room, values)
-        _outline(ax, read[None])
+        outline(ax, read[None], 2)
         return
-    mask, border = slide.window()
+    masks, border = slide.windows()
     padded = np.pad(slide.x[shown], ((0, 0), *border), constant_values=np.nan)
     tiles = _tiles(padded)
     on_padding = np.pad(np.zeros(slide.x[shown].shape, bool), ((0, 0), *border), constant_values=True)
     image = _grey(tiles)
     image[_tiles(on_padding.astype(float)) == 1] = _rgb(GAP)
     _show(ax, image, tiles, room, values)
-    used = {c.source.position[0] for c in slide.read.connections if c.source is not None}
-    masks = np.stack([mask & (k in used) for k in shown])
-    _outline(ax, _tiles(masks.astype(float)) == 1)
+    outline(ax, _tiles(masks.astype(float)) == 1, 2)
 
 
 def _draw_output(ax: Axes, slide: _Slide, room: float, values: bool | None) -> None:
@@ -385,11 +388,7 @@ def _tiles(arrays: np.ndarray) -> np.ndarray:
     """(channels, *space) as one image, channels apart by NaN; a vector as a line."""
     if arrays.ndim == 1:
         return arrays[None]
-    grid, _, _ = wrapped(tiled(arrays, 1), "")
-    rows, columns, high, wide = grid.shape
-    image = np.full((rows, high + 1, columns, wide + 1), np.nan)
-    image[:, :high, :, :wide] = grid.transpose(0, 2, 1, 3)
-    return image.reshape(rows * (high + 1), columns * (wide + 1))[:-1, :-1]
+    return montage(wrapped(tiled(arrays, 1), "")[0])[0]
 
 
 def _rgb(colour: str) -> np.ndarray:
@@ -427,14 +426,6 @@ def _frame(ax: Axes, x: float, y: float, width: float, height: float) -> None:
     ax.add_patch(Rectangle((x, y), width, height, fill=False, color=MARK, linewidth=2, clip_on=False, zorder=5))
 
 
-def _outline(ax: Axes, mask: np.ndarray) -> None:
-    """The border of some cells of an image."""
-    edges = np.pad(mask, 1)
-    high, wide = np.argwhere(edges[1:, 1:-1] != edges[:-1, 1:-1]), np.argwhere(edges[1:-1, 1:] != edges[1:-1, :-1])
-    ax.hlines(high[:, 0] - 0.5, high[:, 1] - 0.5, high[:, 1] + 0.5, color=MARK, linewidth=2, clip_on=False)
-    ax.vlines(wide[:, 1] - 0.5, wide[:, 0] - 0.5, wide[:, 0] + 0.5, color=MARK, linewidth=2, clip_on=False)
-
-
 def _write_formula(ax: Axes, slide: _Slide, colours: np.ndarray) -> None:
     """The sum with its numbers, each weight on its colour."""
     from matplotlib.transforms import blended_transform_factory
@@ -442,20 +433,24 @@ def _write_formula(ax: Axes, slide: _Slide, colours: np.ndarray) -> None:
     ax.axis("off")
     across_figure = blended_transform_factory(ax.figure.transFigure, ax.transAxes)
     tokens = _tokens(slide, colours)
-    letters = sum(len(text) for text, _ in tokens)
+    letters = sum(len(word) + 1 for word, _ in _words(tokens))
     size = 10.0
     across = int(_WIDTH * 72 / (0.605 * size)) - 2
     line, place = 0, 0 if letters > across else (across - letters) // 2
-    for text, colour in tokens:
-        place += len(text) - len(text.lstrip())
-        text = text.lstrip()
+    for text, colour in _words(tokens):
         if place + len(text) > across and place > 8:
             line, place = line + 1, 8
         box = None if colour is None else {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
         ink = "k" if colour is None else ink_on(colour)
         at = (place + 1) / (across + 2), 0.95 - 0.42 * line
         ax.text(*at, text, family="monospace", fontsize=size, color=ink, bbox=box, va="top", transform=across_figure)
-        place += len(text)
+        place += len(text) + 1
+
+
+def _words(tokens: Sequence[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Word by word: letters are rounded to whole pixels, so that long texts would end elsewhere than is reckoned."""
+    for text, colour in tokens:
+        yield from ((word, colour) for word in text.split())
 
 
 def _tokens(slide: _Slide, colours: np.ndarray) -> list[tuple[str, Any]]:
