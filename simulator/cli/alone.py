@@ -54,18 +54,25 @@ def layer_network(catalog: Catalog, net: str, shape: tuple[int, ...] | None, giv
     if shape is None:
         raise click.UsageError(f"{net}: expected --input for a layer by itself, got none; add for example --input 1x8")
     try:
-        call = ast.parse(f"layer{found['arguments']}", mode="eval").body
-        assert isinstance(call, ast.Call)
-        arguments = [ast.literal_eval(each) for each in call.args]
-        named = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
-        assert len(named) == len(call.keywords)
-    except (SyntaxError, ValueError, AssertionError, RecursionError, MemoryError):
+        arguments, named = _read(f"layer{found['arguments']}")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise click.UsageError(
             f"expected a layer with plain arguments, such as 'conv(1, kernel=3, padding=\"same\")', got {brief(net)}"
         ) from None
     layer = catalog.make(found["name"], *arguments, **named)
     network = Network.sequential(shape, [layer], **options)
     return Saved(network, {"layer": net, "untrained": bool(network.param_shapes)}, splits=Splits())
+
+
+def _read(text: str) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of one call, plain values, each by its name at most once; else a `ValueError` or `SyntaxError`."""
+    call = ast.parse(text, mode="eval").body
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise ValueError("no call of a name")
+    named = {str(each.arg): ast.literal_eval(each.value) for each in call.keywords}
+    if len(named) < len(call.keywords):
+        raise ValueError("one name twice")
+    return [ast.literal_eval(each) for each in call.args], named
 
 
 def counting_data(saved: Saved) -> Dataset:

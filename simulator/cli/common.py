@@ -77,17 +77,13 @@ class PairType(click.ParamType):
 
 
 class PictureType(click.Path):
-    """A file for a picture; what could not be written later is refused before anything is computed."""
-
-    def __init__(self, *kinds: str) -> None:
-        super().__init__()
-        self.kinds = kinds
+    """A .png, .svg or .pdf file; what could not be written later is refused before anything is computed."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from simulator.draw.canvas import STILL, check_picture
+        from simulator.draw.canvas import check_picture
 
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        check_picture(path, self.kinds or STILL)
+        check_picture(path)
         return path
 
 
@@ -391,6 +387,11 @@ def planned_network(
         saved = replace(saved, network=network.with_dtype(dtype) if dtype else network)
         return Planned(saved, lambda: saved)
     alone = is_layer(net)
+    if not alone and net in catalog.layers and net not in catalog.architectures:
+        raise click.UsageError(
+            f"expected an architecture or a saved network, got the layer {net}; write it with its arguments, in "
+            f"quotes: '{net}(...)'"
+        )
     options = {} if alone else typed_options(net, catalog.architectures[net], build_option, _OF_EVERY_NETWORK)
 
     def built(rng: int | None) -> Saved:

@@ -10,7 +10,6 @@ import click
 
 from simulator.cli.common import (
     CatalogOptions,
-    PictureType,
     build_options,
     planned_network,
     progress_bar,
@@ -59,8 +58,8 @@ class SpanType(click.ParamType):
 )
 @click.option(
     "--output",
-    type=PictureType("png", "svg", "pdf", "gif"),
-    help="A .png, .svg or .pdf file.  [default: LAYER-WHAT.png]",
+    type=click.Path(path_type=Path),
+    help="A .png, .svg or .pdf file, with --step a .gif or .png file.  [default: LAYER-WHAT.png]",
 )
 @click.option("--unit", help="The unit of a window, such as 'conv1[0, 3, 4]'.  [default: one in the middle]")
 @click.option(
@@ -107,12 +106,15 @@ def draw(
     coloured by their values; the caption says which.
     """
     from simulator import draw as pictures
+    from simulator.draw.canvas import MOVING, STILL, check_picture
     from simulator.layers import MatrixLayer
 
     for kind, names in (("matrix", ("rows", "columns", "order")), ("window", ("unit", "step", "values"))):
         for name in names:
             if what != kind and was_given(name):
                 raise click.UsageError(f"--{name}: expected --what {kind}, got --what {what}; leave it out")
+    if output is not None:
+        check_picture(output, STILL if step is None else MOVING)
     catalog = the_catalog()
     engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
     planned = planned_network(catalog, net, engine=engine, **build)
@@ -184,10 +186,8 @@ def _unit_of(saved: Saved, layer: str, unit: str | None) -> Units:
 def _save_walk(saved: Saved, units: Units, x: Any, step: str, values: bool | None, path: Path, title: str) -> None:
     """A moving picture of the window on its way."""
     from simulator.draw import save_frames, walk_window
-    from simulator.draw.canvas import MOVING, check_picture
     from simulator.draw.window import walked
 
-    check_picture(path, MOVING)
     count = len(walked(units, step))
     if count > _FRAMES:
         raise click.UsageError(

@@ -91,6 +91,12 @@ def test_its_samples_count(run):
         ("describe 'konv(1)' --input 1x8", "one of the layers, got 'konv'; did you mean 'conv'?", None),
         ("describe 'conv(1)' --input 1x8", "conv", None),
         ("describe 'conv(__import__(\"os\").getcwd())' --input 1x8", "expected a layer with plain arguments", None),
+        ("describe 'conv(1, kernel=3)(2, kernel=5)' --input 1x8", "expected a layer with plain arguments", None),
+        (
+            "describe relu --input 1x8",
+            "got the layer relu; write it with its arguments, in quotes: 'relu(...)'",
+            "describe 'relu()' --input 1x8",
+        ),
         ("describe 'conv(1, kernel=3, kernel=5)' --input 1x8", "expected a layer with plain arguments", None),
         ("describe 'conv(*[1, 3])' --input 1x8", "expected a layer with plain arguments", None),
         ("describe 'conv(1, **{})' --input 1x8", "conv", None),

@@ -90,7 +90,7 @@ def test_the_sample_is_one_of_the_data_that_the_network_was_trained_on(run, trai
         ),
         (
             ["conv1", "--output", "conv1.jpg"],
-            "save: expected a file that ends in .png, .svg, .pdf or .gif, got 'conv1.jpg'; ",
+            "save: expected a file that ends in .png, .svg or .pdf, got 'conv1.jpg'; ",
         ),
         (
             ["conv1", "--output", "conv1.gif"],
