@@ -138,7 +138,10 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     if figure is not None:
         click.echo(f"Drew {figure}")
     units, _, _ = next(found.ranking)
-    say_next(next_command("effect", net, keep=(*NETWORK, "--data"), add={"--ablate": units}))
+    add = {"--ablate": units, "--sample": chosen.numbers[0]}
+    say_next(
+        next_command("effect", net, keep=(*NETWORK, "--data"), add=add), "what it changes at the first of these samples"
+    )
 
 
 def _percent(share):

@@ -166,13 +166,25 @@ def _say_next(name):
     """How to go on with a plugin that keeps its promises."""
     file = Path(name)
     if file.suffix == ".py" and _installed(file) is None:
-        if file.with_name("pyproject.toml").is_file():
+        if _in_a_project_of_its_own(file):
             say_next(shlex.join([python(), "-m", "pip", "install", "-e", str(file.parent)]), "to install it")
         say_next(next_command("plugins", add={"-p": name}), "it is in the lists")
     elif name in (point.name for point in entry_points(group="simulator.commands")):
         say_next(next_command(name, add={"--help": True}))
     else:
         say_next(next_command("plugins"), "it is in the lists")
+
+
+def _in_a_project_of_its_own(file):
+    """Whether the pyproject.toml beside a file offers it as a plugin."""
+    import tomllib
+
+    try:
+        project = tomllib.loads(file.with_name("pyproject.toml").read_text("utf-8"))
+        points = project["project"]["entry-points"]["simulator"].values()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+    return file.stem in [str(point).partition(":")[0].rpartition(".")[2] for point in points]
 
 
 def _installed(file):

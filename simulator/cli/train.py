@@ -280,8 +280,6 @@ def train(
         if kept is not None:
             click.echo(f"Saved to {kept}.")
             say_next(next_command("evaluate", kept))
-            for name in [name for name, numbers in found.silent.items() if numbers][:1]:
-                say_next(next_command("ablate", kept, name), "where some are silent")
         else:
             if not is_file(catalog, settings["net"]):
                 say_next(_described(catalog, settings, run, network))

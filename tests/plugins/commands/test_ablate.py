@@ -34,7 +34,8 @@ def test_the_ranking_is_that_of_the_lab(run, data, tmp_path):
     assert "The 2 most harmful of 5; --rows 5 prints all.\n" in out
     assert "\nDrew a.png\n" in out
     cut = "--input 1x12x12 -o width=0.3 --data xo --ablate"
-    assert out.endswith(f"Next: simulator effect lenet5 {cut} '{units}'\n")
+    what = "what it changes at the first of these samples"
+    assert out.endswith(f"Next, {what}: simulator effect lenet5 {cut} '{units}' --sample 0\n")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -158,6 +158,15 @@ def test_the_file_of_a_project_is_installed_next(run, tmp_path, monkeypatch):
     assert check_plugin._installed(Path("swirl/test_swirl.py")) is None
 
 
+def test_a_file_in_the_folder_of_another_project_is_not_installed_with_it(run, file, tmp_path):
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    path = file(GOOD.replace("NAME", "square"))
+    assert Path(path).resolve().parent == tmp_path.resolve()
+    result = run(path)
+    assert result.status == 0
+    assert "pip install" not in result.out
+
+
 def test_checks_that_do_not_apply_are_told_with_their_reason(run, file):
     out = run(file(GOOD.replace("NAME", "square")), "--verbose").out
     assert out.count("  check_affine does not apply: it gives no matrix for one sample\n") == 1
