@@ -19,7 +19,7 @@ try:  # what SciPy's own products call; only this one takes memory for the resul
 except ImportError:
     csr_matvecs = None
 
-__all__ = ["Engine", "Kernel", "Need", "Pullback", "SciPyEngine", "need_of"]
+__all__ = ["Engine", "Kernel", "Need", "Pullback", "SciPyEngine", "need_of", "whole_bytes"]
 
 _BLOCK_PRODUCTS = 3 * 2**20  # multiply-adds that are worth handing to another thread
 _MOST_BLOCKS = 16
@@ -114,7 +114,14 @@ def need_of(engine: Any, nodes: Sequence[Node], batch: int, dtype: np.dtype, bac
         if need is None:
             return None
         lasting, back, passing, *pooled = need
-        return Need(int(lasting), int(back), int(passing), *map(bool, pooled))
+        return Need(whole_bytes(lasting), whole_bytes(back), whole_bytes(passing), *map(bool, pooled))
+
+
+def whole_bytes(amount: Any) -> int:
+    """A number of bytes that foreign code states as an integer; a `ValueError` if it is none."""
+    if not 0 <= float(amount) < math.inf:
+        raise ValueError(f"{amount} bytes")
+    return int(amount)
 
 
 class SciPyEngine:

@@ -225,9 +225,12 @@ class CrossEntropy(Declared):
         sums = softmax.sum(axis=1, keepdims=True)
         softmax /= sums
         share = 1 / total if total else 0.0
-        value = -share * float(np.sum(wanted * (shifted - np.log(sums))))
+        logs = shifted - np.log(sums)
+        losses = np.where((wanted == 0) & ~np.isnan(logs), 0, wanted * logs)  # 0 times infinity counts nothing
         gradient = share * (softmax * wanted.sum(axis=1, keepdims=True) - wanted)
-        return value + 0.0, gradient.astype(prediction.dtype)
+        if not soft:
+            losses[~counts] = 0  # whatever the logits are
+        return 0.0 - share * float(np.sum(losses)), gradient.astype(prediction.dtype)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator.engine import Need, need_of
+from simulator.engine import Need, need_of, whole_bytes
+from simulator.errors import blamed, brief
 from simulator.execution import Plan, Step
 from simulator.layers.base import FunctionLayer
 from simulator.nodes import Node
@@ -102,6 +103,7 @@ def _need(step: Step, size: Mapping[str, int], batch: int, dtype: np.dtype, back
     largest = max(size[name] for node in step.nodes for name in (node.name, *node.inputs))
     if isinstance(step.by, FunctionLayer):
         read = sum(size[name] for name in first.inputs)
-        return Need(0, int(step.by.keeps * max(read, size[first.name])), largest)
+        with blamed(f"layer {brief(step.by)}", "keeps to be a number of at least 0"):
+            return Need(0, whole_bytes(step.by.keeps * max(read, size[first.name])), largest)
     need = need_of(step.by, step.nodes, batch, dtype, backward)
     return Need(0, sum(size[node.name] for node in step.nodes[:-1]), largest) if need is None else need

@@ -104,6 +104,32 @@ def test_certain_soft_targets_are_labels_and_equal_weights_none(agree):
     assert CrossEntropy(class_weights=(1, 1, 1, 1)).grad(logits.astype(np.float32), labels).dtype == np.float32
 
 
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:divide by zero")
+@pytest.mark.parametrize(
+    ("logits", "labels", "weights"),
+    [
+        ([[np.nan, 1.0], [0.0, 1.0]], [1, 0], None),  # the first is ignored
+        ([[0.0, -np.inf]], [0], [1.0, 0.0]),
+        ([[0.0, -np.inf], [1.0, 2.0]], [0, 0], [1.0, 2.0]),
+        ([[np.nan, 1.0], [0.0, 1.0]], [0, 0], None),
+    ],
+)
+def test_numbers_that_are_not_finite_as_in_torch(logits, labels, weights, torch):
+    ignored = 1
+    leaf = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+    theirs = torch.nn.functional.cross_entropy(
+        leaf,
+        torch.tensor(labels),
+        None if weights is None else torch.tensor(weights, dtype=torch.float64),
+        ignore_index=ignored,
+    )
+    theirs.backward()
+    loss = CrossEntropy(class_weights=weights, ignore_index=ignored)
+    value, gradient = loss.value_and_grad(np.array(logits), np.array(labels))
+    np.testing.assert_allclose(value, theirs.item(), rtol=1e-12)
+    np.testing.assert_allclose(gradient, leaf.grad.numpy(), rtol=0, atol=1e-14)
+
+
 def test_weights_that_do_not_fit():
     logits = np.zeros((2, 3))
     message = "^cross-entropy class_weights: expected one for each of 3 classes, got 2; give that many"

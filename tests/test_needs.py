@@ -137,6 +137,18 @@ def test_an_engine_that_says_nonsense_is_named():
         dense(Wrong()).run_bytes(4)
 
 
+@pytest.mark.parametrize("amount", [-1, float("nan"), float("inf"), "much"])
+def test_an_amount_that_is_none_is_named(amount):
+    class Odd(ReLU):
+        keeps = amount
+
+    with pytest.raises(PluginError, match=r"layer .*Odd\(\): expected keeps to be a number of at least 0, got "):
+        Network.sequential((4,), [Odd()]).run_bytes(4, backward=True)
+    engine = type("Odd", (SciPyEngine,), {"need": lambda self, *args: (amount, 0, 0)})
+    with pytest.raises(PluginError, match=r"expected need to give a Need, or three numbers of bytes, got "):
+        dense(engine()).run_bytes(4)
+
+
 def test_several_runs_and_a_part_of_a_network():
     net = Network.sequential((10,), [ReLU(), Dense(10**6)])
     assert net.run_bytes(4, of=["relu1"]) < net.run_bytes(4, of=["relu1"], runs=2) < 2 * 10**9
