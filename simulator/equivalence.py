@@ -361,7 +361,7 @@ def _sample_proof(network: Network, node: Node, xs: Sequence[np.ndarray], dy: np
         return Proof(*who, skipped=f"{who[1]} is not piecewise linear: no matrix", has_matrix=False)
     matrices, offset = affine
     rows, cols = matrices[0].shape
-    words = f"for one sample {rows} x {cols}: {sum(m.nnz for m in matrices)} nonzeros"
+    words = f"{rows} x {cols}, at a random input: {sum(m.nnz for m in matrices)} nonzeros"
     if _known(layer):
         try:
             y, dx, _ = direct(layer, xs[0] if layer.inputs == 1 else tuple(xs), bound.params or None, dy)

@@ -165,4 +165,4 @@ def test_the_picture_shows_these_shares(vgg16):
     figure = draw_matrix(vgg16, "conv5_3")
     shown = np.asarray(figure.axes[0].images[0].get_array())
     np.testing.assert_allclose(shown, 1600 / 196**2, rtol=1e-12)
-    assert "left: where black, 4.165% of the cells are nonzero" in " ".join(figure.get_supxlabel().split())
+    assert "left: the density of each block; black is 4.165%" in " ".join(figure.get_supxlabel().split())

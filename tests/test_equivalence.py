@@ -255,7 +255,7 @@ def test_joins_are_identities_side_by_side_or_below_each_other(layer):
 def test_leaky_relu_is_a_diagonal_of_ones_and_slopes():
     (proof,) = equivalence(Network.sequential((9,), [LeakyReLU(0.1)], dtype="float64"))
     assert proof.ok
-    assert proof.matrix == "for one sample 9 x 9: 9 nonzeros"
+    assert proof.matrix == "9 x 9, at a random input: 9 nonzeros"
 
 
 def test_a_size_that_the_formula_does_not_give_fails():

@@ -110,7 +110,7 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
             f"{crossed.matrices:,} different {'matrix' if crossed.matrices == 1 else 'matrices'}."
         )
         chosen = [f"{name} {count:,}" for name, count in crossed.layers.items() if count]
-        click.echo(f"Another matrix is chosen by: {', '.join(chosen) or 'no layer'}.")
+        click.echo(f"What switches the matrix: {', '.join(chosen) or 'no layer'}.")
     if figure is not None:
         way = "" if crossed is None else "; the way is not drawn"
         click.echo(f"Drew {figure}: the rows of A at sample {sample}{way}.")

@@ -168,11 +168,11 @@ def _say_next(name):
     if file.suffix == ".py" and _installed(file) is None:
         if _in_a_project_of_its_own(file):
             say_next(shlex.join([python(), "-m", "pip", "install", "-e", str(file.parent)]), "to install it")
-        say_next(next_command("plugins", add={"-p": name}), "it is in the lists")
+        say_next(next_command("plugins", add={"-p": name}), "to see it listed")
     elif name in (point.name for point in entry_points(group="simulator.commands")):
         say_next(next_command(name, add={"--help": True}))
     else:
-        say_next(next_command("plugins"), "it is in the lists")
+        say_next(next_command("plugins"), "to see it listed")
 
 
 def _in_a_project_of_its_own(file):

@@ -113,7 +113,7 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     else:
         click.secho(f"{title}: nothing changes\n", bold=True)
     if found.changed and same:
-        click.echo(f"{same} of {len(nodes)} nodes {'stay as they are' if same > 1 else 'stays as it is'}.\n")
+        click.echo(f"{same} of {len(nodes)} nodes {'are' if same > 1 else 'is'} unchanged.\n")
     if label is None:
         return
     made = table("class", "before", "after")

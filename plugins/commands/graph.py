@@ -71,7 +71,7 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     from simulator import Units, draw
     from simulator.lab import layer_graph, unit_graph, write_graph
 
-    of_units, path = bool(unit or units), output or Path(f"{stem(net)}-graph.png")
+    of_units, path = bool(unit or units), output or Path(free(f"{stem(net)}-graph.png"))
     picture = _is_picture(path)
     catalog = the_catalog()
     with _status(f"making the graph of {net}"):

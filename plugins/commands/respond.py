@@ -21,7 +21,7 @@ from simulator.cli.common import (
     title_of,
 )
 from simulator.cli.sample import chosen_data, data_option
-from simulator.cli.steps import free, next_command, say_next
+from simulator.cli.steps import NETWORK, free, next_command, say_next
 from simulator.errors import counted
 
 
@@ -44,7 +44,7 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     ascent from the strongest sample, which keeps its norm.
     """
     from simulator import Units
-    from simulator.lab import preferred_input, strongest
+    from simulator.lab import NoGradientError, preferred_input, strongest
 
     catalog = the_catalog()
     planned = planned_network(catalog, net, **build)
@@ -59,8 +59,11 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     with progress_bar(f"Running {source}") as on_batch:
         found = strongest(network, units, known, count, on_batch=on_batch)
     best = units.node, found.fields[0].unit
-    with progress_bar("Climbing") as on_step:
-        preferred = preferred_input(network, best, steps=steps, x0=found.inputs[0], on_step=on_step)
+    try:
+        with progress_bar("Climbing") as on_step:
+            preferred = preferred_input(network, best, steps=steps, x0=found.inputs[0], on_step=on_step)
+    except NoGradientError:
+        preferred = None
     if figure is not None:
         from simulator.draw import draw_responses
 
@@ -76,7 +79,9 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
         for sample, value, field in zip(found.samples, found.values, found.fields, strict=True)
     ]
     if as_json:
-        climb = {"unit": str(preferred.unit), "start": float(preferred.history[0]), "response": preferred.value}
+        climb = None
+        if preferred is not None:
+            climb = {"unit": str(preferred.unit), "start": float(preferred.history[0]), "response": preferred.value}
         report = {"network": net, "untrained": saved.untrained, "unit": str(units), "data": source}
         print_json({**report, "strongest": rows, "preferred": climb})
         return
@@ -86,14 +91,23 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
         made.add_row(str(row["sample"]), row["label"] or "", f"{row['response']:.4g}", row["unit"], box)
     among = counted(len(known), "sample", f" of {source}")
     print_table(f"{units} of {title_of(net, saved)}: the strongest of {among}", made)
-    click.echo(
-        f"The preferred input, {counted(steps, 'step')} of gradient ascent from sample {rows[0]['sample']}, whose norm "
-        f"is kept: {preferred.unit} responds {preferred.value:.4g} instead of {preferred.history[0]:.4g}."
-    )
+    start = rows[0]["sample"]
+    if preferred is None:
+        click.echo(f"No preferred input: at sample {start} the gradient of {Units.of(network.nodes, best)} is 0.")
+    else:
+        click.echo(
+            f"The preferred input, {counted(steps, 'step')} of gradient ascent from sample {start}, whose norm is "
+            f"kept: {preferred.unit} responds {preferred.value:.4g} instead of {preferred.history[0]:.4g}."
+        )
     if figure is not None:
         click.echo(f"Drew {figure}")
-    else:
+    elif preferred is not None:
         say_next(next_command(add={"--figure": free("responses.png")}), "to see them")
+    nodes = network.nodes
+    read = nodes[units.node].inputs
+    if preferred is None and len(read) == 1 and nodes[read[0]].shape == nodes[units.node].shape:
+        before = str(units).replace(units.node, read[0], 1)
+        say_next(next_command("respond", net, before, keep=(*NETWORK, "--data")), "what it reads")
 
 
 def _name(data, label):

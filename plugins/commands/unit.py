@@ -71,7 +71,7 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
             report = _field(network, address, of)
         else:
             report = _outgoing(network, address, x) if outgoing else _incoming(network, net, address, x)
-            if not report["connections"] and (not outgoing or network.graph.out_degree(address.node)):
+            if outgoing and not report["connections"] and network.graph.out_degree(address.node):
                 report["lines"].append(_NONE)
         if figure is not None:
             _draw(saved, address, x, of, figure, f"{title_of(net, saved)}, sample {sample}")
@@ -80,10 +80,12 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
         print_json({**about, **({} if bare else {"sample": sample}), **report["json"]})
         return
     title = f"{address} of {title_of(net, saved)}"
-    if field:
+    if not bare:
+        title += f", sample {sample}{samples.told(sample)}"
+    if report.get("connections"):
+        _print_connections(title, report["connections"], rows, outgoing)
+    else:
         click.secho(title, bold=True)
-    elif report["connections"]:
-        _print_connections(f"{title}, sample {sample}{samples.told(sample)}", report["connections"], rows, outgoing)
     for line in report["lines"]:
         click.echo(line)
     if figure is not None:
@@ -92,7 +94,7 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
         say_next(report["next"], "follow its largest product back")
 
 
-_NONE = "For this sample: a ReLU that gives 0 reads nothing, and a maximum only the largest unit of its window."
+_NONE = "At this sample nothing reads it: a ReLU that gives 0 reads nothing, a maximum only the largest of its window."
 
 
 def _incoming(network, net, address, x):
@@ -102,6 +104,8 @@ def _incoming(network, net, address, x):
     read = found.largest()
     bias = () if found.bias is None else (found.bias,)
     lines, more = [f"{found.equation}, the same to {abs(found.total - found.value):.1e}."], None
+    if not read and not bias:
+        lines = [f"It reads nothing at this sample; its value is {found.value:.6g}."]
     if read and read[0].source is not None and network.nodes[read[0].source.node].inputs:
         more = next_command("unit", net, read[0].source, keep=(*NETWORK, *SAMPLES, "--dtype", "--rows"))
     return {

@@ -219,7 +219,7 @@ def load_file(catalog: Catalog, net: str) -> Saved:
     from simulator.files import load
 
     if not Path(net).is_file():
-        got, cure = f"{brief(net)}, which is no file", "check the path"
+        got, cure = f"{brief(net)}, which does not exist", "check the path"
         if net in catalog.architectures:
             add = {"--save": free(f"{net}.safetensors")}
             got, cure = brief(net), f"train one: {next_command('train', net, keep=(*NETWORK, '--data'), add=add)}"

@@ -137,7 +137,7 @@ def draw(
         network = saved.network
         title = title_of(net, saved) + (f", sample {sample}" if needed else "")
         if units is not None and step is not None:
-            path = output or Path(f"{layer}-window.gif")
+            path = output or Path(free(f"{layer}-window.gif"))
             _save_walk(saved, units, x, step, values, path, title)
             click.echo(f"Drew {path}")
             return
@@ -151,7 +151,7 @@ def draw(
             figure = pictures.draw_graph(network, layer, x)
         else:
             figure = pictures.draw_matrix(network, layer, x, rows=rows, columns=columns, order=order)
-    path = output or Path(f"{layer or 'training'}-{what}.png")
+    path = output or Path(free(f"{layer or 'training'}-{what}.png"))
     save_figure(figure, path, title)
     click.echo(f"Drew {path}")
 

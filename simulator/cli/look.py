@@ -56,7 +56,7 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
     saved = network_from(catalog, net, rng=0 if weights else None, **build)
     network, silence = saved.network, silence_of(saved)
     description = count(network)
-    shown = weights is not False and network.has_weights
+    shown = weights is not False and any(row.weight_mean is not None for row in description.layers)
     if as_json:
         found = None if silence is None else silence.as_dict()
         print_json({"network": net, "untrained": saved.untrained, **description.as_dict(), "silence": found})
@@ -243,15 +243,15 @@ def print_engine_proofs(engine: str, steps: list[Proof], dtype: str, batch: int)
     if not failed and compared:
         worst = max(p.max_difference or 0.0 for p in compared)
         exact = (
-            ":\nfor this inputs and gradients are small whole numbers and weights have 8 bits, so that sums rarely "
-            "need rounding"
+            "\nFor this check inputs and gradients are small whole numbers and weights have 8 bits, so that sums "
+            "rarely need rounding."
         )
         counts = {kind: sum(p.matrix == kind for p in compared) for kind in ("products", "training", "prediction")}
         click.echo(
             f"Engine {engine} computes what these matrices do, {where}: the products of "
             f"{counted(counts['products'], 'layer')},\n{counted(counts['training'], 'step')} of training and "
             f"{counts['prediction']} of prediction; the largest relative difference "
-            f"is {worst:.1e}{'' if worst else exact}."
+            f"is {worst:.1e}.{'' if worst else exact}"
         )
     skipped = dict.fromkeys(p.name for p in steps if p.skipped)
     if skipped:

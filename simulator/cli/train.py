@@ -30,7 +30,7 @@ from simulator.cli.look import engine_proofs, print_engine_proofs, print_proofs
 from simulator.cli.remembered import history_of, settings_of
 from simulator.cli.run import default_rate, epochs_of, held_out_text, identical, prepared, untested
 from simulator.cli.steps import ALL, NETWORK, free, next_command, say_next
-from simulator.errors import counted
+from simulator.errors import counted, shown
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -173,8 +173,7 @@ def train(
         check_place(save_path, overwrite, resume_path, f", or finish an interrupted run: {goes_on}")
     run = prepared(catalog, settings, engine_from(catalog, engine, settings["threads"], settings["dtype"]), resumed)
     if not as_json:
-        name = "trained network" if is_file(catalog, settings["net"]) else settings["net"]
-        click.echo(f"{name}: {run.start.network!r}")
+        click.echo(f"{shown(settings['net'])}: {run.start.network!r}")
         samples = counted(len(run.data), "sample", f" to train on, {len(run.held_out)} held out to test on")
         click.echo(f"{settings['data']}: {samples}")
         if run.start.epoch is not None and run.start.epoch.number >= settings["epochs"]:

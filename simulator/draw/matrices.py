@@ -320,14 +320,14 @@ def _draw_density(ax: Axes, view: View, rows: tuple[int, int], columns: tuple[in
     most = density.max() or 1
     ax.imshow(density, extent=extent, aspect="auto", cmap="Greys", vmin=0, vmax=most, interpolation="nearest")
     ax.set(xlim=(-0.5, n_in - 0.5), ylim=(n_out - 0.5, -0.5), xlabel="input unit", ylabel="output unit", anchor="N")
-    ax.set_title("the whole matrix; red: the part at the right", fontsize=10)
+    ax.set_title("the whole matrix; red: the part on the right", fontsize=10)
     ax.set_box_aspect(min(1.3, max(0.4, n_out / n_in)))
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(EngFormatter(sep=""))
     width, height = (max(b - a, 0.02 * n) for (a, b), n in ((columns, n_in), (rows, n_out)))
     corner = min(columns[0], n_in - width) - 0.5, min(rows[0], n_out - height) - 0.5
     ax.add_patch(Rectangle(corner, width, height, fill=False, color=MARK, linewidth=1.5, clip_on=False))
-    return f"left: where black, {100 * density.max():.4g}% of the cells are nonzero"
+    return f"left: the density of each block; black is {100 * density.max():.4g}%"
 
 
 def draw_graph(network: Network, layer: str, x: Any = None) -> Figure:

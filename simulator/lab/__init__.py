@@ -10,7 +10,7 @@ from simulator.lab.influence import influence
 from simulator.lab.neighbours import Incoming, Outgoing, incoming, outgoing
 from simulator.lab.paths import paths
 from simulator.lab.pieces import Pieces, pieces
-from simulator.lab.responses import Preferred, Responses, preferred_input, strongest
+from simulator.lab.responses import NoGradientError, Preferred, Responses, preferred_input, strongest
 from simulator.lab.sharing import densify, retie, untie
 from simulator.lab.silences import Silence, silence
 from simulator.lab.weights import Uses, WeightGradient, edited, gradient_of, uses
@@ -23,6 +23,7 @@ __all__ = [
     "Deviation",
     "Effect",
     "Incoming",
+    "NoGradientError",
     "Outgoing",
     "Pieces",
     "Preferred",

@@ -20,9 +20,13 @@ from simulator.units import Units
 from simulator.windows import check_size
 from simulator.workspace import Workspace
 
-__all__ = ["Preferred", "Responses", "preferred_input", "strongest"]
+__all__ = ["NoGradientError", "Preferred", "Responses", "preferred_input", "strongest"]
 
 _STARTS = 20  # random inputs to try: a unit behind a ReLU is silent, and has no gradient, for about half of them
+
+
+class NoGradientError(SimulatorError):
+    """A unit has no gradient anywhere that gradient ascent could start, as behind a ReLU that gives 0."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -219,7 +223,7 @@ def preferred_input(
         If there are no such units, or the start or a number does not fit.
     UnknownNameError
         If there is no such node.
-    SimulatorError
+    NoGradientError
         If the gradient is zero at the start, so that nothing says where to go.
 
     Notes
@@ -264,7 +268,7 @@ def preferred_input(
         if gradient.any():
             break
     else:
-        raise SimulatorError(
+        raise NoGradientError(
             f"{who}: expected a start at which it has a gradient, got none but zero; give as x0 a sample to which it "
             "responds, see strongest"
         )

@@ -141,3 +141,10 @@ def test_a_curve_needs_a_history(run, folder):
     )
     save("net", Network.sequential((1, 12, 12), [Dense(2)], rng=0))
     assert "expected a network saved while training, got net; " in run("draw", "net", "--what", "curve").complaint
+
+
+def test_a_picture_whose_name_nobody_gave_replaces_none(run):
+    for name in ("conv1-kernel.png", "conv1-kernel-2.png"):
+        assert run("draw", "lenet5", "conv1", "--what", "kernel").out == f"Drew {name}\n"
+    for name in ("lenet5-graph.png", "lenet5-graph-2.png"):
+        assert run("graph", "lenet5").out.startswith(f"Drew {name}: ")

@@ -180,7 +180,7 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
         ),
         (
             ["describe", "nothing.safetensors"],
-            "expected the file of a trained network, got 'nothing.safetensors', which is no file; check the path",
+            "expected the file of a trained network, got 'nothing.safetensors', which does not exist; check the path",
         ),
         (["describe", "n" * 300], "simulator: expected to read and write, got "),
         (["train", "--engine", "scipi"], "one of the engines, got 'scipi'; did you mean 'scipy'?"),

@@ -271,7 +271,7 @@ def test_only_files_of_trained_networks(command, run, files):
     )
     for name in ("nothing", "nothing.safetensors"):
         assert run(command, name).complaint == (
-            f"{command}: expected the file of a trained network, got {name!r}, which is no file; check the path"
+            f"{command}: expected the file of a trained network, got {name!r}, which does not exist; check the path"
         )
     assert "it is damaged or of another kind" in run(command, files / "damaged.safetensors").complaint
     assert "Missing argument 'NET" in run(command).complaint

@@ -46,7 +46,7 @@ def test_the_way_to_another_sample(run, network, data):
     assert (
         f"On the way to sample 2: {crossed.regions:,} linear regions, {crossed.matrices:,} different matrices." in out
     )
-    assert f"Another matrix is chosen by: relu1 {crossed.layers['relu1']:,}, " in out
+    assert f"What switches the matrix: relu1 {crossed.layers['relu1']:,}, " in out
 
 
 def test_a_curved_network_has_its_tangent(run):

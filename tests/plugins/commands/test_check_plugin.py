@@ -124,7 +124,7 @@ def test_an_installed_plugin(run):
         "optimizers momentum: pass (2 checks)",
         "optimizers nesterov: pass (2 checks)",
         "All checks pass.",
-        "Next, it is in the lists: simulator plugins",
+        "Next, to see it listed: simulator plugins",
     ]
 
 
@@ -134,7 +134,7 @@ def test_a_file(run, file):
     first, verdict, last = result.out.splitlines()
     assert re.fullmatch(r"layers square: pass \((\d+) checks, 4 of them not applicable\)", first)
     assert verdict == "All checks pass."
-    assert re.fullmatch(r"Next, it is in the lists: simulator plugins -p \S+\.py", last)
+    assert re.fullmatch(r"Next, to see it listed: simulator plugins -p \S+\.py", last)
     assert main_status(last) == 0
 
 
@@ -332,7 +332,7 @@ def test_what_cannot_be_checked_does_not_pass(run):
     assert result.out.splitlines() == [
         "datasets idx: not checked (1 check, 1 of them not applicable)",
         "No check applies; --verbose says why.",
-        "Next, it is in the lists: simulator plugins",
+        "Next, to see it listed: simulator plugins",
     ]
 
 

@@ -48,7 +48,7 @@ def test_what_is_printed(run, network, data):
         f"Loss {losses[0]:.4f} before, {losses[1]:.4f} after; the sample is of class {data.classes[0]}.\n"
     )
     same = sum(np.array_equal(before[name], after[name]) for name in network.nodes)
-    assert f"{same} of {len(network.nodes)} nodes stay as they are." in out
+    assert f"{same} of {len(network.nodes)} nodes are unchanged." in out
 
 
 def test_nothing_changes(run):
@@ -67,9 +67,9 @@ def test_a_network_that_does_not_classify(run):
 
 def test_how_many_nodes_stay(run):
     _, out, _ = run("effect", *SMALL, "--ablate", "dense3")
-    assert "\n12 of 13 nodes stay as they are.\n\nProbabilities\n" in out
+    assert "\n12 of 13 nodes are unchanged.\n\nProbabilities\n" in out
     _, out, _ = run("effect", *SMALL, "--ablate", "conv1")
-    assert "\n1 of 13 nodes stays as it is.\n\nProbabilities\n" in out
+    assert "\n1 of 13 nodes is unchanged.\n\nProbabilities\n" in out
     assert " nodes stay" not in run("effect", *SMALL, "--ablate", "input")[1]
 
 

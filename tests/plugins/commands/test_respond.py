@@ -1,6 +1,7 @@
 """simulator respond: its numbers are those of the lab."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -57,3 +58,17 @@ def test_misfits(run, args, message):
     status, out, err = run("respond", *SMALL, *args)
     assert (status, out) == (2, "")
     assert message in err.splitlines()[-1]
+
+
+def test_a_unit_that_never_responds_is_listed_and_what_it_reads_is_shown_next(run):
+    from simulator import Catalog, save
+
+    network = Catalog().build("lenet5", (1, 12, 12), rng=0, width=0.3)
+    save("silent.st", network.with_params({"conv2.bias": np.full(5, -100.0)}))
+    status, out, err = run("respond", "silent.st", "relu2[1]", "--data", "xo", "--steps", 5, "--engine", "scipy")
+    assert status == 0, err
+    last = out.splitlines()[-2:]
+    assert re.fullmatch(r"No preferred input: at sample 0 the gradient of relu2\[1, 0, 0\] is 0\.", last[0])
+    assert last[1] == "Next, what it reads: simulator respond silent.st 'conv2[1]' --data xo"
+    assert json.loads(run("respond", "silent.st", "relu2[1]", "--data", "xo", "--json")[1])["preferred"] is None
+    assert run("respond", "silent.st", "conv2[1]", "--data", "xo", "--steps", 5)[0] == 0

@@ -86,10 +86,11 @@ def test_a_unit_that_nothing_passes(run, network, data):
     closed = Units.of(network.nodes, ("conv1", int(network.run(data.inputs[:1])["conv1"].argmin())))
     relu = str(closed).replace("conv1", "relu1")
     out = run("unit", *SMALL, relu)[1]
-    assert out.splitlines()[1].startswith("For this sample: a ReLU that gives 0 reads nothing")
+    title = f"{relu} of lenet5 (untrained: random weights), sample 0"
+    assert out.splitlines() == [title, "It reads nothing at this sample; its value is 0."]
     out = run("unit", *SMALL, str(closed), "--outgoing")[1]
-    assert "source" not in out and "For this sample: a ReLU that gives 0 reads nothing" in out
-    assert "For this sample" not in run("unit", *SMALL, "dense3[1]", "--outgoing")[1]
+    assert "source" not in out and "At this sample nothing reads it: a ReLU that gives 0 reads nothing" in out
+    assert "At this sample" not in run("unit", *SMALL, "dense3[1]", "--outgoing")[1]
 
 
 def test_a_saved_network(run, network, data):
