@@ -13,7 +13,6 @@ from simulator.cli.common import (
     build_options,
     engine_from,
     engine_options,
-    figure_option,
     is_file,
     json_option,
     planned_network,
@@ -25,6 +24,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.grammar import limit_option, listed, picture_option, samples_option
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import data_of, data_options
 from simulator.cli.steps import NETWORK, next_command, say_next
@@ -58,20 +58,21 @@ class ValueType(click.ParamType):
 )
 @click.option(
     "--value",
+    metavar="VALUE",
     type=ValueType(),
     default="0",
     show_default=True,
     help="What to clamp to: a number, or mean, which gives each unit its own over the samples.",
 )
-@click.option("--samples", type=click.IntRange(1), help="Measure on the first N samples.  [default: all]")
-@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many to print.")
-@figure_option("the loss without each")
+@samples_option("Measure on the first N samples.  [default: all]")
+@limit_option("units, channels or sites")
+@picture_option("the loss without each")
 @data_options
 @engine_options
 @build_options
 @json_option
 @CatalogOptions.decorate
-def command(net, layer, by, value, samples, rows, figure, source, every, engine, threads, as_json, **build):
+def command(net, layer, by, value, samples, limit, output, source, every, engine, threads, as_json, **build):
     """Rank the units, channels or sites of a layer by the harm of losing them.
 
     NET is the name of an architecture or a saved network, LAYER the name of a node (see `simulator describe NET`). Each
@@ -102,14 +103,15 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
         loss = losses[network.output_name]
         found = ablation(network, data, layer, by, value=value, loss=loss, on_batch=on_batch)
     silent = silence(network, data)
-    if figure is not None:
+    if output is not None:
         from simulator.draw import draw_ablation
 
-        save_figure(draw_ablation(found), figure, title_of(net, saved))
+        save_figure(draw_ablation(found), output, title_of(net, saved))
     chosen.tell()
+    rows = list(islice(found.ranking, listed(limit)))
     before = {"loss": found.loss_before, "accuracy": found.accuracy_before}
     if as_json:
-        ranking = [{"units": str(units), "loss": loss, "accuracy": share} for units, loss, share in found.ranking]
+        ranking = [{"units": str(units), "loss": loss, "accuracy": share} for units, loss, share in rows]
         print_json(
             {
                 "network": net,
@@ -126,17 +128,17 @@ def command(net, layer, by, value, samples, rows, figure, source, every, engine,
     made = table("without", "loss", "change", "accuracy")
     made.add_row("nothing", f"{found.loss_before:.4f}", "", _percent(found.accuracy_before))
     made.add_section()
-    for units, loss, share in islice(found.ranking, rows):
+    for units, loss, share in rows:
         made.add_row(str(units), f"{loss:.4f}", f"{loss - found.loss_before:+.4f}", _percent(share))
     given = "its mean" if value == "mean" else f"{value:g}"
     what = f"{layer} of {title_of(net, saved)} by {by}, each clamped to {given}"
     print_table(f"{what}, on {counted(len(data), chosen.kind, chosen.rest)}", made)
-    if found.loss.size > rows:
-        click.echo(f"The {rows} most harmful of {found.loss.size}; --rows {found.loss.size} prints all.")
+    if found.loss.size > len(rows):
+        click.echo(f"The {len(rows)} most harmful of {found.loss.size}; --limit {found.loss.size} lists all.")
     if silent.shapes:
         click.echo(silent.told(chosen.kind, chosen.rest))
-    if figure is not None:
-        click.echo(f"Drew {figure}")
+    if output is not None:
+        click.echo(f"Drew {output}")
     units, _, _ = next(found.ranking)
     add = {"--ablate": units, "--sample": chosen.numbers[0]}
     say_next(

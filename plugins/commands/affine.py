@@ -8,7 +8,6 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     dtype_option,
-    figure_option,
     json_option,
     planned_network,
     print_json,
@@ -19,6 +18,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.grammar import limit_option, listed, picture_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import free, next_command, say_next
 from simulator.errors import counted
@@ -29,16 +29,16 @@ from simulator.errors import counted
 @click.argument("units", metavar="[UNITS]", required=False)
 @click.option("--jacobian", is_flag=True, help="Take the tangent where a layer is curved; it builds no matrix.")
 @click.option(
-    "--line", metavar="SAMPLE", type=click.IntRange(0), help="Count the matrices on the way to this sample, too."
+    "--line", metavar="NUMBER", type=click.IntRange(0), help="Count the matrices on the way to this sample, too."
 )
-@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many outputs to print.")
-@figure_option("the rows of A")
+@limit_option("outputs")
+@picture_option("the rows of A")
 @sample_options()
 @dtype_option("float64")
 @build_options
 @json_option
 @CatalogOptions.decorate
-def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_json, **build):
+def command(net, units, jacobian, line, limit, output, data, sample, dtype, as_json, **build):
     """Multiply the whole network into one matrix.
 
     NET is the name of an architecture or a saved network. At a sample a piecewise linear network is f(x) = A x + b; the
@@ -70,15 +70,16 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
     if other is not None:
         with progress_bar("Cutting the line") as on_step:
             crossed = pieces(network, x, other, units, on_step=on_step)
-    if figure is not None:
+    if output is not None:
         from simulator.draw import draw_rows
 
-        save_figure(draw_rows(found), figure, f"{title_of(net, saved)}, sample {sample}")
+        save_figure(draw_rows(found), output, f"{title_of(net, saved)}, sample {sample}")
     names = [_name(found.units, number) for number in found.units.numbers]
+    shown = listed(limit)
     if as_json:
         outputs = [
             {"unit": name, "row_times_x": value - offset, "b": offset, "value": value}
-            for name, offset, value in zip(names, found.b.tolist(), found.y.tolist(), strict=True)
+            for name, offset, value in zip(names[:shown], found.b.tolist(), found.y.tolist(), strict=False)
         ]
         report = {"network": net, "untrained": saved.untrained, "sample": sample}
         report.update(shape=found.A.shape, nonzeros=found.A.nnz)
@@ -95,13 +96,13 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
         return
     products = found.A @ found.x[network.input_name].ravel()
     made = table("output", "row of A · x", "b", "A x + b", "network")
-    for name, product, offset, value in zip(names[:rows], products, found.b, found.y, strict=False):
+    for name, product, offset, value in zip(names[:shown], products, found.b, found.y, strict=False):
         made.add_row(name, *(f"{n:.6g}" for n in (product, offset, product + offset, value)))
     kind = "f(x) = A x + b" if found.exact else "f(x) = A x + b, the tangent"
     size = f"A is {found.A.shape[0]} x {found.A.shape[1]} with {found.A.nnz:,} nonzeros"
     print_table(f"{title_of(net, saved)} at sample {sample}{samples.told(sample)}: {kind}; {size}", made)
-    if len(names) > rows:
-        click.echo(f"The first {rows} of {len(names)} outputs; --rows {len(names)} prints all.")
+    if len(names) > shown:
+        click.echo(f"The first {shown} of {len(names)} outputs; --limit {len(names)} lists all.")
     if found.exact:
         click.echo(f"Network and matrix differ by {found.difference:.1e} of the largest output.")
     if crossed is not None:
@@ -111,13 +112,13 @@ def command(net, units, jacobian, line, rows, figure, data, sample, dtype, as_js
         )
         chosen = [f"{name} {count:,}" for name, count in crossed.layers.items() if count]
         click.echo(f"What switches the matrix: {', '.join(chosen) or 'no layer'}.")
-    if figure is not None:
+    if output is not None:
         way = "" if crossed is None else "; the way is not drawn"
-        click.echo(f"Drew {figure}: the rows of A at sample {sample}{way}.")
+        click.echo(f"Drew {output}: the rows of A at sample {sample}{way}.")
     elif crossed is None:
-        say_next(next_command(add={"--figure": free("rows.png")}), "to see the rows of A")
+        say_next(next_command(add={"--output": free("rows.png")}), "to see the rows of A")
     if crossed is None and not jacobian:
-        say_next(next_command(add={"--line": 1 if sample == 0 else 0, "--figure": None}), "the way to another sample")
+        say_next(next_command(add={"--line": 1 if sample == 0 else 0, "--output": None}), "the way to another sample")
 
 
 def _name(units, number):

@@ -62,7 +62,9 @@ _CURES = {
 
 @click.command("check-plugin")
 @click.argument("name")
-@click.option("--engine", default="scipy", show_default=True, help="Which engine multiplies the matrices.")
+@click.option(
+    "--engine", metavar="NAME", default="scipy", show_default=True, help="Which engine multiplies the matrices."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Say also which checks do not apply, and why.")
 @click.option("--in-process", is_flag=True, help="Run the checks in this process, for a debugger.")
 @click.option("--journal", type=click.Path(path_type=Path), hidden=True, help="Note each check here.")

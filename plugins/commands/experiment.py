@@ -17,6 +17,7 @@ from simulator.cli.common import (
     the_catalog,
     typed_options,
 )
+from simulator.cli.grammar import Renamed
 from simulator.cli.leaving import leaving_status
 from simulator.cli.steps import next_command, say_next
 from simulator.errors import counted
@@ -26,11 +27,21 @@ _MOST = 30  # rows of a table that are printed
 
 @click.command("experiment")
 @click.argument("name", required=False)
-@click.option("--seeds", type=click.IntRange(1), help="Runs of each condition.  [default: the experiment's own]")
-@click.option("--quick", is_flag=True, help="A smaller version, for a first look.")
-@click.option("--jobs", type=click.IntRange(1), help="How many runs at a time, each on one core.  [default: all cores]")
 @click.option(
-    "--out",
+    "--seeds", metavar="N", type=click.IntRange(1), help="Runs of each condition.  [default: the experiment's own]"
+)
+@click.option("--quick", is_flag=True, help="A smaller version, for a first look.")
+@click.option(
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(1),
+    help="How many runs at a time, each on one core.  [default: all cores]",
+)
+@click.option(
+    "--folder",
+    cls=Renamed,
+    old=["--out"],
+    metavar="FOLDER",
     type=click.Path(path_type=Path),
     help="Where everything is written, and gone on with.  [default: NAME here, NAME-quick with --quick]",
 )
@@ -40,7 +51,7 @@ _MOST = 30  # rows of a table that are printed
 )
 @json_option
 @CatalogOptions.decorate
-def command(name, seeds, quick, jobs, out, cluster, options, as_json):
+def command(name, seeds, quick, jobs, folder, cluster, options, as_json):
     """Repeat a published experiment, or list those that there are.
 
     NAME is one of them. Every finished run is kept in the folder at once: an interrupted experiment goes on with the
@@ -57,7 +68,7 @@ def command(name, seeds, quick, jobs, out, cluster, options, as_json):
     from simulator.threads import available_cores
 
     meta = click.get_current_context().meta
-    folder = out or Path(f"{name}-quick" if quick else name)
+    folder = folder or Path(f"{name}-quick" if quick else name)
     try:
         with _progress(name, as_json) as watch:
             report = run_experiment(
@@ -166,7 +177,7 @@ def _print(report, quick):
     if report.no_figure:
         click.echo(f"No figure: {report.no_figure}")
     if quick:
-        say_next(next_command(add={"--quick": None, "--out": None}), "all of it")
+        say_next(next_command(add={"--quick": None, "--folder": None}), "all of it")
 
 
 def _print_json(report):

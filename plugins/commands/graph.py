@@ -19,11 +19,12 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
+from simulator.cli.grammar import output_option
 from simulator.cli.sample import sample_for, sample_options
 from simulator.cli.steps import NETWORK, free, next_command, say_next
 from simulator.errors import brief, counted
 
-_PICTURES, _FILES = (".png", ".svg", ".pdf"), (".graphml", ".gexf")
+_PICTURES, _FILES = ("png", "svg", "pdf"), ("graphml", "gexf")
 
 
 @click.command("graph")
@@ -32,6 +33,7 @@ _PICTURES, _FILES = (".png", ".svg", ".pdf"), (".graphml", ".gexf")
 @click.option("--units", is_flag=True, help="All units of a small network, instead of its layers.")
 @click.option(
     "--hops",
+    metavar="N",
     type=click.IntRange(1),
     default=1,
     show_default=True,
@@ -39,15 +41,15 @@ _PICTURES, _FILES = (".png", ".svg", ".pdf"), (".graphml", ".gexf")
 )
 @click.option(
     "--max-edges",
+    metavar="N",
     type=click.IntRange(1),
     default=100_000,
     show_default=True,
     help="A graph of units with more connections is refused.",
 )
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="A .png, .svg or .pdf picture, or a .graphml or .gexf file for other programs.  [default: NET-graph.png]",
+@output_option(
+    "A .png, .svg or .pdf picture, or a .graphml or .gexf file for other programs.  [default: NET-graph.png]",
+    (*_PICTURES, *_FILES),
 )
 @sample_options(". With --data or --sample units have values; max pooling and ReLU are a matrix for it")
 @build_options
@@ -69,10 +71,11 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     if sampled and not (unit or units):
         raise click.UsageError("--data, --sample: expected a UNIT or --units with it, got none; layers have no value")
     from simulator import Units, draw
+    from simulator.draw.canvas import check_picture
     from simulator.lab import layer_graph, unit_graph, write_graph
 
     of_units, path = bool(unit or units), output or Path(free(f"{stem(net)}-graph.png"))
-    picture = _is_picture(path)
+    picture = check_picture(path, (*_PICTURES, *_FILES)) in _PICTURES
     catalog = the_catalog()
     with _status(f"making the graph of {net}"):
         engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
@@ -109,21 +112,6 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     elif picture:
         output = free(path.with_suffix(".graphml"))
         say_next(next_command(add={"--output": output}), "all names and numbers, for other programs")
-
-
-def _is_picture(path):
-    """Whether a file becomes a picture; an error now if it could not be written later."""
-    from simulator.errors import FileError
-    from simulator.writing import check_writable
-
-    suffix = path.suffix.lower()
-    if suffix not in (*_PICTURES, *_FILES):
-        known = ", ".join((*_PICTURES, *_FILES))
-        raise FileError(
-            f"graph: expected a file that ends in one of {known}, got {brief(path.name)}; choose one of them"
-        )
-    check_writable(path)
-    return suffix in _PICTURES
 
 
 def _status(what):

@@ -528,6 +528,7 @@ _KINDS = {  # module, imports of the test, the rest of the test
 @click.option("--kind", type=click.Choice(list(_KINDS)), required=True, help="What the plugin shall offer.")
 @click.option(
     "--folder",
+    metavar="FOLDER",
     type=click.Path(path_type=Path),
     default=Path(),
     help="Where the project's folder is made.  [default: here]",

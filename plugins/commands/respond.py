@@ -9,7 +9,6 @@ from simulator.cli.common import (
     build_options,
     engine_from,
     engine_options,
-    figure_option,
     json_option,
     planned_network,
     print_json,
@@ -20,6 +19,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.grammar import limit_option, picture_option
 from simulator.cli.sample import chosen_data, data_option
 from simulator.cli.steps import NETWORK, free, next_command, say_next
 from simulator.errors import counted
@@ -29,14 +29,16 @@ from simulator.errors import counted
 @click.argument("net")
 @click.argument("unit", metavar="UNIT")
 @data_option("Where to search.")
-@click.option("--count", type=click.IntRange(1), default=9, show_default=True, help="How many samples to find.")
-@click.option("--steps", type=click.IntRange(1), default=100, show_default=True, help="Steps of gradient ascent.")
-@figure_option("what was found")
+@limit_option("samples", 9, ["--count"])
+@click.option(
+    "--steps", metavar="N", type=click.IntRange(1), default=100, show_default=True, help="Steps of gradient ascent."
+)
+@picture_option("what was found")
 @engine_options
 @build_options
 @json_option
 @CatalogOptions.decorate
-def command(net, unit, data, count, steps, figure, engine, threads, as_json, **build):
+def command(net, unit, data, limit, steps, output, engine, threads, as_json, **build):
     """Find what a unit responds to most.
 
     NET is the name of an architecture or a saved network, UNIT an address in quotes, such as 'conv2[3, 4, 5]' (channel,
@@ -57,17 +59,17 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
     saved = drawn()
     network = saved.network.with_engine(made)
     with progress_bar(f"Running {source}") as on_batch:
-        found = strongest(network, units, known, count, on_batch=on_batch)
+        found = strongest(network, units, known, limit, on_batch=on_batch)
     best = units.node, found.fields[0].unit
     try:
         with progress_bar("Climbing") as on_step:
             preferred = preferred_input(network, best, steps=steps, x0=found.inputs[0], on_step=on_step)
     except NoGradientError:
         preferred = None
-    if figure is not None:
+    if output is not None:
         from simulator.draw import draw_responses
 
-        save_figure(draw_responses(found, preferred), figure, title_of(net, saved))
+        save_figure(draw_responses(found, preferred), output, title_of(net, saved))
     rows = [
         {
             "sample": int(sample),
@@ -99,10 +101,10 @@ def command(net, unit, data, count, steps, figure, engine, threads, as_json, **b
             f"The preferred input, {counted(steps, 'step')} of gradient ascent from sample {start}, whose norm is "
             f"kept: {preferred.unit} responds {preferred.value:.4g} instead of {preferred.history[0]:.4g}."
         )
-    if figure is not None:
-        click.echo(f"Drew {figure}")
+    if output is not None:
+        click.echo(f"Drew {output}")
     elif preferred is not None:
-        say_next(next_command(add={"--figure": free("responses.png")}), "to see them")
+        say_next(next_command(add={"--output": free("responses.png")}), "to see them")
     nodes = network.nodes
     read = nodes[units.node].inputs
     if preferred is None and len(read) == 1 and nodes[read[0]].shape == nodes[units.node].shape:

@@ -17,6 +17,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.grammar import samples_option
 from simulator.cli.keeping import check_place, save_options
 from simulator.cli.sample import chosen_data, data_option
 from simulator.cli.steps import free, next_command, say_next
@@ -32,7 +33,7 @@ from simulator.errors import counted
 )
 @click.option("--layers", multiple=True, metavar="PATTERN", help="Only these layers, such as 'conv*'; may be repeated.")
 @data_option("Whose samples to compare on.")
-@click.option("--samples", type=click.IntRange(1), default=100, show_default=True, help="How many of them.")
+@samples_option("Compare on the first N samples.", 100)
 @save_options("Write the new network here.")
 @build_options
 @json_option

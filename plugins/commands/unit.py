@@ -8,7 +8,6 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     dtype_option,
-    figure_option,
     json_option,
     planned_network,
     print_json,
@@ -19,6 +18,7 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
+from simulator.cli.grammar import limit_option, listed, picture_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import NETWORK, SAMPLES, next_command, say_next
 
@@ -29,14 +29,14 @@ from simulator.cli.steps import NETWORK, SAMPLES, next_command, say_next
 @click.option("--outgoing", is_flag=True, help="Who reads the unit, instead of what it reads.")
 @click.option("--field", is_flag=True, help="Which units it sees and reaches, and over how many paths, instead.")
 @click.option("--of", metavar="NODE", help="The node in which the field lies.  [default: input and output]")
-@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many connections to print.")
-@figure_option("what the unit sees")
+@limit_option("connections")
+@picture_option("what the unit sees")
 @sample_options()
 @dtype_option("float64")
 @build_options
 @json_option
 @CatalogOptions.decorate
-def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, as_json, **build):
+def command(net, unit, outgoing, field, of, limit, output, data, sample, dtype, as_json, **build):
     """Take one unit apart.
 
     NET is the name of an architecture or a saved network, UNIT an address (channel, then site) such as
@@ -48,12 +48,12 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
 
     if outgoing and field:
         raise click.UsageError("--outgoing: expected one question at a time, got --field, too; leave one out")
-    if of is not None and not (field or figure):
-        raise click.UsageError("--of: expected --field or --figure with it, got neither; add one")
-    if field and was_given("rows"):
-        raise click.UsageError("--rows: expected connections to count, got --field; leave one out")
+    if of is not None and not (field or output):
+        raise click.UsageError("--of: expected --field or --output with it, got neither; add one")
+    if field and was_given("limit"):
+        raise click.UsageError("--limit: expected connections to count, got --field; leave one out")
     catalog = the_catalog()
-    bare = field and figure is None  # a field does not depend on the weights
+    bare = field and output is None  # a field does not depend on the weights
     with error_console().status("Running ..."):
         engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
         planned = planned_network(catalog, net, rng=None if bare else 0, dtype=dtype, engine=engine, **build)
@@ -73,9 +73,11 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
             report = _outgoing(network, address, x) if outgoing else _incoming(network, net, address, x)
             if outgoing and not report["connections"] and network.graph.out_degree(address.node):
                 report["lines"].append(_NONE)
-        if figure is not None:
-            _draw(saved, address, x, of, figure, f"{title_of(net, saved)}, sample {sample}")
+        if output is not None:
+            _draw(saved, address, x, of, output, f"{title_of(net, saved)}, sample {sample}")
     if as_json:
+        if "connections" in report["json"]:
+            report["json"]["connections"] = report["json"]["connections"][: listed(limit)]
         about = {"network": net, "untrained": saved.untrained, "unit": str(address)}
         print_json({**about, **({} if bare else {"sample": sample}), **report["json"]})
         return
@@ -83,13 +85,13 @@ def command(net, unit, outgoing, field, of, rows, figure, data, sample, dtype, a
     if not bare:
         title += f", sample {sample}{samples.told(sample)}"
     if report.get("connections"):
-        _print_connections(title, report["connections"], rows, outgoing)
+        _print_connections(title, report["connections"], listed(limit), outgoing)
     else:
         click.secho(title, bold=True)
     for line in report["lines"]:
         click.echo(line)
-    if figure is not None:
-        click.echo(f"Drew {figure}")
+    if output is not None:
+        click.echo(f"Drew {output}")
     if report.get("next"):
         say_next(report["next"], "follow its largest product back")
 
@@ -107,7 +109,7 @@ def _incoming(network, net, address, x):
     if not read and not bias:
         lines = [f"It reads nothing at this sample; its value is {found.value:.6g}."]
     if read and read[0].source is not None and network.nodes[read[0].source.node].inputs:
-        more = next_command("unit", net, read[0].source, keep=(*NETWORK, *SAMPLES, "--dtype", "--rows"))
+        more = next_command("unit", net, read[0].source, keep=(*NETWORK, *SAMPLES, "--dtype", "--limit"))
     return {
         "connections": (*read, *bias),
         "lines": lines,
@@ -185,16 +187,16 @@ def _reached(network, address, of):
     return [f"It reaches {repr(field).split(': ', 1)[1]}."], plain
 
 
-def _print_connections(title, connections, rows, outgoing):
+def _print_connections(title, connections, limit, outgoing):
     end = "target" if outgoing else "source"
     made = table(end, "weight", "value", "input", "product", left=2)
     others = [c for c in connections if c.source is not None or c.constant == "padding"]
-    for c in (*others[:rows], *connections[len(others) :]):  # the bias, if any, stands last
+    for c in (*others[:limit], *connections[len(others) :]):  # the bias, if any, stands last
         numbers = ("" if v is None else f"{v:.6g}" for v in (c.value, c.input, c.product))
         made.add_row(str(c.target) if outgoing else c.source_name, c.weight_name, *numbers)
     print_table(title, made)
-    if len(others) > rows:
-        click.echo(f"The {rows} largest of {len(others):,} connections; --rows {len(others)} prints all.")
+    if len(others) > limit:
+        click.echo(f"The {limit} largest of {len(others):,} connections; --limit {len(others)} lists all.")
 
 
 def _draw(saved, address, x, of, path, title):

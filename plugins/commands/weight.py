@@ -19,6 +19,7 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
+from simulator.cli.grammar import limit_option, listed, samples_option
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import next_command, say_next
@@ -29,14 +30,14 @@ from simulator.cli.steps import next_command, say_next
 @click.argument("weight", metavar="WEIGHT")
 @click.option("--uses", "bare", is_flag=True, help="List the connections alone, without data.")
 @click.option("--set", "value", type=float, metavar="VALUE", help="What another value changes.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Samples, from --sample on.")
-@click.option("--rows", type=click.IntRange(0), default=10, show_default=True, help="How many connections to print.")
+@samples_option("How many samples, from --sample on.", 1, ["--batch"])
+@limit_option("connections")
 @sample_options()
 @dtype_option("float64")
 @build_options
 @json_option
 @CatalogOptions.decorate
-def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json, **build):
+def command(net, weight, bare, value, samples, limit, data, sample, dtype, as_json, **build):
     """Take the gradient of one shared weight apart.
 
     NET is the name of an architecture or a saved network, WEIGHT an address such as 'conv1.weight[0, 0, 2, 1]' or
@@ -47,8 +48,8 @@ def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json,
     from simulator import Weight
     from simulator.cli.terminal import error_console
 
-    if bare and (value is not None or was_given("batch") or was_given("sample") or was_given("data")):
-        raise click.UsageError("--uses needs no data and changes nothing: leave out --set, --batch, --sample, --data")
+    if bare and (value is not None or was_given("samples") or was_given("sample") or was_given("data")):
+        raise click.UsageError("--uses needs no data and changes nothing: leave out --set, --samples, --sample, --data")
     bare = bare or is_layer(net)  # it has no loss
     catalog = the_catalog()
     with error_console().status("Running ..."):
@@ -59,23 +60,24 @@ def command(net, weight, bare, value, batch, rows, data, sample, dtype, as_json,
         if bare:
             ok, found = True, _uses(saved.network, weight, report)
         else:
-            drawn = planned.checked(lambda network: network.check_batch(batch, keep_all=True, backward=True))
-            samples = chosen_data(catalog, saved, data)
-            known = with_classes(samples.data, saved, samples.source).joined()
-            x, labels = _batch(known, samples.source, sample, batch)
+            drawn = planned.checked(lambda network: network.check_batch(samples, keep_all=True, backward=True))
+            chosen = chosen_data(catalog, saved, data)
+            known = with_classes(chosen.data, saved, chosen.source).joined()
+            x, labels = _batch(known, chosen.source, sample, samples)
             saved = drawn()
             network = saved.network
             ok, found = _gradient(network, weight, x, labels, report)
             if value is not None:
                 _changed(network, weight, value, x, labels, report)
+    report["connections"] = report["connections"][: listed(limit)]
     if as_json:
         print_json({**report, "ok": ok})
     else:
         title = f"{report['weight']} of {title_of(net, saved)}"
         if not bare:
-            one = f", sample {sample}{samples.told(sample)}"
-            title += one if batch == 1 else f", samples {sample} to {sample + batch - 1}"
-        _print(title, report, found, rows)
+            one = f", sample {sample}{chosen.told(sample)}"
+            title += one if samples == 1 else f", samples {sample} to {sample + samples - 1}"
+        _print(title, report, found)
     if not ok:
         click.get_current_context().exit(1)
 
@@ -144,15 +146,16 @@ def _changed(network, weight, value, x, labels, report):
     ]
 
 
-def _print(title, report, connections, rows):
+def _print(title, report, connections):
     terms = "total" in report
     made = table("source", "target", *(["term"] if terms else []), left=2)
-    for plain in report["connections"][:rows]:
+    for plain in report["connections"]:
         made.add_row(plain["source"], plain["target"], *([f"{plain['term']:.6g}"] if terms else []))
     print_table(title, made)
-    if len(connections) > rows:
-        shown = f"{rows} largest" if terms else f"first {rows}"
-        click.echo(f"The {shown} of {len(connections):,} connections; --rows {len(connections)} prints all.")
+    count = len(report["connections"])
+    if len(connections) > count:
+        shown = f"{count} largest" if terms else f"first {count}"
+        click.echo(f"The {shown} of {len(connections):,} connections; --limit {len(connections)} lists all.")
     for line in report["lines"]:
         click.echo(line)
     if terms and "set" not in report:

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import math
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,17 +73,6 @@ class PairType(click.ParamType):
         if not (name and equals and text):
             self.fail(f"expected NAME=VALUE, got {brief(value)}", param, ctx)
         return name, text
-
-
-class PictureType(click.Path):
-    """A .png, .svg or .pdf file; what could not be written later is refused before anything is computed."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from simulator.draw.canvas import check_picture
-
-        path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        check_picture(path)
-        return path
 
 
 class CatalogOptions:
@@ -167,7 +155,10 @@ build_options = options(
         help="Shape of one sample.  [default: the architecture's]",
     ),
     click.option(
-        "--classes", type=click.IntRange(1), help="Number of classes.  [default: the data's, else the architecture's]"
+        "--classes",
+        metavar="N",
+        type=click.IntRange(1),
+        help="Number of classes.  [default: the data's, else the architecture's]",
     ),
     click.option(
         "-o",
@@ -181,11 +172,12 @@ build_options = options(
 engine_options = options(
     click.option(
         "--engine",
+        metavar="NAME",
         default="auto",
         show_default=True,
         help="Which engine multiplies the matrices; auto takes the fastest for the network.",
     ),
-    click.option("--threads", type=click.IntRange(1), help="How many cores to use.  [default: all]"),
+    click.option("--threads", metavar="N", type=click.IntRange(1), help="How many cores to use.  [default: all]"),
 )
 
 
@@ -193,11 +185,6 @@ def dtype_option(default: str) -> Callable[..., Any]:
     """``--dtype``."""
     kinds = click.Choice(["float32", "float64"])
     return click.option("--dtype", type=kinds, default=default, show_default=True, help="Precision of all numbers.")
-
-
-def figure_option(what: str) -> Callable[..., Any]:
-    """``--figure``."""
-    return click.option("--figure", type=PictureType(), help=f"Draw {what} into a .png, .svg or .pdf file.")
 
 
 def was_given(name: str) -> bool:

@@ -19,6 +19,7 @@ from simulator.cli.common import (
     titled,
     was_given,
 )
+from simulator.cli.grammar import output_option
 from simulator.cli.remembered import history_of
 from simulator.cli.sample import sample_for, sample_options
 from simulator.cli.steps import NETWORK, free, next_command
@@ -56,12 +57,10 @@ class SpanType(click.ParamType):
     show_default=True,
     help="What to draw; a window is one unit as a window and as a row of the matrix; a curve needs no layer.",
 )
+@output_option("A .png, .svg or .pdf file, with --step a .gif or .png file.  [default: LAYER-WHAT.png]", ())
 @click.option(
-    "--output",
-    type=click.Path(path_type=Path),
-    help="A .png, .svg or .pdf file, with --step a .gif or .png file.  [default: LAYER-WHAT.png]",
+    "--unit", metavar="UNIT", help="The unit of a window, such as 'conv1[0, 3, 4]'.  [default: one in the middle]"
 )
-@click.option("--unit", help="The unit of a window, such as 'conv1[0, 3, 4]'.  [default: one in the middle]")
 @click.option(
     "--step",
     type=click.Choice(["all", "row"]),

@@ -13,6 +13,7 @@ from collections import defaultdict
 
 import click
 
+from simulator.cli.grammar import todays
 from simulator.errors import PluginError, brief, nearest
 
 __all__ = ["CommandGroup"]
@@ -86,12 +87,15 @@ class CommandGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does; a misspelt name is answered with the nearest, those of plugins among them."""
-        ctx.meta["simulator.args"] = args[1:]  # as they were typed, for the next command
         name = args[0] if args else "-"
-        if not name.startswith("-") and self.get_command(ctx, name) is None:
+        command = None if name.startswith("-") else self.get_command(ctx, name)
+        if command is not None:
+            args = [name, *todays(command, args[1:], quiet=ctx.resilient_parsing)]
+        elif not name.startswith("-"):
             raise click.UsageError(
                 f"expected a command, got {brief(name)}; {nearest(name, self.list_commands(ctx))}", ctx
             )
+        ctx.meta["simulator.args"] = args[1:]  # for the next command
         return super().resolve_command(ctx, args)
 
 

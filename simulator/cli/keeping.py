@@ -21,7 +21,7 @@ __all__ = ["Keeper", "check_place", "save_options"]
 def save_options(what: str) -> Callable[..., Callable[..., object]]:
     """``--save`` and ``--overwrite``."""
     return options(
-        click.option("--save", "save_path", type=click.Path(path_type=Path), help=what),
+        click.option("--save", "save_path", metavar="FILE", type=click.Path(path_type=Path), help=what),
         click.option("--overwrite", is_flag=True, help="Let --save replace a file that exists."),
     )
 

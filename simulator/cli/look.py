@@ -114,9 +114,15 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
 @click.argument("net", default="lenet5")
 @build_options
 @dtype_option("float64")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Draws weights and samples.")
-@click.option("--engine", help="Prove an engine, too: that it computes what these matrices do.  [default: none]")
-@click.option("--threads", type=click.IntRange(1), help="How many cores the engine uses.  [default: all]")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(0), default=0, show_default=True, help="Draws weights and samples."
+)
+@click.option(
+    "--engine",
+    metavar="NAME",
+    help="Prove an engine, too: that it computes what these matrices do.  [default: none]",
+)
+@click.option("--threads", metavar="N", type=click.IntRange(1), help="How many cores the engine uses.  [default: all]")
 @json_option
 @CatalogOptions.decorate
 def equivalence(

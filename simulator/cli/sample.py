@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 data_options: Callable[..., Any] = options(
     click.option(
-        "--data", "source", help="A data set by name, NAME:PATH, or a path.  [default: the one it was trained on]"
+        "--data",
+        "source",
+        metavar="DATA",
+        help="A data set by name, NAME:PATH, or a path.  [default: the one it was trained on]",
     ),
     click.option("--all", "every", is_flag=True, help="All samples, not only those held out of training."),
 )
@@ -32,7 +35,9 @@ data_options: Callable[..., Any] = options(
 
 def data_option(what: str) -> Callable[..., Any]:
     """``--data``, which `chosen_data` reads."""
-    return click.option("--data", help=f"{what}  [default: what the network was trained on, else digits]")
+    return click.option(
+        "--data", metavar="DATA", help=f"{what}  [default: what the network was trained on, else digits]"
+    )
 
 
 def sample_options(more: str = "") -> Callable[..., Any]:
@@ -40,7 +45,7 @@ def sample_options(more: str = "") -> Callable[..., Any]:
     number = f"Number of the sample{more}, the same in every command."
     return options(
         data_option("Where the sample comes from."),
-        click.option("--sample", type=click.IntRange(0), default=0, show_default=True, help=number),
+        click.option("--sample", metavar="NUMBER", type=click.IntRange(0), default=0, show_default=True, help=number),
     )
 
 

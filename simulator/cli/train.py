@@ -24,6 +24,7 @@ from simulator.cli.common import (
     warned,
     was_given,
 )
+from simulator.cli.grammar import batch_size_option
 from simulator.cli.keeping import Keeper, check_place, save_options
 from simulator.cli.leaving import leaving_status
 from simulator.cli.look import engine_proofs, print_engine_proofs, print_proofs
@@ -76,13 +77,19 @@ _LATER: dict[str, Any] = {
 @click.argument("net", default="lenet5")
 @click.option(
     "--data",
+    metavar="DATA",
     help="A data set by name, NAME:PATH, or a path.  [default: what a saved network was trained on, else digits]",
 )
-@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the data.")
-@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True, help="Samples per step.")
-@click.option("--optimizer", default="momentum", show_default=True, help="How gradients change the weights.")
+@click.option(
+    "--epochs", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="Passes over the data."
+)
+@batch_size_option(32, "Samples per step.")
+@click.option(
+    "--optimizer", metavar="NAME", default="momentum", show_default=True, help="How gradients change the weights."
+)
 @click.option(
     "--lr",
+    metavar="VALUE",
     type=FiniteRange(0, min_open=True),
     help="Learning rate.  [default: the architecture's, else 0.05; with adam and the like the optimizer's own]",
 )
@@ -94,22 +101,44 @@ _LATER: dict[str, Any] = {
     help="How the learning rate goes on: down to 0 along a cosine, down to a tenth after each third, or as it is.",
 )
 @click.option(
-    "--warm-up", type=FiniteRange(0), default=0.0, show_default=True, help="Epochs in which the learning rate rises."
+    "--warm-up",
+    metavar="VALUE",
+    type=FiniteRange(0),
+    default=0.0,
+    show_default=True,
+    help="Epochs in which the learning rate rises.",
 )
-@click.option("--clip", type=FiniteRange(0, min_open=True), help="Shorten gradients to this norm.  [default: never]")
-@click.option("--loss", help="What to minimise.  [default: the architecture's, usually cross-entropy]")
-@click.option("--weight-decay", type=FiniteRange(0), help="Pull towards zero.  [default: the optimizer's own]")
+@click.option(
+    "--clip",
+    metavar="VALUE",
+    type=FiniteRange(0, min_open=True),
+    help="Shorten gradients to this norm.  [default: never]",
+)
+@click.option("--loss", metavar="NAME", help="What to minimise.  [default: the architecture's, usually cross-entropy]")
+@click.option(
+    "--weight-decay",
+    metavar="VALUE",
+    type=FiniteRange(0),
+    help="Pull towards zero.  [default: the optimizer's own]",
+)
 @click.option(
     "--shift",
+    metavar="N",
     type=click.IntRange(0),
     help="Move samples by up to so many sites.  [default: 1 in 14 of their shortest side, at most 2]",
 )
 @click.option("--mirror", is_flag=True, help="Mirror half of the samples, left to right.")
 @click.option(
-    "--held-out", type=FiniteRange(0, 1, True, True), default=0.2, show_default=True, help="Share to test on."
+    "--held-out",
+    metavar="SHARE",
+    type=FiniteRange(0, 1, True, True),
+    default=0.2,
+    show_default=True,
+    help="Share of the samples that is held out, to test on.",
 )
 @click.option(
     "--split-seed",
+    metavar="N",
     type=click.IntRange(0),
     default=0,
     show_default=True,
@@ -117,6 +146,7 @@ _LATER: dict[str, Any] = {
 )
 @click.option(
     "--seed",
+    metavar="N",
     type=click.IntRange(0),
     default=0,
     show_default=True,
@@ -127,7 +157,9 @@ _LATER: dict[str, Any] = {
 @engine_options
 @dtype_option("float32")
 @save_options("Write a checkpoint here after every epoch.")
-@click.option("--resume", "resume_path", type=click.Path(path_type=Path), help="Go on with an interrupted run.")
+@click.option(
+    "--resume", "resume_path", metavar="FILE", type=click.Path(path_type=Path), help="Go on with an interrupted run."
+)
 @click.option(
     "--proof/--no-proof",
     default=True,

@@ -21,6 +21,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.grammar import limit_option, listed
 from simulator.cli.remembered import classes_of, settings_of, with_classes
 from simulator.cli.sample import data_of, data_options
 from simulator.cli.train import train
@@ -147,11 +148,12 @@ def evaluate(
 @click.option(
     "--sample",
     "chosen",
+    metavar="NUMBER",
     type=click.IntRange(0),
     multiple=True,
     help="Number of a sample, trained on or not; may be repeated.",
 )
-@click.option("--samples", "count", type=click.IntRange(1), help="The first N.  [default: 10]")
+@limit_option("samples", old=["--samples"])
 @click.option("--wrong", is_flag=True, help="Only samples that are predicted wrongly.")
 @engine_options
 @json_option
@@ -161,7 +163,7 @@ def predict(
     source: str | None,
     every: bool,
     chosen: tuple[int, ...],
-    count: int | None,
+    limit: int | None,
     wrong: bool,
     engine: str,
     threads: int | None,
@@ -171,14 +173,14 @@ def predict(
 
     NET is a file that `simulator train --save` wrote. A sample has the same number here as in every other command: its
     place in the data as they are loaded, test samples after the others. The first 10 are shown of those held out of
-    training, unless --sample, --samples, --all or other --data are given.
+    training, unless --sample, --limit, --all or other --data are given.
     """
     import numpy as np
 
     from simulator.errors import ShapeError
 
-    if chosen and (count or wrong or every):
-        raise click.UsageError("--sample: expected no other choice of samples; leave out --samples, --wrong and --all")
+    if chosen and (limit is not None or wrong or every):
+        raise click.UsageError("--sample: expected no other choice of samples; leave out --limit, --wrong and --all")
     catalog = the_catalog()
     saved = _with_engine(catalog, load_file(catalog, net), engine, threads)
     _check_classifier(saved)
@@ -196,9 +198,9 @@ def predict(
         known = with_classes(found.data, saved, found.what)
         missed = np.flatnonzero(_probabilities(saved, known).argmax(axis=1) != labels_of(known, found.what))
         title += f": {len(missed)} of {len(known)} {'is' if len(missed) == 1 else 'are'} predicted wrongly"
-        there, samples = len(missed), found.take(missed[: count or 10]) if len(missed) else None
+        there, samples = len(missed), found.take(missed[: listed(limit)]) if len(missed) else None
     else:
-        there, samples = len(found.data), found.take(slice(count or 10))
+        there, samples = len(found.data), found.take(slice(listed(limit)))
     rows = [] if samples is None else _rows(net, saved, samples)
     found.tell()
     if as_json:
@@ -219,7 +221,7 @@ def predict(
         )
     print_table(title, made)
     if len(rows) < there:
-        click.echo(f"The first {len(rows)} of {there:,}; --samples {there} prints all.")
+        click.echo(f"The first {len(rows)} of {there:,}; --limit {there} lists all.")
 
 
 def _rows(net: str, saved: Saved, samples: Samples) -> list[dict[str, Any]]:

@@ -526,7 +526,7 @@ def test_files_of_0_1_0_were_split_by_the_seed_of_the_weights(run):
     for label in range(10):
         members = order[labels[order] == label]
         expected[members[: round(0.2 * len(members))]] = True
-    found = json.loads(run("predict", "old", "--samples", "200", "--json").out)["predictions"]
+    found = json.loads(run("predict", "old", "--limit", "200", "--json").out)["predictions"]
     assert [row["sample"] for row in found] == np.flatnonzero(expected).tolist()
     assert {row["trained_on"] for row in found} == {False}
     result = learn(run, "old", "--data", "./data.npz", "--seed", "0", "--save", "on", epochs=1)

@@ -58,7 +58,7 @@ def hostile(folder):
         ["evaluate", "net", "--all"],
         ["predict", "net", "--all"],
         ["draw", "net", "nobody"],
-        ["draw", "net", f"a{NODE}a", "--what", "activations", "--figure", "x.png"],
+        ["draw", "net", f"a{NODE}a", "--what", "activations", "--output", "x.png"],
         ["unit", "net", "nobody[0]"],
         ["effect", "net", "--ablate", f"a{NODE}a[0]", "--data", "data.npz"],
         ["ablate", "net", f"r{NODE}r", "--data", "data.npz"],

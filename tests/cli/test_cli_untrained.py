@@ -24,10 +24,10 @@ COMMANDS = {
     "describe": ["describe", "lenet5", "--weights", *NET],
 }
 FIGURES = {
-    "unit": [*COMMANDS["unit"], "--figure", "a.svg"],
-    "ablate": [*COMMANDS["ablate"], "--figure", "a.svg"],
-    "respond": [*COMMANDS["respond"], "--figure", "a.svg"],
-    "affine": [*COMMANDS["affine"], "--figure", "a.svg"],
+    "unit": [*COMMANDS["unit"], "--output", "a.svg"],
+    "ablate": [*COMMANDS["ablate"], "--output", "a.svg"],
+    "respond": [*COMMANDS["respond"], "--output", "a.svg"],
+    "affine": [*COMMANDS["affine"], "--output", "a.svg"],
     "graph": ["graph", "lenet5", "conv1[0, 1, 1]", "--sample", "0", "--output", "a.svg", *NET, *XO],
     **{
         what: ["draw", "lenet5", "conv1", "--what", what, "--output", "a.svg", *NET, *XO]

@@ -137,7 +137,7 @@ def test_data_by_the_name_of_the_input(run, folder):
 
 
 def test_predict_says_what_python_says(run, trained, held_out, numbers):
-    result = run("predict", trained, "--json")
+    result = run("predict", trained, "--limit", 10, "--json")
     content = json.loads(result.out)
     network = load(trained).network.with_engine(Catalog().engine())
     probabilities = softmax(network.predict(held_out.inputs[:10]).astype(float), axis=1)
@@ -169,17 +169,17 @@ def test_predict_prints_the_chosen_samples(run, trained, numbers):
 
 
 def test_predict_as_many_as_asked_for(run, trained, numbers):
-    rows = json.loads(run("predict", trained, "--samples", "3", "--json").out)["predictions"]
+    rows = json.loads(run("predict", trained, "--limit", "3", "--json").out)["predictions"]
     assert [row["sample"] for row in rows] == numbers[:3]
-    rows = json.loads(run("predict", trained, "--all", "--samples", "25", "--json").out)["predictions"]
+    rows = json.loads(run("predict", trained, "--all", "--limit", "25", "--json").out)["predictions"]
     assert [row["sample"] for row in rows] == list(range(25))
 
 
 def test_predict_the_wrong_ones(run, trained, held_out, numbers):
     guesses = load(trained).network.predict(held_out.inputs).argmax(axis=1)
     wrong = [numbers[i] for i in np.flatnonzero(guesses != held_out.targets)]
-    result = run("predict", trained, "--wrong", "--samples", "5")
-    rows = json.loads(run("predict", trained, "--wrong", "--samples", "5", "--json").out)["predictions"]
+    result = run("predict", trained, "--wrong", "--limit", "5")
+    rows = json.loads(run("predict", trained, "--wrong", "--limit", "5", "--json").out)["predictions"]
     assert len(wrong) > 0
     assert [row["sample"] for row in rows] == wrong[:5]
     assert all(row["prediction"] != row["truth"] for row in rows)
@@ -196,10 +196,10 @@ def test_nothing_is_predicted_wrongly(run):
     assert json.loads(run("predict", "first", "--data", "zeros.npz", "--wrong", "--json").out)["predictions"] == []
 
 
-@pytest.mark.parametrize("other", [["--all"], ["--wrong"], ["--samples", "3"]])
+@pytest.mark.parametrize("other", [["--all"], ["--wrong"], ["--limit", "3"]])
 def test_samples_are_chosen_once(other, run, trained):
     complaint = run("predict", trained, "--sample", "3", *other).complaint
-    assert "--sample: expected no other choice of samples; leave out --samples, --wrong and --all" in complaint
+    assert "--sample: expected no other choice of samples; leave out --limit, --wrong and --all" in complaint
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 3, 4])
@@ -227,14 +227,14 @@ def test_a_sample_has_one_number_in_all_commands(number, run, trained, held_out,
 def test_test_samples_have_the_last_numbers(run, files):
     data = ("--data", files / "tested.npz")
     assert run("train", *data, "-o", "width=0.3", "--epochs", "1", "--save", "net").status == 0
-    rows = json.loads(run("predict", "net", "--samples", "30", "--json").out)["predictions"]
+    rows = json.loads(run("predict", "net", "--limit", "30", "--json").out)["predictions"]
     assert [row["sample"] for row in rows] == list(range(40, 60))
     assert [row["truth"] for row in rows] == ["abc"[number % 3] for number in range(40, 60)]
     assert "net on test samples of" in run("predict", "net").out
     assert "dense1[0] of net, sample 59, held out of training" in run("unit", "net", "dense1[0]", "--sample", "59").out
     assert "sample 39, which it was trained on" in run("unit", "net", "dense1[0]", "--sample", "39").out
     assert "expected a sample from 0 to 59, got 60" in run("unit", "net", "dense1[0]", "--sample", "60").complaint
-    strongest = json.loads(run("respond", "net", "dense1[0]", "--count", "60", "--steps", "1", "--json").out)[
+    strongest = json.loads(run("respond", "net", "dense1[0]", "--limit", "60", "--steps", "1", "--json").out)[
         "strongest"
     ]
     assert sorted(row["sample"] for row in strongest) == list(range(60))
@@ -242,20 +242,20 @@ def test_test_samples_have_the_last_numbers(run, files):
 
 def test_predict_on_data_with_other_classes(run, trained, files):
     """The network answers in its own words, the truth is in those of the data."""
-    rows = json.loads(run("predict", trained, "--data", files / "good.npz", "--json").out)["predictions"]
+    rows = json.loads(run("predict", trained, "--data", files / "good.npz", "--limit", 10, "--json").out)["predictions"]
     assert {row["prediction"] for row in rows} <= {"X", "O"}
     assert [row["truth"] for row in rows] == list("abcabcabca")
 
 
 def test_predict_without_labels(run, trained, files):
-    rows = json.loads(run("predict", trained, "--data", files / "real.npz", "--json").out)["predictions"]
+    rows = json.loads(run("predict", trained, "--data", files / "real.npz", "--limit", 10, "--json").out)["predictions"]
     assert [row["truth"] for row in rows] == [None] * 10
     assert run("predict", trained, "--data", files / "real.npz").rows()["0"][0] in "XO"
 
 
 def test_predict_with_a_network_of_unnamed_classes(run, files):
     save("net", Network.sequential((1, 12, 12), [Dense(5)], rng=0))
-    rows = json.loads(run("predict", "net", "--data", files / "real.npz", "--json").out)["predictions"]
+    rows = json.loads(run("predict", "net", "--data", files / "real.npz", "--limit", 10, "--json").out)["predictions"]
     logits = load("net").network.predict(np.load(files / "real.npz")["inputs"][:10])
     assert [row["prediction"] for row in rows] == [str(label) for label in logits.argmax(axis=1)]
 

@@ -61,7 +61,7 @@ STEPS = [
         ["width=0.3", "--data xo --sample 4"],
     ),
     (["unit", "lenet5", "conv1[0, 3, 3]", *SMALL, "--data", "xo"], None),
-    ([*TINY, "unit", "tiny", "dense1[1]", "--input", "1x14x14", *OWN, "--rows", "3"], ["--data 'my data.npz'", "-p"]),
+    ([*TINY, "unit", "tiny", "dense1[1]", "--input", "1x14x14", *OWN, "--limit", "3"], ["--data 'my data.npz'", "-p"]),
     (["weight", "lenet5", "conv1.weight[0, 0, 2, 1]", *SMALL, "--data", "xo"], ["--data xo", "width=0.3", "--set 0"]),
     (
         ["ablate", "lenet5", "relu1", *SMALL, "--data", "xo", "--by", "site"],
@@ -69,12 +69,12 @@ STEPS = [
     ),
     ([*TINY, "ablate", "tiny", "conv1", *OWN, "--input", "1x14x14", "--classes", "3"], ["--data 'my data.npz'", "-p"]),
     (
-        ["respond", "lenet5", "conv2[3]", *SMALL, "--data", "xo", "--count", "2", "--steps", "2"],
-        ["--count 2", "--data"],
+        ["respond", "lenet5", "conv2[3]", *SMALL, "--data", "xo", "--limit", "2", "--steps", "2"],
+        ["--limit 2", "--data"],
     ),
-    (["affine", "lenet5", *SMALL, "--data", "xo", "--sample", "3"], ["--figure rows.png", "--line 0", "--sample 3"]),
-    (["affine", "mlp", "--input", "20", "--data", "vec.npz", "--figure", "a.png"], ["--line 1", "--input 20"]),
-    (["affine", "lenet5-1998", "--input", "1x32x32", "--jacobian", "--data", "xo"], ["--jacobian", "--figure"]),
+    (["affine", "lenet5", *SMALL, "--data", "xo", "--sample", "3"], ["--output rows.png", "--line 0", "--sample 3"]),
+    (["affine", "mlp", "--input", "20", "--data", "vec.npz", "--output", "a.png"], ["--line 1", "--input 20"]),
+    (["affine", "lenet5-1998", "--input", "1x32x32", "--jacobian", "--data", "xo"], ["--jacobian", "--output"]),
     (["sharing", "lenet5", *SMALL, "--data", "xo", "--untie", "--samples", "9"], ["--untie", "--save", "--samples 9"]),
     (["sharing", "mlp", "--input", "20", "--data", "vec.npz", "--densify", "--save", "s"], ["train s --data vec.npz"]),
     (["graph", "lenet5", *SMALL, "--output", "g.png"], ["graph lenet5 'dense1[", "width=0.3"]),
@@ -212,8 +212,8 @@ def test_one_of_a_thing_is_not_several(run):
 def test_what_is_not_shown_is_told(run):
     run("train", "mlp", "--data", "my data.npz", *FAST, "--save", "net")
     out = run("predict", "net").out
-    assert out.splitlines()[-1] == "The first 10 of 12; --samples 12 prints all."
-    assert " prints all." not in run("predict", "net", "--samples", "12").out
+    assert out.splitlines()[-1] == "The first 10 of 12; --limit 12 lists all."
+    assert " lists all." not in run("predict", "net", "--limit", "12").out
     truths = np.zeros(60, int)
     save("sure", Network.sequential((1, 14, 14), [Dense(3)], rng=0).with_params({"dense1.bias": [9e9, 0, 0]}))
     np.savez("zeros.npz", inputs=np.load("my data.npz")["inputs"], targets=truths)
@@ -222,7 +222,7 @@ def test_what_is_not_shown_is_told(run):
 
 
 def test_a_figure_of_a_line_says_what_it_draws(run):
-    args = ("affine", "mlp", "--input", "20", "--data", "vec.npz", "--figure", "rows.png")
+    args = ("affine", "mlp", "--input", "20", "--data", "vec.npz", "--output", "rows.png")
     assert run(*args, "--line", "1").out.endswith("Drew rows.png: the rows of A at sample 0; the way is not drawn.\n")
     assert "Drew rows.png: the rows of A at sample 0.\n" in run(*args).out
 
@@ -232,10 +232,10 @@ FIGURES = [
     (["draw", "conv1", "--what", "kernel", "--output"], False),
     (["draw", "conv1", "--output"], False),
     (["draw", "conv1", "--what", "window", "--sample", "3", "--output"], True),
-    (["unit", "conv1[0, 3, 4]", "--sample", "3", "--figure"], True),
-    (["affine", "--sample", "3", "--figure"], True),
-    (["ablate", "relu1", "--figure"], False),
-    (["respond", "conv1[0]", "--steps", "2", "--figure"], False),
+    (["unit", "conv1[0, 3, 4]", "--sample", "3", "--output"], True),
+    (["affine", "--sample", "3", "--output"], True),
+    (["ablate", "relu1", "--output"], False),
+    (["respond", "conv1[0]", "--steps", "2", "--output"], False),
     (["graph", "--output"], False),
     (["graph", "conv1[0, 3, 4]", "--sample", "3", "--output"], True),
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from functools import partial
-from pathlib import Path
 
 import click
 
@@ -20,23 +19,34 @@ from simulator.cli.common import (
     table,
     the_catalog,
 )
+from simulator.cli.grammar import Renamed, batch_size_option, picture_option
 
 
 @click.command("bench")
 @click.argument("nets", metavar="[NET]...", nargs=-1)
-@click.option("--layers", is_flag=True, help="Time single layers: those of NET, or a few usual ones.")
+@click.option(
+    "--per-layer",
+    cls=Renamed,
+    old=["--layers"],
+    is_flag=True,
+    help="Time single layers: those of NET, or a few usual ones.",
+)
 @click.option("--forward", is_flag=True, help="Time forward passes only.")
-@click.option("--batch", type=click.IntRange(1), default=64, show_default=True, help="Samples at a time.")
-@click.option("--repeat", type=click.IntRange(1), help="Rounds.  [default: as many as take about 3 seconds]")
+@batch_size_option(64, "Samples at a time.", ["--batch"])
+@click.option(
+    "--repeat", metavar="N", type=click.IntRange(1), help="Rounds.  [default: as many as take about 3 seconds]"
+)
 @click.option("--memory", is_flag=True, help="Measure peak memory, too: each side once in a process of its own.")
 @click.option("--growth", is_flag=True, help="Time one convolution over batch and nonzeros instead, over 100-fold.")
-@click.option("--figure", type=click.Path(path_type=Path), help="Draw the growth into a .png, .svg or .pdf file.")
+@picture_option("the growth")
 @dtype_option("float32")
 @engine_options
 @build_options
 @json_option
 @CatalogOptions.decorate
-def command(nets, layers, forward, batch, repeat, memory, growth, figure, dtype, engine, threads, as_json, **build):
+def command(
+    nets, per_layer, forward, batch_size, repeat, memory, growth, output, dtype, engine, threads, as_json, **build
+):
     """Compare the speed of training steps, forward passes and layers.
 
     NET is the name of an architecture, a saved network or digits-net; without one a short list is timed, in about a
@@ -44,10 +54,12 @@ def command(nets, layers, forward, batch, repeat, memory, growth, figure, dtype,
     im2col in NumPy. First their numbers are compared: where they differ, this is reported as FAIL, and the exit status
     is 1. Then they are timed in turn.
     """
-    if figure is not None and not growth:
-        raise click.UsageError("--figure: expected --growth with it, got none; add it")
-    if growth and (nets or layers or forward or memory):
-        raise click.UsageError("--growth times a convolution of its own: leave out NET, --layers, --forward, --memory")
+    if output is not None and not growth:
+        raise click.UsageError("--output: expected --growth with it, got none; add it")
+    if growth and (nets or per_layer or forward or memory):
+        raise click.UsageError(
+            "--growth times a convolution of its own: leave out NET, --per-layer, --forward and --memory"
+        )
     from simulator_plugins.commands.bench.cases import DIGITS, Settings
     from simulator_plugins.commands.bench.comparison import TOLERANCE
 
@@ -60,9 +72,9 @@ def command(nets, layers, forward, batch, repeat, memory, growth, figure, dtype,
     catalog, meta = the_catalog(), click.get_current_context().meta
     settings = Settings(
         nets,
-        layers,
+        per_layer,
         forward,
-        batch,
+        batch_size,
         check_cores(threads, "bench"),
         dtype,
         engine,
@@ -73,13 +85,13 @@ def command(nets, layers, forward, batch, repeat, memory, growth, figure, dtype,
     made = engine_from(catalog, engine, settings.threads, dtype)
     report = {"machine": machine(), "tolerance": TOLERANCE[dtype], "threads": settings.threads, "engine": engine}
     if growth:
-        report.update(_growth(settings, catalog, made, repeat, figure))
+        report.update(_growth(settings, catalog, made, repeat, output))
     else:
         report.update(_comparison(settings, catalog, made, repeat, memory))
     if as_json:
         print_json(report)
     elif growth:
-        _print_growth(report, figure)
+        _print_growth(report, output)
     else:
         _print_comparison(report)
     if not report["ok"]:
@@ -115,23 +127,23 @@ def _comparison(settings, catalog, engine, repeat, memory):
     return {"ok": not any(case["failed"] for case in cases), "cases": cases}
 
 
-def _growth(settings, catalog, engine, repeat, figure):
+def _growth(settings, catalog, engine, repeat, output):
     from simulator_plugins.commands.bench import growth
     from simulator_plugins.commands.bench.comparison import limited
 
     from simulator.draw import save
     from simulator.draw.canvas import new_figure
 
-    if figure is not None:
-        save(new_figure(1, 1), figure)  # what cannot be drawn or written is said before anything is measured
+    if output is not None:
+        new_figure(1, 1)  # what it needs is missed before anything is measured
     curves = []
     with _progress(2) as show, limited(settings.threads):
         for number, over in enumerate(("batch", "nonzeros")):
             show(number, f"growth over {over}")
             on_point = partial(_show_part, show, number, f"growth over {over}")
             curves.append(growth.measured(over, catalog, engine, settings.dtype, repeat, on_point))
-    if figure is not None:
-        save(growth.drawn(curves), figure)
+    if output is not None:
+        save(growth.drawn(curves), output)
     told = [{**vars(curve), "exponent": curve.exponent, "bar": growth.BAR} for curve in curves]
     return {"ok": True, "growth": told}
 
@@ -207,15 +219,15 @@ def _print_comparison(report):
     _print_machine(report["machine"])
 
 
-def _print_growth(report, figure):
+def _print_growth(report, output):
     for curve in report["growth"]:
         made = table(curve["over"], "ms", left=0)
         for size, taken in zip(curve["sizes"], curve["milliseconds"], strict=True):
             made.add_row(f"{size:,}", f"{taken:.3g}")
         print_table(f"Forward and backward of a convolution over {curve['over']}", made)
         click.echo(f"Time grows with the power {curve['exponent']:.3f} of {curve['over']} (at most {curve['bar']}).\n")
-    if figure is not None:
-        click.echo(f"Drew {figure}")
+    if output is not None:
+        click.echo(f"Drew {output}")
     _print_machine(report["machine"])
 
 

@@ -110,7 +110,7 @@ class Case:
             own, others = network.run_bytes(self.batch), 2 * max(sizes)
         else:  # the other side has weights, gradients and activations, too
             own, others = network.training_bytes(self.batch, SGD()), 2 * weights + sum(sizes)
-        cure = f"use a smaller --batch{', --forward' if self.what == STEP else ''} or a smaller network"
+        cure = f"use a smaller --batch-size{', --forward' if self.what == STEP else ''} or a smaller network"
         check_memory(own + others * network.dtype.itemsize, who, cure)
 
 

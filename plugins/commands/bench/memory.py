@@ -44,7 +44,7 @@ def peak_of(settings, number, side):
             return process.submit(_growth, settings, number, side).result()
         except BrokenProcessPool:
             raise SimulatorError(
-                f"bench --memory: expected {side} to finish, got a process that was killed; use a smaller --batch"
+                f"bench --memory: expected {side} to finish, got a process that was killed; use a smaller --batch-size"
             ) from None
 
 

@@ -20,7 +20,7 @@ def test_the_ranking_is_that_of_the_lab(run, data, tmp_path):
     np.testing.assert_allclose(told["before"]["loss"], found.loss_before, rtol=1e-5)
     assert [row["units"] for row in told["ranking"]] == [str(units) for units, _, _ in found.ranking]
     np.testing.assert_allclose([row["loss"] for row in told["ranking"]], np.sort(found.loss)[::-1], rtol=1e-5)
-    status, out, _ = run("ablate", *SMALL, "relu2", "--value", 0.5, "--rows", 2, "--figure", "a.png")
+    status, out, _ = run("ablate", *SMALL, "relu2", "--value", 0.5, "--limit", 2, "--output", "a.png")
     silent = silence(network, data.take(slice(60)))
     assert told["silence"] == silent.as_dict()
     assert f"{silent.told('sample', ' of xo')}\n" in out
@@ -31,7 +31,7 @@ def test_the_ranking_is_that_of_the_lab(run, data, tmp_path):
     assert out.startswith(
         "relu2 of lenet5 (untrained: random weights) by channel, each clamped to 0.5, on 60 samples of xo\n"
     )
-    assert "The 2 most harmful of 5; --rows 5 prints all.\n" in out
+    assert "The 2 most harmful of 5; --limit 5 lists all.\n" in out
     assert "\nDrew a.png\n" in out
     cut = "--input 1x12x12 -o width=0.3 --data xo --ablate"
     what = "what it changes at the first of these samples"
@@ -89,8 +89,8 @@ def test_an_architecture_that_gives_back_its_input(run):
 
 def test_the_figure_is_refused_before_anything_is_computed(run):
     for command in ("ablate", "respond", "unit"):
-        assert "save: expected a file that ends in .png" in run(command, "nothing", "conv1", "--figure", "a.jpg")[2]
-    assert "save: expected an existing folder" in run("affine", "nothing", "--figure", "no/a.png")[2]
+        assert "save: expected a file that ends in .png" in run(command, "nothing", "conv1", "--output", "a.jpg")[2]
+    assert "save: expected an existing folder" in run("affine", "nothing", "--output", "no/a.png")[2]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_figure_is_refused_before_anything_is_computed(run):
         (("relu1", "--by", "row"), "'row' is not one of 'unit', 'channel', 'site'"),
         (("relu1", "--value", "x"), "expected a number or mean, got 'x'"),
         (("relu1", "--value", "nan"), "ablation relu1 value: expected a finite number or 'mean', got nan"),
-        (("relu1", "--figure", "a.jpg"), "save: expected a file that ends in .png, .svg or .pdf, got 'a.jpg'"),
+        (("relu1", "--output", "a.jpg"), "save: expected a file that ends in .png, .svg or .pdf, got 'a.jpg'"),
         (("relu1", "--samples", "0"), "0 is not in the range x>=1"),
     ],
 )

@@ -11,7 +11,7 @@ SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo")
 
 def test_the_matrix_of_a_sample(run, network, data, tmp_path):
     found = affine(network, data.inputs[3])
-    status, out, _ = run("affine", *SMALL, "--sample", 3, "--rows", 2, "--figure", "rows.png")
+    status, out, _ = run("affine", *SMALL, "--sample", 3, "--limit", 2, "--output", "rows.png")
     assert status == 0
     assert out.startswith(
         f"lenet5 (untrained: random weights) at sample 3: f(x) = A x + b; A is 10 x 144 with {found.A.nnz:,} nonzeros\n"
@@ -20,7 +20,7 @@ def test_the_matrix_of_a_sample(run, network, data, tmp_path):
     assert float(row[1]) == pytest.approx((found.A @ data.inputs[3].ravel())[1], rel=1e-5)
     assert row[3] == row[4] == f"{found.y[1]:.6g}"
     assert "dense3[2]" not in out
-    assert "The first 2 of 10 outputs; --rows 10 prints all." in out
+    assert "The first 2 of 10 outputs; --limit 10 lists all." in out
     (line,) = (line for line in out.splitlines() if line.startswith("Network and matrix differ by "))
     assert float(line.split()[5]) <= 1e-12
     assert (tmp_path / "rows.png").read_bytes().startswith(b"\x89PNG")
@@ -54,7 +54,7 @@ def test_a_curved_network_has_its_tangent(run):
     assert status == 0
     assert "f(x) = A x + b, the tangent; A is 1 x 1024" in out
     again = "simulator affine lenet5-1998 'c5[7]' --jacobian"  # of which no line can be followed
-    assert out.splitlines()[-1] == f"Next, to see the rows of A: {again} --figure rows.png"
+    assert out.splitlines()[-1] == f"Next, to see the rows of A: {again} --output rows.png"
     assert "differ" not in out
 
 
@@ -66,7 +66,7 @@ def test_a_curved_network_has_its_tangent(run):
         ([*SMALL, "conv9"], "network: expected a node, got 'conv9'; did you mean 'conv2' or 'conv1'?"),
         ([*SMALL, "conv1[9]"], "unit conv1[9]: expected a position (channel, *space) within (2, 12, 12)"),
         ([*SMALL, "--sample", 10**6], "xo: expected a sample from 0 to "),
-        ([*SMALL, "--figure", "rows.txt"], "save: expected a file that ends in .png, .svg or .pdf, got 'rows.txt'"),
+        ([*SMALL, "--output", "rows.txt"], "save: expected a file that ends in .png, .svg or .pdf, got 'rows.txt'"),
     ],
 )
 def test_what_is_no_matrix_is_refused_in_one_line(run, args, complaint):

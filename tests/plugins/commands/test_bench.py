@@ -399,7 +399,7 @@ class TestCases:
             ),
             (
                 Network.sequential((10**6,), [Dense(10**6)]),
-                "expected at most .* GB of memory, .* use a smaller --batch",
+                "expected at most .* GB of memory, .* use a smaller --batch-size",
             ),
         ],
     )
@@ -416,7 +416,7 @@ class TestCases:
 
 class TestCommand:
     def test_json(self, torch, bench):
-        result = bench("digits-net", "--batch", "4", "--repeat", "2", "--json")
+        result = bench("digits-net", "--batch-size", "4", "--repeat", "2", "--json")
         assert (result.status, result.err) == (0, "")
         report = json.loads(result.out)
         assert report["ok"] is True
@@ -440,7 +440,7 @@ class TestCommand:
 
     def test_table(self, torch, bench):
         result = bench(
-            "lenet5", "resnet20-cifar", "--input", "1x16x16", "-o", "width=0.25", "--batch", "2", "--repeat", "1"
+            "lenet5", "resnet20-cifar", "--input", "1x16x16", "-o", "width=0.25", "--batch-size", "2", "--repeat", "1"
         )
         assert result.status == 0
         header, _, *rows = (line.split() for line in result.out.splitlines()[2:6])
@@ -457,11 +457,11 @@ class TestCommand:
             monkeypatch.delattr(os, "getloadavg")
         else:
             monkeypatch.setattr(os, "getloadavg", lambda: (load, 0, 0))
-        result = bench("digits-net", "--forward", "--batch", "1", "--repeat", "1")
+        result = bench("digits-net", "--forward", "--batch-size", "1", "--repeat", "1")
         assert ("The machine was busy when this began" in result.out) == told
 
     def test_layers(self, bench):
-        result = bench("lenet5", "--layers", "--batch", "2", "--repeat", "1", "--dtype", "float64", "--json")
+        result = bench("lenet5", "--per-layer", "--batch-size", "2", "--repeat", "1", "--dtype", "float64", "--json")
         report = json.loads(result.out)
         names = ["conv1", "conv2", "dense1", "dense2", "dense3"]
         assert [(c["case"], c["what"]) for c in report["cases"]] == [
@@ -473,14 +473,14 @@ class TestCommand:
         )
 
     def test_without_pytorch(self, without_torch, bench):
-        result = bench("digits-net", "--batch", "2", "--repeat", "1", "--forward", "--json")
+        result = bench("digits-net", "--batch-size", "2", "--repeat", "1", "--forward", "--json")
         (case,) = json.loads(result.out)["cases"]
         assert case["reference"] == "csr"
         assert case["sides"]["pytorch"]["skipped"] == "bench: expected PyTorch, got none; pip install torch"
 
     def test_a_network_with_dropout(self, bench):
         result = bench(
-            "nin-cifar10", "--input", "1x12x12", "-o", "width=0.125", "--batch", "2", "--repeat", "1", "--json"
+            "nin-cifar10", "--input", "1x12x12", "-o", "width=0.125", "--batch-size", "2", "--repeat", "1", "--json"
         )
         (case,) = json.loads(result.out)["cases"]
         assert case["failed"] == []
@@ -506,7 +506,7 @@ class TestCommand:
             "def register_engines(register):\n"
             "    register('wrong', Wrong)\n"
         )
-        args = ("digits-net", "--batch", "4", "--repeat", "1", "-p", "wrong.py", "--engine", "wrong")
+        args = ("digits-net", "--batch-size", "4", "--repeat", "1", "-p", "wrong.py", "--engine", "wrong")
         result = bench(*args)
         assert result.status == 1
         assert "FAIL digits-net, training step: expected simulator to compute what" in result.out
@@ -522,10 +522,10 @@ class TestCommand:
         [
             (["lenet"], "expected one of the architectures, got 'lenet'; did you mean 'lenet5'"),
             (["nothing.safetensors"], "expected the file of a trained network, got 'nothing.safetensors'"),
-            (["vgg16", "--batch", "1000000"], "bench vgg16: expected at most"),
-            (["lenet5", "--batch", "0"], "0 is not in the range"),
-            (["--figure", "a.png"], "--figure: expected --growth with it"),
-            (["--growth", "--figure", "a.jpg"], "expected a file that ends in .png, .svg or .pdf, got 'a.jpg'"),
+            (["vgg16", "--batch-size", "1000000"], "bench vgg16: expected at most"),
+            (["lenet5", "--batch-size", "0"], "0 is not in the range"),
+            (["--output", "a.png"], "--output: expected --growth with it"),
+            (["--growth", "--output", "a.jpg"], "expected a file that ends in .png, .svg or .pdf, got 'a.jpg'"),
             (["--growth", "lenet5"], "--growth times a convolution of its own"),
             (["--input", "1x8x8"], "--input, --classes and -o: expected architectures to build, got the usual list"),
             (["lenet5", "digits-net", "--classes", "3"], "expected architectures to build, got digits-net"),
@@ -565,7 +565,7 @@ class TestGrowth:
 
     def test_a_figure_and_json(self, bench, tmp_path):
         pytest.importorskip("matplotlib")
-        result = bench("--growth", "--figure", "growth.svg", "--repeat", "1", "--json")
+        result = bench("--growth", "--output", "growth.svg", "--repeat", "1", "--json")
         report = json.loads(result.out)
         batch, nonzeros = report["growth"]
         assert (batch["over"], batch["sizes"]) == ("batch", [8, 16])
@@ -621,9 +621,9 @@ class TestMemory:
 
     @pytest.mark.slow
     def test_the_command(self, torch, bench):
-        result = bench("digits-net", "--batch", "2", "--repeat", "1", "--memory", "--json")
+        result = bench("digits-net", "--batch-size", "2", "--repeat", "1", "--memory", "--json")
         (case,) = json.loads(result.out)["cases"]
         assert all(case["sides"][name]["peak_bytes"] >= 0 for name in ("simulator", "pytorch", "csr"))
         assert case["sides"]["im2col"]["peak_bytes"] is None
-        result = bench("digits-net", "--batch", "2", "--repeat", "1", "--memory")
+        result = bench("digits-net", "--batch-size", "2", "--repeat", "1", "--memory")
         assert "pytorch MB" in result.out

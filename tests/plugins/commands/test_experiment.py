@@ -124,7 +124,7 @@ def test_a_long_table_is_cut(run, tmp_path):
 
 
 def test_json(run):
-    result = run("coin", "--quick", "--jobs", 1, "--json", "-o", "bias=1.0", "--out", "there")
+    result = run("coin", "--quick", "--jobs", 1, "--json", "-o", "bias=1.0", "--folder", "there")
     told = json.loads(result.out)
     assert told["experiment"] == "coin"
     assert told["table"][0] == {
@@ -173,10 +173,10 @@ def test_progress_is_shown_on_a_terminal(run, monkeypatch):
         (["coin", "-o", "size=3"], "experiment coin: expected one of its options, got 'size'; choose one of: bias"),
         (["coin", "--jobs", "2", "--cluster", "x"], "--jobs is for runs on this machine: leave it out, or --cluster"),
         (
-            ["coin", "--out", "full"],
+            ["coin", "--folder", "full"],
             "experiment: expected a new or empty folder, or one with runs.jsonl, got full, which",
         ),
-        (["coin", "--out", "coin.py"], "experiment: expected a folder that can be written to, got coin.py ("),
+        (["coin", "--folder", "coin.py"], "experiment: expected a folder that can be written to, got coin.py ("),
         (["coin", "--prefer", "coin"], "--prefer: expected KIND.NAME=PLUGIN, got 'coin'"),
         (["coin", "-p", "no.py"], "plugin no.py: expected a Python file, got no such file; check the path"),
         (["coin", "--cluster", "nowhere:x"], "--cluster: expected a Dask scheduler at nowhere:x, got ValueError: "),

@@ -100,7 +100,7 @@ def test_json(run):
         (["lenet5", "conv1[0, 1, 1]", "--hops", "0"], "0 is not in the range x>=1"),
         (
             ["lenet5", "--output", "net.dot"],
-            "graph: expected a file that ends in one of .png, .svg, .pdf, .graphml, .gexf",
+            "save: expected a file that ends in .png, .svg, .pdf, .graphml or .gexf, got 'net.dot'; choose one of them",
         ),
         (["lenet5", "--output", "no/net.gexf"], "save: expected an existing folder, got "),
         (["lenett"], "did you mean 'lenet5"),

@@ -17,7 +17,7 @@ def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
     found = strongest(network, "conv1[1]", data, 3)
     unit = "conv1", found.fields[0].position
     climb = preferred_input(network, unit, x0=found.inputs[0], steps=5)
-    status, out, _ = run("respond", *SMALL, "conv1[1]", "--count", 3, "--steps", 5, "--json")
+    status, out, _ = run("respond", *SMALL, "conv1[1]", "--limit", 3, "--steps", 5, "--json")
     told = json.loads(out)
     assert (status, told["unit"], told["data"]) == (0, "conv1[1]", "xo")
     for row, sample, value, field in zip(told["strongest"], found.samples, found.values, found.fields, strict=True):
@@ -26,7 +26,7 @@ def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
         assert row["sees"] == [list(span) for span in field.box]
         np.testing.assert_allclose(row["response"], value, rtol=1e-6)
     np.testing.assert_allclose(told["preferred"]["response"], climb.value, rtol=1e-5)
-    status, out, _ = run("respond", *SMALL, "conv1[1]", "--count", 3, "--steps", 5, "--figure", "r.png")
+    status, out, _ = run("respond", *SMALL, "conv1[1]", "--limit", 3, "--steps", 5, "--output", "r.png")
     assert out.startswith("conv1[1] of lenet5 (untrained: random weights): the strongest of 1,000 samples of xo\n")
     sees = " x ".join(f"{a}:{b}" for a, b in found.fields[0].box)
     position = ", ".join(map(str, found.fields[0].position))
@@ -37,7 +37,7 @@ def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
     status, out, _ = run("respond", *SMALL, "conv1[1]", "--steps", 1)
     assert "\nNext, to see them: simulator respond lenet5 'conv1[1]' " in out
-    assert out.endswith(" --steps 1 --figure responses.png\n")
+    assert out.endswith(" --steps 1 --output responses.png\n")
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def test_what_it_finds_is_what_the_lab_finds(run, tmp_path):
             "unit conv1[9]: expected a position (channel, *space) within (2, 12, 12), got [9]; count from 0",
         ),
         (("conv1[",), "unit: expected an address, got 'conv1['"),
-        (("conv1[0]", "--count", "0"), "0 is not in the range x>=1"),
-        (("conv1[0]", "--figure", "r.jpg"), "save: expected a file that ends in .png, .svg or .pdf, got 'r.jpg'"),
+        (("conv1[0]", "--limit", "0"), "0 is not in the range x>=1"),
+        (("conv1[0]", "--output", "r.jpg"), "save: expected a file that ends in .png, .svg or .pdf, got 'r.jpg'"),
         (("conv1[0]", "--data", "digts"), "catalog: expected one of the datasets, got 'digts'; did you mean 'digits'?"),
     ],
 )

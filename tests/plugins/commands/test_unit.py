@@ -12,13 +12,13 @@ SMALL = ("lenet5", "--input", "1x12x12", "-o", "width=0.3", "--data", "xo")
 
 def test_what_a_unit_reads(run, network, data):
     found = incoming(network, "conv2[3, 1, 0]", data.inputs[2])
-    status, out, _ = run("unit", *SMALL, "conv2[3, 1, 0]", "--sample", 2, "--rows", 3)
+    status, out, _ = run("unit", *SMALL, "conv2[3, 1, 0]", "--sample", 2, "--limit", 3)
     assert status == 0
     assert out.startswith("conv2[3, 1, 0] of lenet5 (untrained: random weights), sample 2\n")
     for c in found.largest(3):
         row = [str(c.source), str(c.weight), *(f"{v:.6g}" for v in (c.value, c.input, c.product))]
         assert [" ".join(row).split()] == [line.split() for line in out.splitlines() if str(c.weight) in line]
-    assert f"The 3 largest of {len(found.connections)} connections; --rows {len(found.connections)} prints all." in out
+    assert f"The 3 largest of {len(found.connections)} connections; --limit {len(found.connections)} lists all." in out
     assert f"{found.equation}, the same to " in out
     assert f"simulator unit lenet5 '{found.largest(1)[0].source}'" in out
 
@@ -27,7 +27,7 @@ def test_json_has_every_connection(run, network, data):
     found = incoming(network, "relu3[2]", data.inputs[0])
     report = json.loads(run("unit", *SMALL, "relu3[2]", "--json")[1])
     assert (report["total"], report["value"], report["bias"]) == (found.total, found.value, None)
-    report = json.loads(run("unit", *SMALL, "dense1[2]", "--json", "--rows", 1)[1])
+    report = json.loads(run("unit", *SMALL, "dense1[2]", "--json")[1])
     products = [c["product"] for c in report["connections"]]
     assert len(products) == len(incoming(network, "dense1[2]", data.inputs[0]).connections)
     assert sum(products) + report["bias"]["product"] == pytest.approx(report["value"], rel=1e-12)
@@ -35,7 +35,7 @@ def test_json_has_every_connection(run, network, data):
 
 
 def test_who_reads_a_unit(run, network, data):
-    status, out, _ = run("unit", *SMALL, "pool1[1, 2, 2]", "--outgoing", "--rows", 2)
+    status, out, _ = run("unit", *SMALL, "pool1[1, 2, 2]", "--outgoing", "--limit", 2)
     found = outgoing(network, "pool1[1, 2, 2]", data.inputs[0])
     assert status == 0
     assert out.count("conv2[") == 2
@@ -75,11 +75,11 @@ def test_a_field_of_a_large_net_needs_no_weights(run):
 
 def test_a_picture(run, tmp_path):
     pytest.importorskip("matplotlib")
-    status, out, _ = run("unit", *SMALL, "conv2[3, 1, 0]", "--figure", "field.png")
+    status, out, _ = run("unit", *SMALL, "conv2[3, 1, 0]", "--output", "field.png")
     assert status == 0
     assert "\nDrew field.png\n" in out
     assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
-    assert run("unit", *SMALL, "conv2[3, 1, 0]", "--field", "--of", "pool1", "--figure", "field.svg")[0] == 0
+    assert run("unit", *SMALL, "conv2[3, 1, 0]", "--field", "--of", "pool1", "--output", "field.svg")[0] == 0
 
 
 def test_a_unit_that_nothing_passes(run, network, data):
@@ -107,13 +107,13 @@ def test_a_saved_network(run, network, data):
         (["conv1"], "unit: expected a single unit, got conv1, which is "),
         (["conv1[0, 99, 0]"], "unit conv1[0, 99, 0]: expected a position (channel, *space) within "),
         (["input[0, 0, 0]"], "expected a unit that a layer computes, got one of an input; choose a later node"),
-        (["conv1[0, 0, 0]", "--of", "input"], "--of: expected --field or --figure with it, got neither; add one"),
+        (["conv1[0, 0, 0]", "--of", "input"], "--of: expected --field or --output with it, got neither; add one"),
         (["conv1[0, 0, 0]", "--field", "--outgoing"], "expected one question at a time, got --field, too"),
-        (["conv1[0, 0, 0]", "--field", "--rows", "3"], "--rows: expected connections to count, got --field"),
+        (["conv1[0, 0, 0]", "--field", "--limit", "3"], "--limit: expected connections to count, got --field"),
         (["conv1[0, 0, 0]", "--field", "--of", "inputs"], "expected a node, got 'inputs'; did you mean 'input'?"),
         (["conv1[0, 0, 0]", "--sample", "1000"], "xo: expected a sample from 0 to 999, got 1000; choose one of them"),
         (
-            ["conv1[0, 0, 0]", "--figure", "field.jpg"],
+            ["conv1[0, 0, 0]", "--output", "field.jpg"],
             "save: expected a file that ends in .png, .svg or .pdf, got 'field.jpg'",
         ),
     ],

@@ -14,18 +14,18 @@ NAME = "conv1.weight[0, 0, 2, 1]"
 
 def test_a_gradient_is_a_sum(run, network, data):
     found = gradient_of(network, NAME, data.inputs[3:7], data.targets[3:7])
-    status, out, _ = run("weight", *SMALL, NAME, *DATA, "--sample", 3, "--batch", 4, "--rows", 2)
+    status, out, _ = run("weight", *SMALL, NAME, *DATA, "--sample", 3, "--samples", 4, "--limit", 2)
     assert status == 0
     assert out.startswith(f"{NAME} of lenet5 (untrained: random weights), samples 3 to 6\n")
     for c, term in list(zip(found.connections, found.terms, strict=True))[:2]:
         words = f"{c.source} {c.target} {term:.6g}".split()
         assert words in [line.split() for line in out.splitlines()]
     count = len(found.terms)
-    assert f"The 2 largest of {count} connections; --rows {count} prints all." in out
+    assert f"The 2 largest of {count} connections; --limit {count} lists all." in out
     assert (
         f"{count} terms add up to {found.total:.6g}; the gradient that training uses is {found.trained:.6g}: the" in out
     )
-    report = json.loads(run("weight", *SMALL, NAME, *DATA, "--sample", 3, "--batch", 4, "--json")[1])
+    report = json.loads(run("weight", *SMALL, NAME, *DATA, "--sample", 3, "--samples", 4, "--json")[1])
     assert report["ok"]
     assert report["trained"] == pytest.approx(found.trained, rel=1e-10)
     assert sum(c["term"] for c in report["connections"]) == pytest.approx(found.trained, rel=1e-10)
@@ -41,10 +41,10 @@ def test_a_sum_that_is_not_the_gradient_is_reported(run, monkeypatch):
 
 
 def test_uses_need_no_data(run):
-    status, out, _ = run("weight", *SMALL, "conv1.bias[1]", "--uses", "--rows", 2)
+    status, out, _ = run("weight", *SMALL, "conv1.bias[1]", "--uses", "--limit", 2)
     assert status == 0
     assert out.endswith(
-        "The first 2 of 144 connections; --rows 144 prints all.\nUses of conv1.bias[1]: 144 connections in conv1.\n"
+        "The first 2 of 144 connections; --limit 144 lists all.\nUses of conv1.bias[1]: 144 connections in conv1.\n"
     )
     report = json.loads(run("weight", "vgg16", "conv5_3.weight[3, 4, 1, 1]", "--uses", "--json")[1])
     assert (report["uses"], report["value"]) == (196, None)
@@ -85,7 +85,10 @@ def test_a_saved_network_in_its_own_precision(run, network):
         ([NAME, "--set", "nan"], "expected a finite float64 number, got nan; give another"),
         ([NAME, "--set", "much"], "'much' is not a valid float"),
         ([NAME, "--uses", "--set", "3"], "--uses needs no data and changes nothing: leave out --set"),
-        ([NAME, "--sample", "999", "--batch", "2"], "xo: expected at most the samples from 0 to 999, got 999 to 1000"),
+        (
+            [NAME, "--sample", "999", "--samples", "2"],
+            "expected at most the samples from 0 to 999, got 999 to 1000",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
