@@ -57,8 +57,8 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         Shape of one sample, (channels, *space), into which the features are brought in C order. Default: the
         architecture's own where it has as many units as there are features, else (n_features,), which an architecture
         for pictures refuses.
-    epochs : int, default 20
-        Passes over the data.
+    epochs : int, optional
+        Passes over the data. Default: the architecture's own, usually 20.
     batch_size : int, default 32
         Samples per step.
     optimizer : str, default "momentum"
@@ -127,7 +127,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         architecture: str = "mlp",
         *,
         input_shape: tuple[int, ...] | None = None,
-        epochs: int = 20,
+        epochs: int | None = None,
         batch_size: int = 32,
         optimizer: str = "momentum",
         learning_rate: float | None = None,
@@ -187,9 +187,10 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
                 f"SimulatorClassifier: expected samples of at least two classes, got one class, {classes.tolist()}; "
                 "give samples of another class, too"
             )
-        epochs = check_size(self.epochs, "SimulatorClassifier epochs")
-        batch_size = check_size(self.batch_size, "SimulatorClassifier batch_size")
         catalog = self._catalog()
+        own = catalog.architectures.entry(self.architecture).epochs
+        epochs = check_size(own if self.epochs is None else self.epochs, "SimulatorClassifier epochs")
+        batch_size = check_size(self.batch_size, "SimulatorClassifier batch_size")
         optimizer = self._optimizer(catalog, steps=epochs * math.ceil(len(X) / batch_size))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         network = self._network(catalog, classes, X.dtype, rng)

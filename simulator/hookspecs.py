@@ -102,16 +102,17 @@ def register_optimizers(register: Callable[[str, type], None]) -> None:
 
 @hookspec
 def register_architectures(register: Callable[..., None]) -> None:
-    """Offer architectures: ``register(name, build, lr=None, task="classify", losses=None, examples=())``.
+    """Offer architectures: ``register(name, build, lr=None, epochs=20, task="classify", losses=None, examples=())``.
 
     ``build(make, input_shape=(1, 28, 28), classes=10, rng=None, **options)`` returns a `Network` that ends in logits;
     ``make("conv", ...)`` asks the catalog for a layer, ``rng`` is a generator, or None for no weights. The defaults in
     the signature are what `simulator describe` uses, further named arguments are the architecture's options. ``lr`` is
-    the learning rate of `simulator train` with momentum where none is given, 0.05 if left out. ``task`` is "classify",
-    "reconstruct" for a network that is trained to give back its input, or "part" for one that a loop of its own trains
-    together with others. ``losses`` says what is minimised where that is not the cross-entropy of the only output:
-    ``{output: loss name, or (loss name, weight)}``; the first output is the one that predicts.
-    ``examples`` is a list of dicts of arguments that checks try, small ones; default: the defaults.
+    the learning rate of `simulator train` with momentum where none is given, 0.05 if left out; ``epochs`` how often it
+    then passes over the data. ``task`` is "classify", "reconstruct" for a network that is trained to give back its
+    input, or "part" for one that a loop of its own trains together with others. ``losses`` says what is minimised where
+    that is not the cross-entropy of the only output: ``{output: loss name, or (loss name, weight)}``; the first output
+    is the one that predicts. ``examples`` is a list of dicts of arguments that checks try, small ones; default: the
+    defaults.
 
     Examples
     --------

@@ -36,7 +36,7 @@ _DISTRIBUTION = "cnn-matrix-simulator"
 _DETAILS: dict[str, tuple[str, ...]] = {  # what a kind's register() takes beside name and object
     "layers": ("examples",),
     "losses": ("examples",),
-    "architectures": ("examples", "lr", "task", "losses"),
+    "architectures": ("examples", "lr", "epochs", "task", "losses"),
     "datasets": ("accepts",),
     "experiments": ("examples",),
 }
@@ -331,6 +331,8 @@ def _architecture_fault(build: Any, details: Mapping[str, Any]) -> str | None:
     lr = details.get("lr")
     if lr is not None and not (isinstance(lr, Real) and 0 < lr < math.inf):  # type: ignore[operator]
         return f"expected a positive lr, got {brief(lr)}; leave it out if you do not know one"
+    if not _is_size(epochs := details.get("epochs", 20)):
+        return f"expected a positive number of epochs, got {brief(epochs)}; leave it out if 20 suit"
     losses = details.get("losses")
     if losses is not None and not (isinstance(losses, Mapping) and all(map(_is_loss, losses.values()))):
         return f"expected losses {{output: name}} or {{output: (name, weight)}}, got {brief(losses)}; write such a dict"

@@ -49,6 +49,8 @@ class Entry:
         ones of the class.
     lr : float, optional
         For architectures: a learning rate that suits momentum.
+    epochs : int, default 20
+        For architectures: passes over a few thousand samples that training takes at this rate.
     task : {"classify", "reconstruct", "part"}
         For architectures: what it is trained for.
     losses : dict, optional
@@ -61,6 +63,7 @@ class Entry:
     accepts: Callable[[Path], bool] | None = None
     examples: Sequence[Any] = ()
     lr: float | None = None
+    epochs: int = 20
     task: str = "classify"
     losses: Mapping[str, Any] | None = None
 

@@ -54,7 +54,7 @@ def register_layers(register):
 
 @hookimpl
 def register_architectures(register):
-    register("two-heads", two_heads, losses={"predicts": "cross-entropy", "helps": ("cross-entropy", 0.3)})
+    register("two-heads", two_heads, epochs=30, losses={"predicts": "cross-entropy", "helps": ("cross-entropy", 0.3)})
     register("echo", echo, task="reconstruct")
 '''
 
@@ -373,6 +373,12 @@ def test_the_learning_rate_of_each_optimizer(blobs, name):
     rate = {"momentum": 0.05, "sgd": 0.1, "adam": 0.001}[name]
     np.testing.assert_array_equal(weights(), weights(learning_rate=rate))
     assert not np.array_equal(weights(), weights(learning_rate=rate / 2))
+
+
+def test_the_epochs_that_an_architecture_declares(blobs, plugin):
+    """Without them 20."""
+    assert SimulatorClassifier("two-heads", plugins=(plugin,)).fit(*blobs).n_iter_ == 30
+    assert SimulatorClassifier("mlp").fit(*blobs).n_iter_ == 20
 
 
 def test_weight_decay_pulls_towards_zero(blobs):

@@ -255,6 +255,10 @@ REFUSED = {
         registering("architectures", "register('net', net, lr=0)"),
         "net: expected a positive lr, got 0; leave it out if you do not know one",
     ),
+    "has no positive number of epochs": (
+        registering("architectures", "register('net', net, epochs=2.5)"),
+        "net: expected a positive number of epochs, got 2.5; leave it out if 20 suit",
+    ),
     "gives one loss for all outputs": (
         registering("architectures", "register('net', net, losses='hinge')"),
         r"net: expected losses \{output: name\} or \{output: \(name, weight\)\}, got 'hinge'; write such a dict",

@@ -59,4 +59,4 @@ def lecun1989(make, input_shape=(1, 16, 16), classes=10, rng=None, width: float 
 
 @hookimpl
 def register_architectures(register):
-    register("lecun1989", lecun1989, lr=0.02)
+    register("lecun1989", lecun1989, lr=0.02, epochs=60)

@@ -71,9 +71,10 @@ class Run:
 
 
 def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed: Saved | None) -> Run:
-    """What the settings ask for, read and built; `settings` gets the rate and the shift that were left open."""
+    """What the settings ask for, read and built; `settings` gets what was left open."""
     from simulator.cli.train import train
     from simulator.errors import ShapeError
+    from simulator.shelves import Entry
     from simulator.splits import Splits
 
     net, shape = settings["net"], settings["input_shape"]
@@ -90,6 +91,8 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     architecture = _architecture(catalog, settings, start)
     if settings["lr"] is None:
         settings["lr"] = default_rate(catalog, settings["optimizer"], architecture)
+    if settings["epochs"] is None:
+        settings["epochs"] = (Entry if architecture is None else catalog.architectures.entry(architecture)).epochs
     task = "classify" if architecture is None else catalog.architectures.entry(architecture).task
     if architecture is not None and task == "part":
         raise ShapeError(

@@ -81,7 +81,10 @@ _LATER: dict[str, Any] = {
     help="A data set by name, NAME:PATH, or a path.  [default: what a saved network was trained on, else digits]",
 )
 @click.option(
-    "--epochs", metavar="N", type=click.IntRange(1), default=20, show_default=True, help="Passes over the data."
+    "--epochs",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Passes over the data.  [default: the architecture's, usually 20]",
 )
 @batch_size_option(32, "Samples per step.")
 @click.option(

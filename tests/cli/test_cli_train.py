@@ -58,7 +58,7 @@ def dense(make, input_shape=(1, 12, 12), classes=10, rng=None):
 
 @hookimpl
 def register_architectures(register):
-    register("dense", dense, lr=0.5)
+    register("dense", dense, lr=0.5, epochs=3)
 '''
 
 
@@ -92,8 +92,9 @@ def assert_same(one, other):
 
 def test_without_arguments_it_is_lenet5_on_the_digits():
     defaults = {p.name: p.default for p in cli.commands["train"].params}
-    wanted = {"net": "lenet5", "epochs": 20, "batch_size": 32, "optimizer": "momentum", "seed": 0}
+    wanted = {"net": "lenet5", "batch_size": 32, "optimizer": "momentum", "seed": 0}
     assert {name: defaults[name] for name in wanted} == wanted
+    assert Catalog().architectures.entry("lenet5").epochs == 20
     assert defaults["engine"] == "auto"
     assert defaults["dtype"] == "float32"
 
@@ -316,6 +317,17 @@ def test_samples_without_space_are_not_moved(run, files, dense):
     assert result.status == 0
     assert load("net").info["settings"]["lr"] == 0.5  # the architecture's own
     assert json.loads(result.out)["test_accuracy"] > 1 / 3
+
+
+def test_an_architecture_declares_how_often_it_passes_over_the_data(run, files, dense):
+    """Weights from a file, too; with --epochs as often as that says."""
+    args = (*dense, "--data", files / "flat.npz", "--no-proof", "--json")
+    first, then, other = (
+        json.loads(run("train", net, *args, *more).out)
+        for net, more in (("dense", ("--save", "net")), ("net", ()), ("dense", ("--epochs", "2")))
+    )
+    assert (first["epochs"], then["epochs"], other["epochs"]) == (3, 3, 2)
+    assert load("net").info["settings"]["epochs"] == 3
 
 
 def test_adam_has_a_learning_rate_of_its_own(run, files):
