@@ -87,7 +87,7 @@ class Records:
         if records and len(self.damaged) == len(records):
             raise FileError(
                 f"experiment: expected runs in {self.path}, got no line that can be read; choose another folder, or "
-                "delete the file to run everything anew"
+                "empty this one to run everything anew"
             )
         for number, record in records.items():
             if record is None:
@@ -96,8 +96,8 @@ class Records:
                 if record[what] != expected:
                     raise FileError(
                         f"experiment: expected runs with {what} {brief(expected, 400)}, got "
-                        f"{brief(record[what], 400)} in line {number} of {self.path}; choose another folder, or delete "
-                        "the file to run everything anew"
+                        f"{brief(record[what], 400)} in line {number} of {self.path}; choose another folder, or empty "
+                        "this one to run everything anew"
                     )
             outcome = Outcome(Task(record["condition"], record["seed"]), record["rows"], record["seconds"])
             self._outcomes.setdefault(_key(outcome.task), outcome)

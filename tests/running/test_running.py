@@ -304,9 +304,7 @@ def test_runs_of_other_options_are_refused(run, signals):
 def test_runs_of_other_code_are_refused(run, signals, tiny):
     run(seeds=1)
     tiny.write_text(tiny.read_text() + "\n# changed\n")
-    message = (
-        "expected runs with code 'cnn-matrix-simulator .*', got 'cnn-matrix-simulator .*; choose another folder, or del"
-    )
+    message = "expected runs with code 'cnn-matrix-simulator .*', got 'cnn-matrix-simulator .*; choose another folder"
     with pytest.raises(FileError, match=message):
         run(seeds=1)
     assert len(signals.begun()) == 3
