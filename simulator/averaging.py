@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from simulator.arrays import real_array
 from simulator.errors import ShapeError, brief
@@ -93,7 +93,7 @@ def average(
         seen = _views(views, samples[batch])
         for view in seen:
             for network in members:
-                means[batch] += special.softmax(network.predict(view).astype(np.float64), axis=1)
+                means[batch] += scipy.special.softmax(network.predict(view).astype(np.float64), axis=1)
         means[batch] /= len(seen) * len(members)
     check_finite({"the probabilities": means}, "average")
     return means

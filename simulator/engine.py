@@ -14,11 +14,6 @@ from simulator.nodes import Node
 from simulator.patterns import Pattern
 from simulator.threads import check_threads, in_slices, one_blas_thread
 
-try:  # what SciPy's own products call; only this one takes memory for the result
-    from scipy.sparse._sparsetools import csr_matvecs
-except ImportError:
-    csr_matvecs = None
-
 __all__ = ["Engine", "Kernel", "Need", "Pullback", "SciPyEngine", "need_of", "whole_bytes"]
 
 _BLOCK_PRODUCTS = 3 * 2**20  # multiply-adds that are worth handing to another thread
@@ -124,6 +119,15 @@ def whole_bytes(amount: Any) -> int:
     return int(amount)
 
 
+def _csr_matvecs() -> Any:
+    """What SciPy's own products call, which takes memory for the result; None where there is none."""
+    try:
+        from scipy.sparse._sparsetools import csr_matvecs
+    except ImportError:
+        return None
+    return csr_matvecs
+
+
 class SciPyEngine:
     """The reference and the truth: every product is one with the equivalent `scipy.sparse.csr_array`.
 
@@ -162,15 +166,16 @@ class SciPyEngine:
         cuts = self._cuts(matrix, x, 1, matrix.shape[0])
         if len(cuts) < 3:
             return matrix @ x
+        product = _csr_matvecs()
         y, flat = np.zeros((matrix.shape[0], x.shape[1]), x.dtype), np.ravel(x)
 
         def work(rows: slice, _: int) -> None:
             block = matrix.csr_rows(rows)
-            if csr_matvecs is None:
+            if product is None:
                 y[rows] = block @ x
             else:  # the same without a copy
                 arrays = block.indptr, block.indices, block.data, flat, y[rows].reshape(-1)
-                csr_matvecs(*block.shape, x.shape[1], *arrays)
+                product(*block.shape, x.shape[1], *arrays)
 
         self._on_threads(work, cuts)
         return y

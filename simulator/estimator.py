@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy
 
 from simulator.catalog import Catalog
 from simulator.data import Dataset
@@ -256,7 +256,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         ValueError
             If the features are not those of `fit`.
         """
-        return special.softmax(self._logits(X).astype(np.float64), axis=1)
+        return scipy.special.softmax(self._logits(X).astype(np.float64), axis=1)
 
     def predict(self, X: Any) -> np.ndarray:
         """The label of the largest logit.

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.arrays import real_array
 from simulator.channels import ChannelGroups
@@ -100,7 +100,7 @@ class TiedMatrix:
         >>> TiedMatrix.from_sparse(sparse.eye_array(3), ties=[0, 0, 0])
         TiedMatrix 3 x 3: 3 nonzeros share 1 weight
         """
-        if not sparse.issparse(matrix) or matrix.ndim != 2:
+        if not scipy.sparse.issparse(matrix) or matrix.ndim != 2:
             raise ShapeError(
                 f"TiedMatrix.from_sparse: expected a two-dimensional scipy sparse matrix, got {type(matrix).__name__}; "
                 "wrap a dense one as scipy.sparse.csr_array(matrix)"
@@ -153,13 +153,13 @@ class TiedMatrix:
         return rows, ties, self.weight.ravel()[ties]
 
     @cached_property
-    def csr(self) -> sparse.csr_array:
+    def csr(self) -> scipy.sparse.csr_array:
         """The CSR matrix on the pattern's own index arrays: what an engine multiplies with. Do not change it."""
         self._check_bytes(LARGEST_CSR)
         indptr, indices, ties = self.pattern.csr
-        return sparse.csr_array((self._values(ties), indices, indptr), shape=self.shape)
+        return scipy.sparse.csr_array((self._values(ties), indices, indptr), shape=self.shape)
 
-    def csr_rows(self, rows: slice) -> sparse.csr_array:
+    def csr_rows(self, rows: slice) -> scipy.sparse.csr_array:
         """Some rows of `csr`, made without the others and kept; the index arrays are views of the pattern's.
 
         Parameters
@@ -180,19 +180,19 @@ class TiedMatrix:
             part = slice(starts[0], starts[-1])
             shape, values = (len(starts) - 1, self.shape[1]), self._values(ties[part])
             # The constructor copies short views, which it takes for a waste of memory.
-            block = sparse.csr_array((values[:0], indices[:0], 0 * starts), shape=shape)
+            block = scipy.sparse.csr_array((values[:0], indices[:0], 0 * starts), shape=shape)
             block.data, block.indices, block.indptr = values, indices[part], starts - starts[0]
             self._row_blocks[rows.start, rows.stop] = block
         return block
 
     @cached_property
-    def _row_blocks(self) -> dict[tuple[int, int], sparse.csr_array]:
+    def _row_blocks(self) -> dict[tuple[int, int], scipy.sparse.csr_array]:
         return {}
 
     def _values(self, ties: np.ndarray) -> np.ndarray:
         return self.weight.ravel().take(ties, mode="clip")  # ties fit; to clip is faster than to check
 
-    def tocsr(self, max_bytes: int = LARGEST_CSR) -> sparse.csr_array:
+    def tocsr(self, max_bytes: int = LARGEST_CSR) -> scipy.sparse.csr_array:
         """The equivalent fully connected layer: a new `scipy.sparse.csr_array` of shape (n_out, n_in).
 
         Parameters
@@ -215,7 +215,7 @@ class TiedMatrix:
         indptr, indices, ties = kept or self.pattern.build_csr()
         if kept:
             indptr, indices = indptr.copy(), indices.copy()
-        return sparse.csr_array((self._values(ties), indices, indptr), shape=self.shape)
+        return scipy.sparse.csr_array((self._values(ties), indices, indptr), shape=self.shape)
 
     def _check_bytes(self, max_bytes: int) -> None:
         self.pattern.check_csr("TiedMatrix.tocsr", max_bytes, self.dtype)
@@ -399,7 +399,7 @@ class TiedMatrix:
         if not len(cells):
             return TiedMatrix(onto, np.zeros(onto.n_ties, dtype))
         values = np.asarray(self.tocsr()[cells // self.shape[1], cells % self.shape[1]]).ravel()
-        S = sparse.csr_array((np.ones(len(ties)), (cell, ties)), shape=(len(cells), onto.n_ties))
+        S = scipy.sparse.csr_array((np.ones(len(ties)), (cell, ties)), shape=(len(cells), onto.n_ties))
         normal, right = (S.T @ S).tocsr(), S.T @ values
         count, member = csgraph.connected_components(normal, directed=False)
         diagonal = normal.diagonal()

@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Real
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
 from simulator.arrays import promised, real_array, seen
@@ -37,6 +36,9 @@ from simulator.projective import ProjectiveField, projective_field
 from simulator.receptive import MatrixColumn, MatrixRow, ReceptiveField, receptive_field
 from simulator.trace import Gradients, Trace
 from simulator.units import Units
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["Gradients", "Input", "Network", "Node", "Trace", "as_rng"]
 
@@ -368,6 +370,8 @@ class Network:
     @cached_property
     def graph(self) -> nx.DiGraph:
         """The network as a frozen networkx graph; each node carries its `layer` and `shape`."""
+        import networkx as nx
+
         graph = nx.DiGraph()
         for node in self._nodes.values():
             graph.add_node(node.name, layer=node.layer, shape=node.shape)

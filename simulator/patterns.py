@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError, brief
@@ -62,7 +62,7 @@ class Pattern(ABC):
     def nonzero_cells(self) -> int:
         """How many cells of the matrix have a connection; at most `nnz`."""
         indptr, indices, _ = self.csr
-        cells = sparse.csr_array((np.ones(len(indices), bool), indices.copy(), indptr.copy()), shape=self.shape)
+        cells = scipy.sparse.csr_array((np.ones(len(indices), bool), indices.copy(), indptr.copy()), shape=self.shape)
         cells.sum_duplicates()
         return int(cells.nnz)
 
@@ -198,7 +198,8 @@ def _counted(n: int, what: str) -> str:
 
 
 def _index_dtype(largest: int) -> Any:
-    return sparse.get_index_dtype(maxval=largest)
+    """What `scipy.sparse.get_index_dtype` gives, without loading SciPy's matrices before one is made."""
+    return np.int32 if largest <= np.iinfo(np.int32).max else np.int64
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -238,7 +239,8 @@ class TransposedPattern(Pattern):
 
     def build_csr(self) -> Structure:
         indptr, indices, ties = self.base.build_csr()
-        csc = sparse.csr_array((ties, indices, indptr), shape=self.base.shape).tocsc()  # keeps repeated cells apart
+        csr = scipy.sparse.csr_array((ties, indices, indptr), shape=self.base.shape)
+        csc = csr.tocsc()  # keeps repeated cells apart
         return csc.indptr, csc.indices, csc.data
 
     def row(self, i: int) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from simulator import Network, ShapeError, SimulatorError, check_image, hookimpl, narrowed
 from simulator.network import as_rng
@@ -253,7 +253,7 @@ def tell_apart(discriminator, real, drawn, rng):
     logits = seen[discriminator.output_name]  # (2 * batch, 1)
     wrong = np.where(np.arange(len(logits)) < len(real), -1, 1).astype(logits.dtype)[:, None]
     loss = 2 * float(np.mean(np.logaddexp(0, wrong * logits)))
-    return loss, seen.backward(wrong * special.expit(wrong * logits) / len(real), params_only=True).params
+    return loss, seen.backward(wrong * scipy.special.expit(wrong * logits) / len(real), params_only=True).params
 
 
 def deceive(drawn, picture, discriminator, rng):
@@ -261,7 +261,7 @@ def deceive(drawn, picture, discriminator, rng):
     judged = discriminator.run(drawn[picture], training=True, rng=rng)
     logits = judged[discriminator.output_name]  # (batch, 1)
     loss = float(np.mean(np.logaddexp(0, -logits)))
-    towards_real = judged.backward(-special.expit(-logits) / len(logits)).inputs[discriminator.input_name]
+    towards_real = judged.backward(-scipy.special.expit(-logits) / len(logits)).inputs[discriminator.input_name]
     return loss, drawn.backward({picture: towards_real}, params_only=True).params
 
 

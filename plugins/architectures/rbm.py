@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from simulator import SGD, Network, ShapeError, SimulatorError, hookimpl
 from simulator.network import as_rng
@@ -92,7 +92,7 @@ def slope(network, v):
     """Gradient of the mean of −F(v) over a batch (batch, *shape) with respect to every param: a dict of arrays."""
     matrix, _, c = _parts(network)
     x = _columns(network, v)
-    h = special.expit(matrix @ x + c)  # the chances of the hidden units, (n_hidden, batch)
+    h = scipy.special.expit(matrix @ x + c)  # the chances of the hidden units, (n_hidden, batch)
     shapes = network.param_shapes
     sums = {
         "hidden.weight": matrix.grad(x, h),
@@ -125,16 +125,16 @@ def gibbs(network, v, steps=1, rng=0):
     matrix, b, c = _parts(network)
     x = _columns(network, v)
     for _ in range(steps):
-        h = rng.random((matrix.shape[0], len(v))) < special.expit(matrix @ x + c)
-        x = (rng.random(x.shape) < special.expit(matrix.rmatvec(h.astype(x.dtype)) + b)).astype(x.dtype)
+        h = rng.random((matrix.shape[0], len(v))) < scipy.special.expit(matrix @ x + c)
+        x = (rng.random(x.shape) < scipy.special.expit(matrix.rmatvec(h.astype(x.dtype)) + b)).astype(x.dtype)
     return x.T.reshape(len(v), *network.input_shape)
 
 
 def reconstruction(network, v):
     """The chances of the visible units (batch, *shape) once the hidden units have their chances for `v`."""
     matrix, b, c = _parts(network)
-    h = special.expit(matrix @ _columns(network, v) + c)
-    return special.expit(matrix.rmatvec(h) + b).T.reshape(len(v), *network.input_shape)
+    h = scipy.special.expit(matrix @ _columns(network, v) + c)
+    return scipy.special.expit(matrix.rmatvec(h) + b).T.reshape(len(v), *network.input_shape)
 
 
 def _columns(network, v):

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator import FunctionLayer, Network, ShapeError, hookimpl
 from simulator.windows import check_size
@@ -59,7 +59,7 @@ class GaussianSample(FunctionLayer):
 
     def affine_at(self, params, buffers, *xs):
         n = xs[0].size // 2
-        return [sparse.eye_array(n, 2 * n, dtype=xs[0].dtype, format="csr")], np.zeros(n, xs[0].dtype)
+        return [scipy.sparse.eye_array(n, 2 * n, dtype=xs[0].dtype, format="csr")], np.zeros(n, xs[0].dtype)
 
 
 def vae(make, input_shape=(1, 8, 8), rng=None, hidden: int = 128, code: int = 8):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 
 from simulator import Dataset, ShapeError, SimulatorError, hookimpl
@@ -20,22 +24,35 @@ def digits(shape=None):
     ----------
     E. Alpaydin and C. Kaynak, "Optical recognition of handwritten digits", UCI machine learning repository, 1998.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise SimulatorError(
-            "data digits: expected scikit-learn, which brings them, got none; pip install scikit-learn"
-        ) from None
     if shape is not None and (len(shape) != 3 or shape[0] != 1):
         raise ShapeError(
             f"data digits: expected a shape (1, height, width), got {shape}; give other data, or use --input 1x28x28"
         )
-    bunch = load_digits()
-    images = (bunch.images[:, None] / 16).astype(np.float32)
+    table = _table()
+    images = (table[:, :64].reshape(-1, 1, 8, 8) / 16).astype(np.float32)
     prints = fingerprints_of(images)  # of any size they are the same digits
     if shape is not None:
         images = resized(images, shape[1:])
-    return Dataset(images, bunch.target.astype(np.int64), classes=tuple("0123456789"), fingerprints=prints)
+    return Dataset(images, table[:, 64].astype(np.int64), classes=tuple("0123456789"), fingerprints=prints)
+
+
+def _table():
+    """64 pixels from 0 to 16 and the label of each digit, (1797, 65), from scikit-learn's own file.
+
+    It is read as it is because importing scikit-learn takes longer than all that the simulator does for a sample.
+    """
+    found = importlib.util.find_spec("sklearn")
+    if found is None:
+        raise SimulatorError(
+            "data digits: expected scikit-learn, which brings them, got none; pip install scikit-learn"
+        )
+    path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if path.is_file():
+        with gzip.open(path, "rt") as lines:
+            return np.loadtxt(lines, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    return np.column_stack(load_digits(return_X_y=True))
 
 
 @hookimpl

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from http.client import HTTPException
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator import Dataset, FileError, ShapeError, SimulatorError, hookimpl
 from simulator.data import fingerprints_of, resized
@@ -61,7 +60,7 @@ def openml(name, shape=None):
             f"{who}: expected numbers only, got categories in {', '.join(list(bunch.categories)[:3])}; choose data "
             "with numeric features, or encode these with scikit-learn and build a Dataset"
         )
-    features = bunch.data.toarray() if sparse.issparse(bunch.data) else np.asarray(bunch.data)
+    features = bunch.data.toarray() if scipy.sparse.issparse(bunch.data) else np.asarray(bunch.data)
     if features.dtype.kind not in "fiub" or features.ndim != 2:
         raise ShapeError(
             f"{who}: expected numbers (n, features), got {features.dtype} {features.shape}; choose data with numeric "
@@ -76,6 +75,8 @@ def openml(name, shape=None):
 
 def _fetched(who, name):
     """What scikit-learn downloads, or finds on this machine."""
+    from http.client import HTTPException
+
     try:
         from sklearn.datasets import fetch_openml
     except ImportError:

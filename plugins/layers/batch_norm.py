@@ -13,7 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator import FunctionLayer, Network, ShapeError, WindowPattern, hookimpl
 from simulator.patterns import IdentityPattern
@@ -145,7 +145,7 @@ class BatchNorm(FunctionLayer):
         """The diagonal of scales, (n, n), and the offset, (n,)."""
         sites = math.prod(xs[0].shape[1:])
         scale, offset = (np.repeat(array, sites) for array in self.scale_and_offset(params, buffers))
-        return [sparse.diags_array(scale).tocsr()], offset
+        return [scipy.sparse.diags_array(scale).tocsr()], offset
 
 
 def fold(network):

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator import FunctionLayer, ShapeError, hookimpl
 from simulator.errors import brief
@@ -82,7 +82,7 @@ class Dropout(FunctionLayer):
 
     def affine_at(self, params, buffers, *xs):
         (x,) = xs
-        return [sparse.diags_array(np.full(x.size, self._factor(x))).tocsr()], np.zeros(x.size, x.dtype)
+        return [scipy.sparse.diags_array(np.full(x.size, self._factor(x))).tocsr()], np.zeros(x.size, x.dtype)
 
 
 @hookimpl

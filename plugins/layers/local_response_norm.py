@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator import ChannelGroups, FunctionLayer, ShapeError, WindowPattern, hookimpl
 from simulator.windows import check_size
@@ -104,7 +104,7 @@ class LocalResponseNorm(FunctionLayer):
         """alpha / size where row c sees a channel of its window, (channels, channels)."""
         offsets = range(max(-(self.size // 2), 1 - channels), min((self.size - 1) // 2, channels - 1) + 1)
         values = np.full((len(offsets), 1), self.alpha / self.size)
-        return sparse.diags_array(values, offsets=offsets, shape=(channels, channels), dtype=dtype).tocsr()
+        return scipy.sparse.diags_array(values, offsets=offsets, shape=(channels, channels), dtype=dtype).tocsr()
 
 
 @hookimpl

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator import FunctionLayer, ShapeError, hookimpl
 from simulator.errors import brief
@@ -75,7 +75,7 @@ class PReLU(FunctionLayer):
     def affine_at(self, params, buffers, *xs):
         (x,) = xs
         diagonal = self._slope(params["weight"], x).ravel()
-        return [sparse.diags_array(diagonal).tocsr()], np.zeros(x.size, x.dtype)
+        return [scipy.sparse.diags_array(diagonal).tocsr()], np.zeros(x.size, x.dtype)
 
 
 @hookimpl

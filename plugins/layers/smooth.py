@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy import special
+import scipy
 
 from simulator import Elementwise, ShapeError, hookimpl
 from simulator.errors import brief
@@ -97,7 +97,7 @@ class GELU(Elementwise):
     def value_and_slope(self, x):
         root = math.sqrt(2 / math.pi)
         if self.approximate == "none":
-            chance = special.ndtr(x)
+            chance = scipy.special.ndtr(x)
             density = root / 2 * np.exp(-x * x / 2)
         else:
             t = np.tanh(root * (x + 0.044715 * x * x * x))
@@ -123,7 +123,7 @@ class SiLU(Elementwise):
     """
 
     def value_and_slope(self, x):
-        gate = special.expit(x)
+        gate = scipy.special.expit(x)
         return x * gate, gate * (1 + x * (1 - gate))
 
 
@@ -143,7 +143,7 @@ class Mish(Elementwise):
 
     def value_and_slope(self, x):
         gate = np.tanh(np.logaddexp(0, x))
-        return x * gate, gate + x * special.expit(x) * (1 - gate * gate)
+        return x * gate, gate + x * scipy.special.expit(x) * (1 - gate * gate)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Softplus(Elementwise):
 
     def value_and_slope(self, x):
         steep = x * x.dtype.type(self.beta)
-        return np.logaddexp(0, steep) / x.dtype.type(self.beta), special.expit(steep)
+        return np.logaddexp(0, steep) / x.dtype.type(self.beta), scipy.special.expit(steep)
 
 
 @hookimpl

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+import scipy
 
 from simulator import ShapeError, hookimpl
 from simulator.losses import check_targets
@@ -36,7 +36,7 @@ class BinaryCrossEntropy:
     def grad(self, prediction, target):
         """(σ(z) − t) / batch, in the prediction's shape."""
         target = self._targets(prediction, target)
-        return (special.expit(prediction) - target) / max(1, len(target))
+        return (scipy.special.expit(prediction) - target) / max(1, len(target))
 
     def _targets(self, prediction, target):
         target = check_targets("binary-cross-entropy", prediction, target)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
 
 from simulator.draw.canvas import MARK, add_caption, add_scale, new_figure
@@ -15,6 +14,7 @@ from simulator.draw.colours import PALE, Colours, weight_colours
 from simulator.errors import ShapeError, brief
 
 if TYPE_CHECKING:
+    import networkx as nx
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -61,6 +61,8 @@ def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
     for unit, layer in graph.nodes.data("layer"):
         layers.setdefault(layer, []).append(unit)
     of = dict(graph.nodes.data("layer"))
+    import networkx as nx
+
     flow = nx.DiGraph()
     flow.add_nodes_from(layers)
     flow.add_edges_from((of[source], of[target]) for source, target in graph.edges())
@@ -88,6 +90,8 @@ def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
 
 
 def _check(graph: Any, what: str, needed: set[str]) -> None:
+    import networkx as nx
+
     if (
         not isinstance(graph, nx.MultiDiGraph)
         or not graph
@@ -270,6 +274,8 @@ def draw_layer_graph(graph: nx.MultiDiGraph) -> Figure:
 
 def _rows(graph: nx.MultiDiGraph) -> tuple[list[list[Any]], list[list[Any]]]:
     """Layers in rows, each below all that it reads, with a place where an edge passes; and the edges."""
+    import networkx as nx
+
     rows: list[list[Any]] = [list(row) for row in nx.topological_generations(graph)]
     height = {name: k for k, row in enumerate(rows) for name in row}
     paths = []

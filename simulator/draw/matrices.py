@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.draw.canvas import MARK, add_caption, add_scale, new_figure, sample_trace, short
 from simulator.draw.colours import FAINT, PALE, Colours, ink_on, weight_colours
@@ -145,7 +145,7 @@ def view_of(network: Network, layer: str, x: Any, order: str = "C") -> View:
         raise ShapeError(
             f"draw {layer}: expected a layer that is piecewise linear, got {brief(bound.layer)}; choose another layer"
         )
-    joined = sparse.hstack(affine[0], format="csr")
+    joined = scipy.sparse.hstack(affine[0], format="csr")
     values, ties = np.unique(joined.data, return_inverse=True)
     pattern = TiedMatrix.from_sparse(joined, ties).pattern
     in_shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
 from simulator.data import Dataset
@@ -206,6 +205,8 @@ class _Cut:
                 f"ablation {layer}: expected a layer that {self.output} needs, got one that it does not; choose one "
                 f"of {', '.join(whole.nodes)}"
             )
+        import networkx as nx
+
         behind = nx.descendants(whole.graph, layer)
         read = {layer, *(i for name in behind for i in whole.nodes[name].inputs)} - behind
         self.head, self.tail = whole.subnetwork(read), whole.subnetwork(self.output, inputs=read)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.errors import ShapeError, blamed, brief
 from simulator.lab.sample import read_sample, run_sample
@@ -56,12 +56,12 @@ class Affine:
     units: Units
     exact: bool
     x: dict[str, np.ndarray]
-    matrices: dict[str, sparse.csr_array]
+    matrices: dict[str, scipy.sparse.csr_array]
     b: np.ndarray
     y: np.ndarray
 
     @property
-    def A(self) -> sparse.csr_array:
+    def A(self) -> scipy.sparse.csr_array:
         """The matrix of the only input, (n_out, n_in), or a `ShapeError`."""
         return self.matrices[only(tuple(self.matrices), "input")]
 
@@ -226,7 +226,7 @@ def check_affine(network: Network, output: Any = None, jacobian: bool = False) -
             _check_nonzeros(nonzeros, node, units, run + _matrix_bytes(node))
 
 
-def local_affine(node: BoundNode, *xs: np.ndarray) -> tuple[list[sparse.csr_array], np.ndarray]:
+def local_affine(node: BoundNode, *xs: np.ndarray) -> tuple[list[scipy.sparse.csr_array], np.ndarray]:
     """A layer in its network as matrices and an offset at one sample.
 
     Parameters
@@ -258,7 +258,7 @@ def local_affine(node: BoundNode, *xs: np.ndarray) -> tuple[list[sparse.csr_arra
     return found
 
 
-def _jacobian(part: Network, sample: dict[str, np.ndarray], units: Units) -> dict[str, sparse.csr_array]:
+def _jacobian(part: Network, sample: dict[str, np.ndarray], units: Units) -> dict[str, scipy.sparse.csr_array]:
     """The gradient of each output with respect to each input: copies of the sample go back, an output each."""
     numbers, picked = units.numbers, _picked(units, part.dtype)
     need = 3 * len(numbers) * sum(array.nbytes for array in sample.values())
@@ -270,22 +270,22 @@ def _jacobian(part: Network, sample: dict[str, np.ndarray], units: Units) -> dic
         trace = part.run({name: np.repeat(array[None], len(rows), axis=0) for name, array in sample.items()})
         gradients = trace.backward({units.node: rows.reshape(-1, *units.shape)}).inputs
         for name, gradient in gradients.items():
-            blocks[name].append(sparse.csr_array(gradient.reshape(len(rows), -1)))
-    return {name: sparse.vstack(parts, format="csr") for name, parts in blocks.items()}
+            blocks[name].append(scipy.sparse.csr_array(gradient.reshape(len(rows), -1)))
+    return {name: scipy.sparse.vstack(parts, format="csr") for name, parts in blocks.items()}
 
 
-def _picked(units: Units, dtype: Any) -> sparse.csr_array:
+def _picked(units: Units, dtype: Any) -> scipy.sparse.csr_array:
     """The 0/1 matrix that picks units of their node, one in each row."""
     count = len(units.numbers)
     shape = count, math.prod(units.shape)
-    return _narrow(sparse.csr_array((np.ones(count, dtype), units.numbers, np.arange(count + 1)), shape=shape))
+    return _narrow(scipy.sparse.csr_array((np.ones(count, dtype), units.numbers, np.arange(count + 1)), shape=shape))
 
 
-def _narrow(matrix: Any) -> sparse.csr_array:
+def _narrow(matrix: Any) -> scipy.sparse.csr_array:
     """The matrix with the smallest index type that it allows: one wide matrix would make all products wide."""
-    csr = sparse.csr_array(matrix)
-    index = sparse.get_index_dtype(maxval=max(csr.nnz, *csr.shape))
-    return sparse.csr_array((csr.data, csr.indices.astype(index), csr.indptr.astype(index)), shape=csr.shape)
+    csr = scipy.sparse.csr_array(matrix)
+    index = scipy.sparse.get_index_dtype(maxval=max(csr.nnz, *csr.shape))
+    return scipy.sparse.csr_array((csr.data, csr.indices.astype(index), csr.indptr.astype(index)), shape=csr.shape)
 
 
 def _matrix_bytes(node: BoundNode) -> int:
@@ -306,7 +306,9 @@ def _check_matrix(node: BoundNode, units: Units, beside: int) -> None:
         check_memory(2 * need + beside, f"affine {units}, matrix of {node.name}", cure)
 
 
-def _check_product(after: sparse.csr_array, matrix: sparse.csr_array, node: BoundNode, units: Units) -> None:
+def _check_product(
+    after: scipy.sparse.csr_array, matrix: scipy.sparse.csr_array, node: BoundNode, units: Units
+) -> None:
     """Refuse a product that would be too large: each nonzero brings at most a row of the other matrix."""
     most = min(int(np.diff(matrix.indptr)[after.indices].sum()), after.shape[0] * matrix.shape[1])
     _check_nonzeros(most, node, units, 0)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.lab.sharing import by_owner, check_alike, matrices, stacked
 from simulator.layers import Dense
@@ -130,21 +130,21 @@ def tie_variance(network: Network, like: Network) -> Deviation:
     return Deviation.of(parts)
 
 
-def _cells(matrix: TiedMatrix) -> sparse.csr_array:
+def _cells(matrix: TiedMatrix) -> scipy.sparse.csr_array:
     """The matrix with one entry for each cell."""
     cells = matrix.tocsr()
     cells.sum_duplicates()
     return cells
 
 
-def _mask(pattern: Pattern) -> sparse.csr_array:
+def _mask(pattern: Pattern) -> scipy.sparse.csr_array:
     """1 in each cell where a pattern has connections."""
     mask = _cells(TiedMatrix(pattern, np.ones(pattern.n_ties)))
     mask.data[:] = 1
     return mask
 
 
-def _squares(cells: sparse.csr_array) -> float:
+def _squares(cells: scipy.sparse.csr_array) -> float:
     return float(cells.power(2).sum(dtype=np.float64))
 
 

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import networkx as nx
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.errors import FileError, ShapeError, brief
 from simulator.lab.sample import run_sample
@@ -35,6 +34,9 @@ from simulator.patterns import ExplicitPattern, Pattern
 from simulator.units import Units
 from simulator.windows import check_size
 from simulator.writing import write_atomically
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["layer_graph", "unit_graph", "write_graph"]
 
@@ -69,6 +71,8 @@ def layer_graph(network: Network) -> nx.MultiDiGraph:
     >>> list(graph.edges(keys=False))
     [('input', 'conv1'), ('input', 'add1'), ('conv1', 'add1')]
     """
+    import networkx as nx
+
     graph, keys = nx.MultiDiGraph(), count()
     for node in network.nodes.values():
         counts = node.counts
@@ -159,6 +163,8 @@ def unit_graph(
     else:
         behind = _within(network.graph.reverse(copy=False), middle.node, hops - 1)
         ahead = _within(network.graph, middle.node, hops) - {middle.node}
+    import networkx as nx
+
     trace = None if x is None else run_sample(network, behind | ahead, x, "unit_graph")
     fan_ins = {name: _FanIn.of(network, node, trace) for name, node in nodes.items() if name in behind | ahead}
     parts = [part for fan_in in fan_ins.values() for part in fan_in.parts]
@@ -206,6 +212,8 @@ def _check_size(network: Network, max_edges: int) -> None:
 
 
 def _within(graph: nx.DiGraph, start: str, depth: int) -> set[str]:
+    import networkx as nx
+
     return set(nx.single_source_shortest_path_length(graph, start, cutoff=depth))
 
 
@@ -281,7 +289,7 @@ class _FanIn:
         return told
 
 
-def _local(source: str, reader: str, matrix: sparse.csr_array) -> _Part:
+def _local(source: str, reader: str, matrix: scipy.sparse.csr_array) -> _Part:
     """The nonzeros of what a layer is for one sample."""
     coo = matrix.tocoo()
     there = coo.data != 0
@@ -372,13 +380,16 @@ def write_graph(graph: nx.Graph, path: str | os.PathLike[str]) -> None:
     Examples
     --------
     >>> import tempfile
+    >>> import networkx
     >>> from simulator.layers import Conv
     >>> graph = unit_graph(Network.sequential((1, 4, 4), [Conv(1, 2)], rng=0))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_graph(graph, Path(folder) / "net.graphml")
-    ...     nx.read_graphml(Path(folder) / "net.graphml").number_of_edges()
+    ...     networkx.read_graphml(Path(folder) / "net.graphml").number_of_edges()
     36
     """
+    import networkx as nx
+
     path = Path(path)
     kind = path.suffix.lower().removeprefix(".")
     if kind not in ("graphml", "gexf"):

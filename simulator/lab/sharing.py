@@ -12,7 +12,7 @@ import fnmatch
 from collections.abc import Iterable
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.errors import ShapeError, UnknownNameError, brief, nearest
 from simulator.layers import Dense, Layer, MatrixLayer, Sparse
@@ -231,7 +231,7 @@ def stacked(network: Network, nodes: list[BoundNode]) -> tuple[TiedMatrix, Patte
     cols = np.concatenate([col + first for (_, col, _), (_, first) in zip(blocks, starts, strict=True)])
     ties = np.concatenate([tie for _, _, tie in blocks])
     onto = ExplicitPattern(rows, cols, ties, shape=tuple(shape), n_ties=patterns[0].n_ties)
-    return TiedMatrix.from_sparse(sparse.block_diag([matrix.tocsr() for matrix in matrices], format="csr")), onto
+    return TiedMatrix.from_sparse(scipy.sparse.block_diag([matrix.tocsr() for matrix in matrices], format="csr")), onto
 
 
 def _loosened(network: Network, layers: Layers, who: str, dense: bool) -> Network:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse, special
+import scipy
 
 from simulator.channels import ChannelGroups
 from simulator.layers.base import Affine, Array, Arrays, Forward, FunctionLayer, Rng, Shape
@@ -47,7 +47,7 @@ class Elementwise(FunctionLayer):
             return None
         y, slope = self.value_and_slope(xs[0])
         slope = np.asarray(slope, xs[0].dtype)
-        return [sparse.diags_array(slope.ravel()).tocsr()], (y - slope * xs[0]).ravel()
+        return [scipy.sparse.diags_array(slope.ravel()).tocsr()], (y - slope * xs[0]).ravel()
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Sigmoid(Elementwise):
     """
 
     def value_and_slope(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        y = special.expit(x)
+        y = scipy.special.expit(x)
         return y, y * (1 - y)
 
 
@@ -166,7 +166,7 @@ class Softmax(FunctionLayer):
         return input_shapes[0]
 
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
-        y = special.softmax(xs[0], axis=0)
+        y = scipy.special.softmax(xs[0], axis=0)
         return y, lambda dy: ((y * (dy - np.sum(dy * y, axis=0)),), {}), {}
 
     def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
@@ -188,7 +188,7 @@ class LogSoftmax(FunctionLayer):
         return input_shapes[0]
 
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
-        y = special.log_softmax(xs[0], axis=0)
+        y = scipy.special.log_softmax(xs[0], axis=0)
         return y, lambda dy: ((dy - np.exp(y) * np.sum(dy, axis=0),), {}), {}
 
     def support(self, *input_shapes: Shape) -> Sequence[Pattern]:

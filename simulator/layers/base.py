@@ -14,10 +14,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.declared import Declared
 from simulator.errors import ShapeError, brief
@@ -34,7 +34,7 @@ Rng = np.random.Generator | None
 Gradients = tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]
 Pullback = Callable[[np.ndarray], Gradients]
 Forward = tuple[np.ndarray, Pullback, dict[str, np.ndarray]]
-Affine = tuple[list[sparse.csr_array], np.ndarray]
+Affine: TypeAlias = "tuple[list[scipy.sparse.csr_array], np.ndarray]"
 
 
 @dataclass(frozen=True)

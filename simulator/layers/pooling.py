@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError, brief
@@ -313,5 +313,5 @@ class MaxPool(FunctionLayer):
         tap = chosen.argmax(axis=0).reshape(len(x), -1)  # (channels, out_sites)
         column = np.arange(len(x))[:, None] * math.prod(x.shape[1:]) + sites[np.arange(len(sites)), tap]
         n = tap.size
-        matrix = sparse.csr_array((np.ones(n, x.dtype), column.ravel(), np.arange(n + 1)), shape=(n, x.size))
+        matrix = scipy.sparse.csr_array((np.ones(n, x.dtype), column.ravel(), np.arange(n + 1)), shape=(n, x.size))
         return [matrix], np.zeros(n, x.dtype)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.layers.base import Affine, Array, Arrays, Forward, FunctionLayer, Rng, Shape
 from simulator.patterns import IdentityPattern, Pattern
@@ -52,4 +52,4 @@ class Standardise(FunctionLayer):
 
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         scale, mean = buffers["scale"].ravel(), buffers["mean"].ravel()
-        return [sparse.diags_array(1 / scale, format="csr", dtype=scale.dtype)], -mean / scale
+        return [scipy.sparse.diags_array(1 / scale, format="csr", dtype=scale.dtype)], -mean / scale

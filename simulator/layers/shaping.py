@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import sparse
+import scipy
 
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
@@ -36,7 +36,7 @@ class _Rearrangement(FunctionLayer):
 
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         (x,) = xs
-        return [sparse.eye_array(x.size, dtype=x.dtype, format="csr")], np.zeros(x.size, x.dtype)
+        return [scipy.sparse.eye_array(x.size, dtype=x.dtype, format="csr")], np.zeros(x.size, x.dtype)
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Add(FunctionLayer):
 
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
         x = xs[0]
-        return [sparse.eye_array(x.size, dtype=x.dtype, format="csr") for _ in xs], np.zeros(x.size, x.dtype)
+        return [scipy.sparse.eye_array(x.size, dtype=x.dtype, format="csr") for _ in xs], np.zeros(x.size, x.dtype)
 
 
 @dataclass(frozen=True)
@@ -215,6 +215,6 @@ class Concatenate(FunctionLayer):
         total = sum(x.size for x in xs)
         matrices, start = [], 0
         for x in xs:
-            matrices.append(sparse.eye_array(total, x.size, k=-start, dtype=x.dtype, format="csr"))
+            matrices.append(scipy.sparse.eye_array(total, x.size, k=-start, dtype=x.dtype, format="csr"))
             start += x.size
         return matrices, np.zeros(total, xs[0].dtype)

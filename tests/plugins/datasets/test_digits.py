@@ -27,6 +27,14 @@ def test_they_are_those_of_scikit_learn(catalog):
     assert data.test is None
 
 
+def test_they_are_the_same_where_scikit_learn_keeps_them_elsewhere(catalog, monkeypatch):
+    data = catalog.load_data("digits")
+    monkeypatch.setattr("pathlib.Path.is_file", lambda path: False)
+    other = catalog.load_data("digits")
+    assert np.array_equal(other.inputs, data.inputs)
+    assert np.array_equal(other.labels, data.labels)
+
+
 def test_they_come_in_any_size(catalog):
     data = catalog.load_data("digits", (1, 16, 24))
     assert data.inputs.shape == (1797, 1, 16, 24)
@@ -45,6 +53,6 @@ def test_they_are_grey_pictures(catalog, shape):
 
 
 def test_scikit_learn_is_asked_for_where_it_is_missing(catalog, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(SimulatorError, match=r"expected scikit-learn, .*; pip install scikit-learn"):
         catalog.load_data("digits")

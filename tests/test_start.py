@@ -1,0 +1,66 @@
+"""What a command does not need it does not load: that is why it answers at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+CODE = """
+import json, sys
+from simulator.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as leaving:
+    status = leaving.code
+json.dump([status, sorted(sys.modules)], sys.stderr)
+"""
+ALWAYS = {
+    "http.client",
+    "llvmlite",
+    "matplotlib",
+    "networkx",
+    "numba",
+    "scipy.integrate",
+    "scipy.interpolate",
+    "scipy.ndimage",
+    "scipy.optimize",
+    "scipy.stats",
+    "sklearn",
+}  # needed by no command that looks at one sample
+MATRICES = {"scipy.sparse", "scipy.special"}
+NUMBERS = {"numpy", "scipy", "pluggy", "safetensors", "rich", "simulator.catalog", "simulator.network"}
+
+
+def loaded(*args):
+    """The modules that a command has loaded when it is done."""
+    done = subprocess.run([sys.executable, "-c", CODE, *args], capture_output=True, text=True, check=True)
+    status, modules = json.loads(done.stderr.splitlines()[-1])
+    assert status == 0
+    return set(modules)
+
+
+@pytest.mark.parametrize("args", ["--help", "--version", "train --help", "unit --help", "bench --help", "help draw"])
+def test_help_needs_no_numbers(args):
+    modules = loaded(*args.split())
+    assert "click" in modules  # what is loaded is seen
+    assert modules & (NUMBERS | MATRICES | ALWAYS) == set()
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["plugins"],
+        ["describe", "lenet5"],
+        ["unit", "lenet5", "conv2[3, 4, 5]"],
+        ["weight", "lenet5", "conv1.weight[0, 0, 2, 1]"],
+    ],
+    ids=" ".join,
+)
+def test_looking_at_one_sample_needs_numpy_alone(args):
+    pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
+    modules = loaded(*args)
+    assert {"numpy", "simulator.catalog"} <= modules
+    assert modules & (ALWAYS | MATRICES) == set()
