@@ -128,12 +128,20 @@ class Catalog:
         return None if default in (None, inspect.Parameter.empty) else tuple(default)
 
     def _call(self, entry: Entry, *args: Any, **options: Any) -> Any:
+        signature = inspect.signature(entry.object)
         try:
-            bound = inspect.signature(entry.object).bind(*args, **options)
+            bound = signature.bind(*args, **options)
         except TypeError as error:
-            raise ShapeError(
-                f"{entry.name}: expected the arguments {inspect.signature(entry.object)}, but {error}; correct the call"
-            ) from None
+            takes = signature.parameters.values()
+            named = [each.name for each in takes if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+            unknown = [name for name in options if name not in named]
+            if unknown and all(each.kind != each.VAR_KEYWORD for each in takes):
+                got, cure = brief(unknown[0]), nearest(unknown[0], named)
+                raise ShapeError(f"{entry.name}: expected one of its arguments, got {got}; {cure}") from None
+            plain = signature.replace(
+                parameters=[each.replace(annotation=each.empty) for each in takes], return_annotation=signature.empty
+            )
+            raise ShapeError(f"{entry.name}: expected the arguments {plain}, but {error}; correct the call") from None
         if not (isinstance(entry.object, type) and issubclass(entry.object, Declared)):  # which checks its fields
             for option in options_of(entry.object).values():
                 if option.name in bound.arguments:

@@ -17,6 +17,7 @@ __all__ = [
     "UnknownNameError",
     "blamed",
     "brief",
+    "close",
     "counted",
     "nearest",
     "shown",
@@ -86,6 +87,29 @@ def blamed(who: str, expected: str) -> Iterator[None]:
         ) from error
 
 
+def close(name: Any, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name, if known names are near: which; else nothing.
+
+    Parameters
+    ----------
+    name : object
+        What was asked for, usually a text.
+    known : iterable of str
+        What there is.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> close("net.safetensor", ["net.safetensors", "notes.txt"]), close("x", ["net.safetensors"])
+    ("did you mean 'net.safetensors'?", '')
+    """
+    alike = difflib.get_close_matches(name[:1000], list(known), n=3, cutoff=0.7) if isinstance(name, str) else []
+    return f"did you mean {' or '.join(map(repr, alike))}?" if alike else ""
+
+
 def nearest(name: Any, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the nearest known names, or all of them.
 
@@ -108,9 +132,9 @@ def nearest(name: Any, known: Iterable[str]) -> str:
     'choose one of: lenet5, resnet8'
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name[:1000], names, n=3, cutoff=0.7) if isinstance(name, str) else []
-    if close:
-        return f"did you mean {' or '.join(repr(c) for c in close)}?"
+    alike = close(name, names)
+    if alike:
+        return alike
     more = f" and {len(names) - _MOST:,} more" if len(names) > _MOST else ""
     return f"choose one of: {', '.join(names[:_MOST])}{more}" if names else "there are none"
 

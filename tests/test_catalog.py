@@ -83,8 +83,15 @@ def test_build(catalog):
 
 def test_make_explains_wrong_arguments(catalog):
     assert catalog.make("conv", 6, kernel=5).kernel == 5
-    with pytest.raises(ShapeError, match="conv: expected the arguments .* got .*'kernle'; correct the call"):
-        catalog.make("conv", 6, 5, kernle=5)
+    with pytest.raises(
+        ShapeError, match="^conv: expected one of its arguments, got 'kernle'; did you mean 'kernel'[?]$"
+    ):
+        catalog.make("conv", 6, kernle=5)
+    with pytest.raises(ShapeError, match=r"^relu: expected one of its arguments, got 'x'; there are none$"):
+        catalog.make("relu", x=1)
+    told = r"conv: expected the arguments \(out_channels, kernel, stride=1, .*, but missing .*'kernel'; correct the"
+    with pytest.raises(ShapeError, match=told):
+        catalog.make("conv", 6)
 
 
 def test_a_plugin_can_replace_a_layer_when_preferred():

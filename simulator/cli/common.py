@@ -18,7 +18,7 @@ import click
 from simulator.cli.alone import is_layer, layer_network
 from simulator.cli.steps import NETWORK, free, next_command
 from simulator.cli.terminal import error_console
-from simulator.errors import brief, shown
+from simulator.errors import brief, close, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -207,6 +207,9 @@ def load_file(catalog: Catalog, net: str) -> Saved:
 
     if not Path(net).is_file():
         got, cure = f"{brief(net)}, which does not exist", "check the path"
+        with contextlib.suppress(OSError):
+            others = (file.name for file in Path(net).parent.iterdir() if file.is_file())
+            cure = close(Path(net).name, others) or cure
         if net in catalog.architectures:
             add = {"--save": free(f"{net}.safetensors")}
             got, cure = brief(net), f"train one: {next_command('train', net, keep=(*NETWORK, '--data'), add=add)}"

@@ -10,10 +10,12 @@ import contextlib
 import importlib.metadata
 import sys
 from collections import defaultdict
+from typing import Any
 
 import click
 
 from simulator.cli.grammar import todays
+from simulator.cli.steps import quoted
 from simulator.errors import PluginError, brief, nearest
 
 __all__ = ["CommandGroup"]
@@ -83,6 +85,17 @@ class CommandGroup(click.Group):
             )
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does; what is wrong with the words of a command names its help."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            name = ctx.invoked_subcommand
+            command = None if name is None else self.get_command(ctx, name)
+            if error.ctx is None and command is not None:
+                error.ctx = click.Context(command, ctx, name)
+            raise
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -91,6 +104,9 @@ class CommandGroup(click.Group):
         command = None if name.startswith("-") else self.get_command(ctx, name)
         if command is not None:
             args = [name, *todays(command, args[1:], quiet=ctx.resilient_parsing)]
+            whole = quoted(ctx, args)
+            if whole is not None:
+                raise click.UsageError(f"expected an address in one word, got several; put it in quotes: {whole}", ctx)
         elif not name.startswith("-"):
             raise click.UsageError(
                 f"expected a command, got {brief(name)}; {nearest(name, self.list_commands(ctx))}", ctx

@@ -25,7 +25,7 @@ from simulator.cli.common import (
 )
 from simulator.cli.remembered import silence_of, trained_source
 from simulator.cli.steps import next_command, say_next
-from simulator.errors import counted
+from simulator.errors import brief, counted, nearest
 
 if TYPE_CHECKING:
     from simulator.catalog import Catalog
@@ -265,14 +265,21 @@ def print_engine_proofs(engine: str, steps: list[Proof], dtype: str, batch: int)
 
 
 @click.command()
+@click.argument("kind", required=False)
 @json_option
 @CatalogOptions.decorate
-def plugins(as_json: bool) -> None:
-    """List what the core and each plugin offer, and from where."""
+def plugins(kind: str | None, as_json: bool) -> None:
+    """List what the core and each plugin offer, and from where.
+
+    KIND is what to list, such as layers; without it all kinds are listed.
+    """
     from simulator.hookspecs import SHELVES
 
+    if kind is not None and kind not in SHELVES:
+        raise click.UsageError(f"expected a kind, got {brief(kind)}; {nearest(kind, SHELVES)}")
+    kinds = SHELVES if kind is None else (kind,)
     catalog = the_catalog()
-    entries = [(kind, e) for kind in SHELVES for e in getattr(catalog, kind).entries.values()]
+    entries = [(kind, e) for kind in kinds for e in getattr(catalog, kind).entries.values()]
     if as_json:
         offers = [
             {"kind": kind, "name": e.name, "plugin": e.plugin.name, "origin": e.plugin.origin, "summary": e.summary}
@@ -281,7 +288,7 @@ def plugins(as_json: bool) -> None:
         print_json({"offers": offers, "problems": catalog.problems})
         return
     ours = catalog.plugins[0].origin
-    for kind in SHELVES:
+    for kind in kinds:
         made = table("name", "plugin", "origin", "summary", left=4, wrap="summary")
         for e in getattr(catalog, kind).entries.values():
             made.add_row(e.name, e.plugin.name, "bundled" if e.plugin.origin == ours else e.plugin.origin, e.summary)

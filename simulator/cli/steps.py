@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import click
 
-__all__ = ["ALL", "NETWORK", "SAMPLES", "free", "next_command", "program", "python", "say_next"]
+__all__ = ["ALL", "NETWORK", "SAMPLES", "free", "next_command", "program", "python", "quoted", "say_next"]
 
 NETWORK = ("--input", "--classes", "--option")  # what an architecture is built with
 SAMPLES = ("--data", "--all", "--sample")  # what a network is shown
+_ADDRESS = re.compile(r"(--[\w-]+=)?[\w./-]+\[[\d:,\s-]+\](=\S+)?")  # of units or a weight, with what is said of it
 ALL = None  # every option that was given
 
 
@@ -67,16 +69,40 @@ def next_command(
     root = context.find_root()
     target = root.command.get_command(root, name) if isinstance(root.command, click.Group) else None
     there = {} if target is None else {_longest(p): p for p in target.params if isinstance(p, click.Option)}
-    words = []
-    for option, key in (("-p", "simulator.plugin"), ("--prefer", "simulator.prefer")):
-        words += [word for value in context.meta.get(key, ()) for word in (option, value)]
-    words += [name, *map(str, arguments)]
+    words = [*_plugins(context), name, *map(str, arguments)]
     for option, said in _given(context, click.Option).items():
         if option in there and option not in add and (keep is ALL or option in keep):
             words += said
     for option, value in add.items():
         words += [] if value is None else [option] if value is True else [option, str(value)]
     return shlex.join([program(), *words])
+
+
+def quoted(context: click.Context, words: Sequence[str]) -> str | None:
+    """The command line with quotes around addresses that a shell has taken apart at their spaces, if it has.
+
+    Parameters
+    ----------
+    context : click.Context
+        Of the program, whose options for plugins go along.
+    words : sequence of str
+        The name of the command and its words.
+    """
+    found: list[str] = []
+    for word in words:
+        found.append(word)
+        for first in range(len(found) - 1):
+            whole = " ".join(found[first:])
+            if found[first].count("[") > found[first].count("]") and _ADDRESS.fullmatch(whole):
+                found[first:] = [whole]
+                break
+    return None if len(found) == len(words) else shlex.join([program(), *_plugins(context), *found])
+
+
+def _plugins(context: click.Context) -> list[str]:
+    """The plugins and preferences that were given, as words."""
+    keys = (("-p", "simulator.plugin"), ("--prefer", "simulator.prefer"))
+    return [word for option, key in keys for value in context.meta.get(key, ()) for word in (option, value)]
 
 
 def _longest(parameter: click.Parameter) -> str:

@@ -114,3 +114,76 @@ def test_predict_lists_so_many(run, trained):
 
 def test_rows_of_a_matrix_are_still_called_rows(run):
     assert run("draw", "lenet5", "conv1", "--rows", "0:8", *SMALL[:4]).err == ""
+
+
+QUOTES = [  # the words as a shell hands them over, and how they are written
+    ("unit lenet5 conv2[3, 4, 5]", "unit lenet5 'conv2[3, 4, 5]'"),
+    ("unit lenet5 conv2[3, 1, 1] --input 1x16x16", "unit lenet5 'conv2[3, 1, 1]' --input 1x16x16"),
+    ("weight lenet5 conv1.weight[0, 0, 2, 1]", "weight lenet5 'conv1.weight[0, 0, 2, 1]'"),
+    ("effect lenet5 --clamp=conv2[3, 4, 5]=0.5", "effect lenet5 '--clamp=conv2[3, 4, 5]=0.5'"),
+    (
+        "effect lenet5 --ablate conv1[:, 2, 3] --patch conv2[3, 1, 1]=7",
+        "effect lenet5 --ablate 'conv1[:, 2, 3]' --patch 'conv2[3, 1, 1]=7'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("typed", "cure"), QUOTES)
+def test_an_address_without_quotes_is_answered_with_the_quoted_command(typed, cure, run, follow):
+    complaint = run(*typed.split()).complaint
+    assert complaint == f"expected an address in one word, got several; put it in quotes: simulator {cure}"
+    follow(complaint)
+
+
+def test_what_is_no_address_is_left_alone(run):
+    assert "unexpected extra argument" in run("unit", "lenet5", "conv2[3", "and", "4]").complaint
+    assert "simulator -p bad.py unit" in run("-p", "bad.py", "unit", "lenet5", "conv2[3,", "4]").complaint
+
+
+def test_what_is_wrong_with_words_names_the_help_of_their_command(run):
+    for args, told in (
+        (["unit", "lenet5", "--sample"], "Option '--sample' requires an argument."),
+        (["unit", "lenet5", "--sample", "x"], "Invalid value for '--sample'"),
+        (["unit"], "Missing argument 'NET'."),
+        (["unit", "lenet5", "a", "b"], "Got unexpected extra argument (b)"),
+        (["unit", "lenet5", "--smple", "3"], "Did you mean '--sample'"),
+        (["unit", "lenet5", "conv1[0]", "--of", "x"], "--of: expected --field or --output"),
+    ):
+        complaint = run(*args).complaint
+        assert told in complaint
+        assert complaint.endswith("(see 'simulator unit --help')")
+    assert run("-p").complaint.endswith("(see 'simulator --help')")
+
+
+MISSPELT = [  # and what was meant
+    ("drw lenet5", "did you mean 'draw'?"),
+    ("train --epoch 3", "Did you mean '--epochs'?"),
+    ("describe lenet", "did you mean 'lenet5'"),
+    ("describe lenet5 -o widht=2", "did you mean 'width'?"),
+    ("train mlp --data digts --engine blas", "did you mean 'digits'?"),
+    ("train mlp --optimizer adm --data xo --engine blas", "did you mean 'adam'"),
+    ("train mlp --loss hing --data xo --engine blas", "did you mean 'hinge'?"),
+    ("train mlp --engine bla", "did you mean 'blas'?"),
+    ("draw lenet5 cnv1", "did you mean 'conv1'?"),
+    ("unit lenet5 cnv1[0,3,4]", "did you mean 'conv1'?"),
+    ("weight lenet5 conv1.wieght[0,0,0,0]", "did you mean 'weight'?"),
+    ("describe cnv(1,kernel=3) --input 1x8", "did you mean 'conv'?"),
+    ("describe conv(1,kernal=3) --input 1x8", "did you mean 'kernel'?"),
+    ("evaluate net.safetensor", "did you mean 'net.safetensors'?"),
+    ("experiment count", "did you mean 'counts'?"),
+    ("plugins layer", "did you mean 'layers'"),
+]
+
+
+@pytest.mark.parametrize(("typed", "meant"), MISSPELT)
+def test_a_misspelt_name_is_answered_with_the_one_that_was_meant(typed, meant, run, folder):
+    (folder / "net.safetensors").touch()
+    assert meant in run(*typed.split()).complaint
+
+
+def test_plugins_of_one_kind(run):
+    out = run("plugins", "losses").out
+    assert "cross-entropy" in out
+    assert "momentum" not in out
+    (kind,) = {offer["kind"] for offer in json.loads(run("plugins", "losses", "--json").out)["offers"]}
+    assert kind == "losses"

@@ -446,7 +446,7 @@ def test_a_full_disk_is_told(run, monkeypatch):
         (
             {"options": {"size": 3}},
             ShapeError,
-            "tiny: expected the arguments .*, but got an unexpected keyword argument",
+            "tiny: expected one of its arguments, got 'size'; choose one of: ",
         ),
         ({"options": {"scale": [{1}]}}, ShapeError, "Tiny scale: expected a number, got"),
         ({"prefer": {"layers.no": "tiny"}}, UnknownNameError, "prefer: expected KIND.NAME of something"),
