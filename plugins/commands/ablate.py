@@ -14,13 +14,11 @@ from simulator.cli.common import (
     engine_from,
     engine_options,
     is_file,
-    json_option,
     planned_network,
     print_json,
-    print_table,
     progress_bar,
+    report_options,
     save_figure,
-    table,
     the_catalog,
     title_of,
 )
@@ -28,6 +26,7 @@ from simulator.cli.grammar import limit_option, listed, picture_option, samples_
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import data_of, data_options
 from simulator.cli.steps import NETWORK, next_command, say_next
+from simulator.cli.tables import cell, print_table, table
 from simulator.cli.use import objective_of
 from simulator.errors import brief, counted
 
@@ -70,7 +69,7 @@ class ValueType(click.ParamType):
 @data_options
 @engine_options
 @build_options
-@json_option
+@report_options
 @CatalogOptions.decorate
 def command(net, layer, by, value, samples, limit, output, source, every, engine, threads, as_json, **build):
     """Rank the units, channels or sites of a layer by the harm of losing them.
@@ -108,7 +107,7 @@ def command(net, layer, by, value, samples, limit, output, source, every, engine
 
         save_figure(draw_ablation(found), output, title_of(net, saved))
     chosen.tell()
-    rows = list(islice(found.ranking, listed(limit)))
+    rows = list(islice(found.ranking, listed(limit, found.loss.size)))
     before = {"loss": found.loss_before, "accuracy": found.accuracy_before}
     if as_json:
         ranking = [{"units": str(units), "loss": loss, "accuracy": share} for units, loss, share in rows]
@@ -126,10 +125,11 @@ def command(net, layer, by, value, samples, limit, output, source, every, engine
         )
         return
     made = table("without", "loss", "change", "accuracy")
-    made.add_row("nothing", f"{found.loss_before:.4f}", "", _percent(found.accuracy_before))
+    made.add_row("nothing", cell(found.loss_before, ".4f"), "", cell(found.accuracy_before, ".2%"))
     made.add_section()
     for units, loss, share in rows:
-        made.add_row(str(units), f"{loss:.4f}", f"{loss - found.loss_before:+.4f}", _percent(share))
+        change = cell(loss - found.loss_before, "+.4f")
+        made.add_row(str(units), cell(loss, ".4f"), change, cell(share, ".2%"))
     given = "its mean" if value == "mean" else f"{value:g}"
     what = f"{layer} of {title_of(net, saved)} by {by}, each clamped to {given}"
     print_table(f"{what}, on {counted(len(data), chosen.kind, chosen.rest)}", made)
@@ -144,7 +144,3 @@ def command(net, layer, by, value, samples, limit, output, source, every, engine
     say_next(
         next_command("effect", net, keep=(*NETWORK, "--data"), add=add), "what it changes at the first of these samples"
     )
-
-
-def _percent(share):
-    return "" if share is None else f"{share:.2%}"

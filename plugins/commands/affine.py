@@ -8,19 +8,18 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     dtype_option,
-    json_option,
     planned_network,
     print_json,
-    print_table,
     progress_bar,
+    report_options,
     save_figure,
-    table,
     the_catalog,
     title_of,
 )
 from simulator.cli.grammar import limit_option, listed, picture_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import free, next_command, say_next
+from simulator.cli.tables import cell, print_table, table
 from simulator.errors import counted
 
 
@@ -36,7 +35,7 @@ from simulator.errors import counted
 @sample_options()
 @dtype_option("float64")
 @build_options
-@json_option
+@report_options
 @CatalogOptions.decorate
 def command(net, units, jacobian, line, limit, output, data, sample, dtype, as_json, **build):
     """Multiply the whole network into one matrix.
@@ -75,7 +74,7 @@ def command(net, units, jacobian, line, limit, output, data, sample, dtype, as_j
 
         save_figure(draw_rows(found), output, f"{title_of(net, saved)}, sample {sample}")
     names = [_name(found.units, number) for number in found.units.numbers]
-    shown = listed(limit)
+    shown = listed(limit, len(names))
     if as_json:
         outputs = [
             {"unit": name, "row_times_x": value - offset, "b": offset, "value": value}
@@ -97,7 +96,7 @@ def command(net, units, jacobian, line, limit, output, data, sample, dtype, as_j
     products = found.A @ found.x[network.input_name].ravel()
     made = table("output", "row of A · x", "b", "A x + b", "network")
     for name, product, offset, value in zip(names[:shown], products, found.b, found.y, strict=False):
-        made.add_row(name, *(f"{n:.6g}" for n in (product, offset, product + offset, value)))
+        made.add_row(name, *(cell(n, ".6g") for n in (product, offset, product + offset, value)))
     kind = "f(x) = A x + b" if found.exact else "f(x) = A x + b, the tangent"
     size = f"A is {found.A.shape[0]} x {found.A.shape[1]} with {found.A.nnz:,} nonzeros"
     print_table(f"{title_of(net, saved)} at sample {sample}{samples.told(sample)}: {kind}; {size}", made)

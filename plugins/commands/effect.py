@@ -10,17 +10,16 @@ from simulator.cli.common import (
     build_options,
     dtype_option,
     engine_from,
-    json_option,
     planned_network,
     print_json,
-    print_table,
+    report_options,
     shape_text,
-    table,
     the_catalog,
     title_of,
 )
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
+from simulator.cli.tables import cell, print_table, table
 from simulator.cli.use import objective_of
 from simulator.errors import brief
 
@@ -48,7 +47,7 @@ _RUNS = 3  # all activations before, after, and their differences
 @sample_options()
 @dtype_option("float64")
 @build_options
-@json_option
+@report_options
 @CatalogOptions.decorate
 def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     """See what changes when some units are given other values.
@@ -104,7 +103,7 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     made = table("node", "output", "units", "changed", "largest\nchange", "change of\nthe norm", left=2)
     for row in nodes:
         if row["changed"]:
-            cells = f"{row['units']:,}", f"{row['changed']:,}", f"{row['largest']:.4g}", f"{row['relative']:.1%}"
+            cells = cell(row["units"]), cell(row["changed"]), cell(row["largest"], ".4g"), cell(row["relative"], ".1%")
             made.add_row(row["node"], shape_text(network.node(row["node"]).shape), *cells)
     title = f"Effect on {title_of(net, saved)}, sample {sample}{samples.told(sample)}"
     same = len(nodes) - len(found.changed)
@@ -118,7 +117,7 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
         return
     made = table("class", "before", "after")
     for row in sorted(classes, key=lambda row: -max(row["before"], row["after"]))[:_CLASSES]:
-        made.add_row(row["class"], f"{row['before']:.2%}", f"{row['after']:.2%}")
+        made.add_row(row["class"], cell(row["before"], ".2%"), cell(row["after"], ".2%"))
     print_table("Probabilities", made)
     click.echo(
         f"Loss {found.loss_before:.4f} before, {found.loss_after:.4f} after; the sample is of class {names[label]}."

@@ -10,16 +10,15 @@ import click
 from simulator.cli.common import (
     CatalogOptions,
     PairType,
-    json_option,
     print_json,
-    print_table,
-    table,
+    report_options,
     the_catalog,
     typed_options,
 )
 from simulator.cli.grammar import Renamed
 from simulator.cli.leaving import leaving_status
 from simulator.cli.steps import next_command, say_next
+from simulator.cli.tables import Cell, cell, print_table, table
 from simulator.errors import counted
 
 _MOST = 30  # rows of a table that are printed
@@ -49,7 +48,7 @@ _MOST = 30  # rows of a table that are printed
 @click.option(
     "-o", "--option", "options", type=PairType(), multiple=True, help="An option of the experiment; may be repeated."
 )
-@json_option
+@report_options
 @CatalogOptions.decorate
 def command(name, seeds, quick, jobs, folder, cluster, options, as_json):
     """Repeat a published experiment, or list those that there are.
@@ -194,14 +193,14 @@ def _print_json(report):
 
 
 def _shown(row, name):
-    """A mean with its deviation, a count, or a word."""
+    """A mean with its deviation, a count, or a word; what is exact for a program."""
     value, std = row.get(name), row.get(f"{name} std")
     if value is None:
-        return "-"
+        return Cell(None, "-")
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
-        return f"{value:,}"
+        return cell(value)
     if isinstance(value, float):
-        return f"{value:.4g} ± {std:.2g}" if std else f"{value:.4g}"
-    return value
+        return cell(value, ".4g", f" ± {std:.2g}" if std else "")
+    return str(value)

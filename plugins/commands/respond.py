@@ -9,19 +9,18 @@ from simulator.cli.common import (
     build_options,
     engine_from,
     engine_options,
-    json_option,
     planned_network,
     print_json,
-    print_table,
     progress_bar,
+    report_options,
     save_figure,
-    table,
     the_catalog,
     title_of,
 )
 from simulator.cli.grammar import limit_option, picture_option
 from simulator.cli.sample import chosen_data, data_option
 from simulator.cli.steps import NETWORK, free, next_command, say_next
+from simulator.cli.tables import cell, print_table, table
 from simulator.errors import counted
 
 
@@ -36,7 +35,7 @@ from simulator.errors import counted
 @picture_option("what was found")
 @engine_options
 @build_options
-@json_option
+@report_options
 @CatalogOptions.decorate
 def command(net, unit, data, limit, steps, output, engine, threads, as_json, **build):
     """Find what a unit responds to most.
@@ -90,7 +89,7 @@ def command(net, unit, data, limit, steps, output, engine, threads, as_json, **b
     made = table("sample", "label", "response", "unit", "sees", left=2)
     for row in rows:
         box = " x ".join(f"{first}:{stop}" for first, stop in row["sees"])
-        made.add_row(str(row["sample"]), row["label"] or "", f"{row['response']:.4g}", row["unit"], box)
+        made.add_row(cell(row["sample"], "d"), row["label"] or "", cell(row["response"], ".4g"), row["unit"], box)
     among = counted(len(known), "sample", f" of {source}")
     print_table(f"{units} of {title_of(net, saved)}: the strongest of {among}", made)
     start = rows[0]["sample"]

@@ -8,12 +8,10 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     is_file,
-    json_option,
     network_from,
     planned_network,
     print_json,
-    print_table,
-    table,
+    report_options,
     the_catalog,
     title_of,
 )
@@ -21,6 +19,7 @@ from simulator.cli.grammar import samples_option
 from simulator.cli.keeping import check_place, save_options
 from simulator.cli.sample import chosen_data, data_option
 from simulator.cli.steps import free, next_command, say_next
+from simulator.cli.tables import cell, print_table, table
 from simulator.errors import counted
 
 
@@ -36,7 +35,7 @@ from simulator.errors import counted
 @samples_option("Compare on the first N samples.", 100)
 @save_options("Write the new network here.")
 @build_options
-@json_option
+@report_options
 @CatalogOptions.decorate
 def command(net, untie, densify, like, layers, data, samples, save_path, overwrite, as_json, **build):
     """Loosen or tighten the sharing of weights.
@@ -105,10 +104,11 @@ def command(net, untie, densify, like, layers, data, samples, save_path, overwri
         return
     made = table("layer", "params", "params\nafter", "nonzeros", "nonzeros\nafter", "off\npattern", "within\nties")
     for name, row in rows.items():
-        made.add_row(name, *(f"{n:,}" for n in row), _share(off.layers.get(name)), _share(within.layers.get(name)))
+        shares = (cell(measured.layers.get(name), ".4f") for measured in (off, within))
+        made.add_row(name, *map(cell, row), *shares)
     made.add_section()
-    sums = (f"{sum(column):,}" for column in zip(*rows.values(), strict=True))
-    made.add_row("total", *sums, _share(off.total), _share(within.total))
+    sums = (cell(sum(column)) for column in zip(*rows.values(), strict=True))
+    made.add_row("total", *sums, cell(off.total, ".4f"), cell(within.total, ".4f"))
     print_table(f"{_DONE[how]}{title_of(net, saved)}{f' as {like}' if like else ''}: {after!r}", made)
     click.echo(
         f"On {counted(compared, 'sample')} of {source} the outputs differ by {difference:.1e} of the largest one."
@@ -148,7 +148,3 @@ def _difference(before, after, inputs):
 def _counts(before, after):
     """Trained numbers that a node holds, and nonzeros of its matrix, each before and after."""
     return before.counts.params, after.counts.params, before.pattern.nnz, after.pattern.nnz
-
-
-def _share(fraction):
-    return "" if fraction is None else f"{fraction:.4f}"

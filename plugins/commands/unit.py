@@ -8,12 +8,10 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     dtype_option,
-    json_option,
     planned_network,
     print_json,
-    print_table,
+    report_options,
     save_figure,
-    table,
     the_catalog,
     title_of,
     was_given,
@@ -21,6 +19,7 @@ from simulator.cli.common import (
 from simulator.cli.grammar import limit_option, listed, picture_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import NETWORK, SAMPLES, next_command, say_next
+from simulator.cli.tables import cell, print_table, table
 
 
 @click.command("unit")
@@ -34,7 +33,7 @@ from simulator.cli.steps import NETWORK, SAMPLES, next_command, say_next
 @sample_options()
 @dtype_option("float64")
 @build_options
-@json_option
+@report_options
 @CatalogOptions.decorate
 def command(net, unit, outgoing, field, of, limit, output, data, sample, dtype, as_json, **build):
     """Take one unit apart.
@@ -77,7 +76,7 @@ def command(net, unit, outgoing, field, of, limit, output, data, sample, dtype, 
             _draw(saved, address, x, of, output, f"{title_of(net, saved)}, sample {sample}")
     if as_json:
         if "connections" in report["json"]:
-            report["json"]["connections"] = report["json"]["connections"][: listed(limit)]
+            report["json"]["connections"] = report["json"]["connections"][:limit]
         about = {"network": net, "untrained": saved.untrained, "unit": str(address)}
         print_json({**about, **({} if bare else {"sample": sample}), **report["json"]})
         return
@@ -85,7 +84,7 @@ def command(net, unit, outgoing, field, of, limit, output, data, sample, dtype, 
     if not bare:
         title += f", sample {sample}{samples.told(sample)}"
     if report.get("connections"):
-        _print_connections(title, report["connections"], listed(limit), outgoing)
+        _print_connections(title, report["connections"], limit, outgoing)
     else:
         click.secho(title, bold=True)
     for line in report["lines"]:
@@ -191,12 +190,13 @@ def _print_connections(title, connections, limit, outgoing):
     end = "target" if outgoing else "source"
     made = table(end, "weight", "value", "input", "product", left=2)
     others = [c for c in connections if c.source is not None or c.constant == "padding"]
-    for c in (*others[:limit], *connections[len(others) :]):  # the bias, if any, stands last
-        numbers = ("" if v is None else f"{v:.6g}" for v in (c.value, c.input, c.product))
+    shown = listed(limit, len(others))
+    for c in (*others[:shown], *connections[len(others) :]):  # the bias, if any, stands last
+        numbers = (cell(v, ".6g") for v in (c.value, c.input, c.product))
         made.add_row(str(c.target) if outgoing else c.source_name, c.weight_name, *numbers)
     print_table(title, made)
-    if len(others) > limit:
-        click.echo(f"The {limit} largest of {len(others):,} connections; --limit {len(others)} lists all.")
+    if len(others) > shown:
+        click.echo(f"The {shown} largest of {len(others):,} connections; --limit {len(others)} lists all.")
 
 
 def _draw(saved, address, x, of, path, title):

@@ -9,12 +9,10 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     dtype_option,
-    json_option,
     labels_of,
     planned_network,
     print_json,
-    print_table,
-    table,
+    report_options,
     the_catalog,
     title_of,
     was_given,
@@ -23,6 +21,7 @@ from simulator.cli.grammar import limit_option, listed, samples_option
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import next_command, say_next
+from simulator.cli.tables import cell, print_table, table
 
 
 @click.command("weight")
@@ -35,7 +34,7 @@ from simulator.cli.steps import next_command, say_next
 @sample_options()
 @dtype_option("float64")
 @build_options
-@json_option
+@report_options
 @CatalogOptions.decorate
 def command(net, weight, bare, value, samples, limit, data, sample, dtype, as_json, **build):
     """Take the gradient of one shared weight apart.
@@ -69,7 +68,7 @@ def command(net, weight, bare, value, samples, limit, data, sample, dtype, as_js
             ok, found = _gradient(network, weight, x, labels, report)
             if value is not None:
                 _changed(network, weight, value, x, labels, report)
-    report["connections"] = report["connections"][: listed(limit)]
+    report["connections"] = report["connections"][: listed(limit, len(found))]
     if as_json:
         print_json({**report, "ok": ok})
     else:
@@ -150,7 +149,7 @@ def _print(title, report, connections):
     terms = "total" in report
     made = table("source", "target", *(["term"] if terms else []), left=2)
     for plain in report["connections"]:
-        made.add_row(plain["source"], plain["target"], *([f"{plain['term']:.6g}"] if terms else []))
+        made.add_row(plain["source"], plain["target"], *([cell(plain["term"], ".6g")] if terms else []))
     print_table(title, made)
     count = len(report["connections"])
     if len(connections) > count:

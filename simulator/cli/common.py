@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import math
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,13 +16,13 @@ import click
 
 from simulator.cli.alone import is_layer, layer_network
 from simulator.cli.steps import NETWORK, free, next_command
+from simulator.cli.tables import check_one_way, format_option, to_program
 from simulator.cli.terminal import error_console
-from simulator.errors import brief, close, shown
+from simulator.errors import brief, close
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
-    from rich.table import Table
 
     from simulator.catalog import Catalog
     from simulator.data import Dataset
@@ -136,16 +135,17 @@ def options(*decorators: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _alone(ctx: click.Context, param: click.Parameter, asked: bool) -> bool:
-    """With --json standard output holds nothing but the document: what a plugin prints goes to standard error."""
-    if asked and "simulator.stdout" not in ctx.meta:
-        ctx.meta["simulator.stdout"] = sys.stdout
-        ctx.with_resource(contextlib.redirect_stdout(sys.stderr))
+    """With --json standard output holds nothing but the document."""
+    if asked:
+        check_one_way(ctx)
+        to_program(ctx)
     return asked
 
 
 json_option = click.option(
     "--json", "as_json", is_flag=True, is_eager=True, callback=_alone, help="Print JSON instead of tables."
 )
+report_options = options(json_option, format_option)
 build_options = options(
     click.option(
         "--input",
@@ -490,43 +490,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def print_table(title: str, table: Table) -> None:
-    """A title and a table as wide as it needs: cut numbers would be wrong numbers."""
-    from rich.cells import cell_len
-    from rich.console import Console
-
-    for column in table.columns:
-        column.header = _harmless(column.header)
-        column._cells[:] = map(_harmless, column._cells)
-        if column.no_wrap:
-            lines = (line for cell in (column.header, *column.cells) for line in str(cell).splitlines())
-            column.min_width = max(map(cell_len, lines), default=0)
-    console = Console(markup=False, emoji=False)  # a class may be called [b] or :smile:
-    size = Console(width=10_000, markup=False, emoji=False).measure(table)
-    console.width = max(console.width, size.minimum) if console.is_terminal else size.maximum
-    with console.capture() as capture:
-        console.print(table)
-    click.secho(_harmless(title), bold=True, file=console.file)
-    for line in capture.get().split("\n")[:-1]:
-        click.echo(line.rstrip(), file=console.file)
-
-
-def _harmless(cell: Any) -> Any:
-    """Text of a table in lines that a terminal does not act on."""
-    return "\n".join(map(shown, cell.split("\n"))) if isinstance(cell, str) else cell
-
-
-def table(*columns: str, left: int = 1, wrap: str = "") -> Table:
-    """A plain table; all but the first `left` columns hold numbers, the one called `wrap` wraps on a terminal."""
-    from rich import box
-    from rich.table import Table
-
-    made = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
-    for i, column in enumerate(columns):
-        made.add_column(column, justify="left" if i < left else "right", no_wrap=column != wrap)
-    return made
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

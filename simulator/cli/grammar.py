@@ -102,7 +102,7 @@ def picture_option(what: str) -> Callable[..., Any]:
 
 def limit_option(what: str, default: int | None = None, old: Sequence[str] = ("--rows",)) -> Callable[..., Any]:
     """``--limit``, how many lines a command lists; see `listed`."""
-    told = f"[default: {_LISTED}; all with --json]" if default is None else f"[default: {default}]"
+    told = f"[default: {_LISTED}; all with --json or --format]" if default is None else f"[default: {default}]"
     return click.option(
         "--limit",
         cls=Renamed,
@@ -114,10 +114,11 @@ def limit_option(what: str, default: int | None = None, old: Sequence[str] = ("-
     )
 
 
-def listed(limit: int | None) -> int | None:
-    """How many lines to list: those asked for, else as many as one reads; all (None) where a program reads them."""
-    read_by_program = "simulator.stdout" in click.get_current_context().meta
-    return _LISTED if limit is None and not read_by_program else limit
+def listed(limit: int | None, count: int) -> int:
+    """How many of `count` lines to list: those asked for, else as many as one reads, or all that a program reads."""
+    if limit is None:
+        limit = count if "simulator.stdout" in click.get_current_context().meta else _LISTED
+    return min(limit, count)
 
 
 def samples_option(what: str, default: int | None = None, old: Sequence[str] = ()) -> Callable[..., Any]:

@@ -14,17 +14,16 @@ from simulator.cli.common import (
     dtype_option,
     engine_from,
     is_file,
-    json_option,
     network_from,
     print_json,
-    print_table,
+    report_options,
     shape_text,
-    table,
     the_catalog,
     title_of,
 )
 from simulator.cli.remembered import silence_of, trained_source
 from simulator.cli.steps import next_command, say_next
+from simulator.cli.tables import cell, print_table, table
 from simulator.errors import brief, counted, nearest
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
     help="Draw first weights and show their mean and spread.  [default: no weights, but for a saved network]",
     default=None,
 )
-@json_option
+@report_options
 @CatalogOptions.decorate
 def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> None:
     """Count a network: params, connections, nonzeros.
@@ -65,31 +64,27 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
     spread = ("weight\nmean", "weight\nstd") if shown else ()
     made = table("layer", "output", *counted, "CSR\nbytes", "pattern\nbytes", "nonzeros\nper weight", *spread, left=2)
     for row in description.layers:
-        sizes = ["", "", "", ""]
-        density = ""
-        if row.density is not None:
-            density = f"{row.density:.3%}"
-            sizes = [f"{row.csr_bytes:,}", f"{row.pattern_bytes:,}", f"{row.sharing:,.1f}"]
         c = row.counts
         made.add_row(
             row.name,
             shape_text(row.output_shape),
-            *(f"{n:,}" for n in (c.params, c.connections, c.links, c.nonzeros, c.fixed_nonzeros)),
-            density,
-            f"{c.macs:,}",
-            *sizes[:3],
-            *(("" if n is None else f"{n:.4f}" for n in (row.weight_mean, row.weight_std)) if shown else ()),
+            *map(cell, (c.params, c.connections, c.links, c.nonzeros, c.fixed_nonzeros)),
+            cell(row.density, ".3%"),
+            cell(c.macs),
+            *map(cell, (row.csr_bytes, row.pattern_bytes)),
+            cell(row.sharing, ",.1f"),
+            *((cell(n, ".4f") for n in (row.weight_mean, row.weight_std)) if shown else ()),
         )
     t = description.totals
     made.add_section()
     made.add_row(
         "total",
         "",
-        *(f"{n:,}" for n in (t.params, t.connections, t.links, t.nonzeros, t.fixed_nonzeros)),
+        *map(cell, (t.params, t.connections, t.links, t.nonzeros, t.fixed_nonzeros)),
         "",
-        f"{t.macs:,}",
-        f"{sum(r.csr_bytes or 0 for r in description.layers):,}",
-        f"{sum(r.pattern_bytes or 0 for r in description.layers):,}",
+        cell(t.macs),
+        cell(sum(r.csr_bytes or 0 for r in description.layers)),
+        cell(sum(r.pattern_bytes or 0 for r in description.layers)),
         "",
         *("" for _ in spread),
     )
@@ -123,7 +118,7 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
     help="Prove an engine, too: that it computes what these matrices do.  [default: none]",
 )
 @click.option("--threads", metavar="N", type=click.IntRange(1), help="How many cores the engine uses.  [default: all]")
-@json_option
+@report_options
 @CatalogOptions.decorate
 def equivalence(
     net: str, dtype: str, seed: int, engine: str | None, threads: int | None, as_json: bool, **build: Any
@@ -202,7 +197,7 @@ def print_proofs(proofs: Iterable[Proof], title: str, smaller: str = "") -> None
     proofs = list(proofs)
     made = table("layer", "matrix", "forward", "input\ngradient", "weight\ngradient", "result", left=2, wrap="matrix")
     for p in proofs:
-        numbers = ["" if d is None else f"{d:.1e}" for d in (p.forward, p.input_gradient, p.weight_gradient)]
+        numbers = [cell(d, ".1e") for d in (p.forward, p.input_gradient, p.weight_gradient)]
         verdict = "skipped" if p.skipped else "FAIL" if not p.ok else "sampled" if p.sampled else "pass"
         made.add_row(p.name, (p.skipped or p.matrix).removeprefix("TiedMatrix "), *numbers, verdict)
     print_table(f"Layer against matrix: {title}", made)
@@ -266,7 +261,7 @@ def print_engine_proofs(engine: str, steps: list[Proof], dtype: str, batch: int)
 
 @click.command()
 @click.argument("kind", required=False)
-@json_option
+@report_options
 @CatalogOptions.decorate
 def plugins(kind: str | None, as_json: bool) -> None:
     """List what the core and each plugin offer, and from where.

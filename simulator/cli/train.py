@@ -16,9 +16,9 @@ from simulator.cli.common import (
     engine_from,
     engine_options,
     is_file,
-    json_option,
     network_from,
     print_json,
+    report_options,
     shape_text,
     the_catalog,
     warned,
@@ -168,7 +168,7 @@ _LATER: dict[str, Any] = {
     default=True,
     help="Prove at the end that every layer equals its matrix, and that the engine computes what the matrices do.",
 )
-@json_option
+@report_options
 @CatalogOptions.decorate
 def train(
     save_path: Path | None,

@@ -12,18 +12,17 @@ from simulator.cli.common import (
     CatalogOptions,
     engine_from,
     engine_options,
-    json_option,
     labels_of,
     load_file,
     print_json,
-    print_table,
-    table,
+    report_options,
     the_catalog,
     title_of,
 )
 from simulator.cli.grammar import limit_option, listed
 from simulator.cli.remembered import classes_of, settings_of, with_classes
 from simulator.cli.sample import data_of, data_options
+from simulator.cli.tables import Cell, cell, print_table, table
 from simulator.cli.train import train
 from simulator.errors import shown
 
@@ -74,7 +73,7 @@ def objective_of(catalog: Catalog, saved: Saved) -> tuple[str, dict[str, Loss], 
 @click.argument("nets", metavar="NET...", nargs=-1, required=True)
 @data_options
 @engine_options
-@json_option
+@report_options
 @CatalogOptions.decorate
 def evaluate(
     nets: tuple[str, ...], source: str | None, every: bool, engine: str, threads: int | None, as_json: bool
@@ -138,7 +137,7 @@ def evaluate(
     click.echo(f"{title} on {samples.told}: {numbers}\n")
     made = table("", *map(shown, classes))
     for name, row in zip(classes, confusion, strict=True):
-        made.add_row(shown(name), *(str(count) if count else "." for count in row))
+        made.add_row(shown(name), *(Cell(count, str(count or ".")) for count in row.tolist()))
     print_table("Confusion matrix: rows are the truth, columns the prediction", made)
 
 
@@ -156,7 +155,7 @@ def evaluate(
 @limit_option("samples", old=["--samples"])
 @click.option("--wrong", is_flag=True, help="Only samples that are predicted wrongly.")
 @engine_options
-@json_option
+@report_options
 @CatalogOptions.decorate
 def predict(
     net: str,
@@ -198,9 +197,10 @@ def predict(
         known = with_classes(found.data, saved, found.what)
         missed = np.flatnonzero(_probabilities(saved, known).argmax(axis=1) != labels_of(known, found.what))
         title += f": {len(missed)} of {len(known)} {'is' if len(missed) == 1 else 'are'} predicted wrongly"
-        there, samples = len(missed), found.take(missed[: listed(limit)]) if len(missed) else None
+        there, samples = len(missed), found.take(missed[: listed(limit, len(missed))]) if len(missed) else None
     else:
-        there, samples = len(found.data), found.take(slice(listed(limit)))
+        there = len(found.data)
+        samples = found.take(slice(listed(limit, there)))
     rows = [] if samples is None else _rows(net, saved, samples)
     found.tell()
     if as_json:
@@ -214,9 +214,9 @@ def predict(
     for row in rows:
         named = (shown(str(row[key] or "")) for key in ("prediction", "truth"))
         made.add_row(
-            str(row["sample"]),
+            cell(row["sample"], "d"),
             *named,
-            f"{row['probability']:.2%}",
+            cell(row["probability"], ".2%"),
             *([("no", "yes")[bool(row["trained_on"])]] if seen else []),
         )
     print_table(title, made)

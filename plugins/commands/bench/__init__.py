@@ -13,13 +13,12 @@ from simulator.cli.common import (
     dtype_option,
     engine_from,
     engine_options,
-    json_option,
     print_json,
-    print_table,
-    table,
+    report_options,
     the_catalog,
 )
 from simulator.cli.grammar import Renamed, batch_size_option, picture_option
+from simulator.cli.tables import cell, print_table, table
 
 
 @click.command("bench")
@@ -42,7 +41,7 @@ from simulator.cli.grammar import Renamed, batch_size_option, picture_option
 @dtype_option("float32")
 @engine_options
 @build_options
-@json_option
+@report_options
 @CatalogOptions.decorate
 def command(
     nets, per_layer, forward, batch_size, repeat, memory, growth, output, dtype, engine, threads, as_json, **build
@@ -176,14 +175,17 @@ def _print_comparison(report):
     made = table("case", "what", "batch", *columns, "differ by", left=2)
     for case in report["cases"]:
         sides = case["sides"]
-        cells = [_number(sides[n]["median_ms"], ".3g") for n in names]
-        cells += [_number(case["ratios"].get(n), ".2f", "x") for n in peers]
+        cells = [cell(sides[n]["median_ms"], ".3g", none="-") for n in names]
+        cells += [cell(case["ratios"].get(n), ".2f", "x", "-") for n in peers]
         if with_memory:
-            cells += [_number(sides[n]["peak_bytes"], ".0f", scale=1e-6) for n in names]
-            cells += [_number(case["memory_ratios"].get(n), ".2f", "x") for n in peers]
+            peaks = [sides[n]["peak_bytes"] for n in names]
+            cells += [cell(None if peak is None else peak * 1e-6, ".0f", none="-") for peak in peaks]
+            cells += [cell(case["memory_ratios"].get(n), ".2f", "x", "-") for n in peers]
         differ = max((s["max_difference"] or 0 for s in sides.values()), default=0)
-        verdict = "not compared" if case["reference"] is None else f"{differ:.0e}"
-        made.add_row(case["case"], case["what"], f"{case['batch']}", *cells, "FAIL" if case["failed"] else verdict)
+        verdict = "not compared" if case["reference"] is None else cell(differ, ".0e")
+        made.add_row(
+            case["case"], case["what"], cell(case["batch"], "d"), *cells, "FAIL" if case["failed"] else verdict
+        )
     threads, dtype = report["threads"], report["cases"][0]["dtype"]
     print_table(
         f"Medians, engine {report['engine']}, {threads} thread{'s'[: threads != 1]}, {dtype}; "
@@ -223,7 +225,7 @@ def _print_growth(report, output):
     for curve in report["growth"]:
         made = table(curve["over"], "ms", left=0)
         for size, taken in zip(curve["sizes"], curve["milliseconds"], strict=True):
-            made.add_row(f"{size:,}", f"{taken:.3g}")
+            made.add_row(cell(size), cell(taken, ".3g"))
         print_table(f"Forward and backward of a convolution over {curve['over']}", made)
         click.echo(f"Time grows with the power {curve['exponent']:.3f} of {curve['over']} (at most {curve['bar']}).\n")
     if output is not None:
@@ -246,7 +248,3 @@ def _largest(side):
     if side["max_difference_float64"] is None:
         return f"{side['max_difference']:.1e}"
     return f"{side['max_difference']:.1e} (in float64 {side['max_difference_float64']:.1e})"
-
-
-def _number(value, form, unit="", scale=1):
-    return "-" if value is None else f"{value * scale:{form}}{unit}"
