@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from simulator import AveragePool, Catalog, Conv, Dense, Flatten, MaxPool, Network, ReLU, ShapeError
-from simulator.draw import draw_layer_graph, draw_unit_graph
-from simulator.lab import layer_graph, unit_graph
+from simulator.draw import draw_layer_graph, draw_unit_graph, draw_window
+from simulator.lab import layer_graph, unit_graph, write_graph
 
 pytest.importorskip("matplotlib")
 
@@ -144,20 +144,30 @@ def test_layers_side_by_side_stand_in_one_column():
 
 
 def test_a_large_graph_has_thin_lines_and_no_labels():
-    network = Network.sequential((1, 12, 12), [Conv(4, 3), Flatten(), Dense(3)])
+    network = Network.sequential((1, 8, 8), [Conv(4, 3), Flatten(), Dense(1)])
     figure = draw_unit_graph(unit_graph(network))
     assert set(texts(figure)) == {"input\nInput", "conv1\nConv", "flatten1\nFlatten", "dense1\nDense"}
     assert figure.axes[0].get_legend() is None
-    assert figure.axes[0].collections[0].get_linewidths() == [0.25]
-    assert "dark: connections; their 1,236 weights are more than colours can tell apart" in caption(figure)
+    assert figure.axes[0].collections[0].get_linewidths() == [0.7]
+    assert "dark: connections; their 180 weights are more than colours can tell apart" in caption(figure)
+
+
+def test_a_graph_that_nobody_could_read_is_refused_and_what_it_names_instead_works(tmp_path):
+    network = Network.sequential((1, 12, 12), [Conv(4, 3), Flatten(), Dense(3)], rng=0)
+    for of, told in (("dense1[0]", "got 400 in flatten1 and 400"), (None, "got 400 in conv1 and 5,200")):
+        graph = unit_graph(network, of)
+        with pytest.raises(ShapeError, match=f"{told}; write a file with write_graph .*, or draw one unit as a window"):
+            draw_unit_graph(graph)
+        write_graph(graph, tmp_path / "graph.graphml")
+    draw_window(network, "dense1[0]", np.ones((1, 12, 12)))
 
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet8", "googlenet"])
 def test_boxes_are_apart_and_lines_pass_between_them(name):
     network = Catalog().build(name, rng=None)
     graph = layer_graph(network)
-    figure = draw_layer_graph(graph)
-    assert figure.get_suptitle() == f"{len(network.nodes)} nodes, {graph.size()} edge{'s'[: graph.size() != 1]}"
+    figure = draw_layer_graph(graph, every=True)
+    assert figure.get_suptitle() == f"{len(network.nodes)} layers, {graph.size()} edge{'s'[: graph.size() != 1]}"
     place = {}
     for text, at in texts(figure).items():
         node, shape = text.split("  ")
@@ -178,11 +188,52 @@ def test_boxes_are_apart_and_lines_pass_between_them(name):
 
 
 def test_layers_with_weights_are_blue():
-    figure = draw_layer_graph(layer_graph(Catalog().build("resnet8", rng=None)))
+    figure = draw_layer_graph(layer_graph(Catalog().build("resnet8", rng=None)), every=True)
     assert caption(figure) == "blue: with weights that training changes"  # this network has none yet
     for text in figure.axes[0].texts:
         red, green, blue, _ = text.get_bbox_patch().get_facecolor()
         assert (red < green < blue) == any(word in text.get_text() for word in ("conv", "dense", "skip"))
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet8", "resnet50", "googlenet", "vgg16"])
+def test_a_longest_path_is_straight_and_no_box_is_lost(name):
+    graph = layer_graph(Catalog().build(name, rng=None))
+    figure = draw_layer_graph(graph)
+    place = {text.split("  ")[0]: at for text, at in texts(figure).items() if "  " in text}
+    heights = {y for _, y in place.values()}
+    assert {y for x, y in place.values() if abs(x) < 1e-6} == heights == set(map(float, range(len(heights))))
+    frames = figure.axes[0].patches
+    inside = lambda y, frame: frame.get_y() < y < frame.get_y() + frame.get_height()  # noqa: E731
+    several = [int(text.get_text()[2:]) for text in figure.axes[0].texts if text.get_text().startswith("× ")]
+    layers = 0
+    for text, (_, y) in place.items():
+        count = [many for many, frame in zip(several, frames, strict=True) if inside(y, frame)]
+        layers += len(text.split(" + ")) * (count or [1])[0]
+    assert layers == len(graph)
+
+
+def test_layers_that_act_unit_by_unit_share_a_box_and_equal_blocks_are_drawn_once():
+    figure = draw_layer_graph(layer_graph(Catalog().build("resnet50", rng=None)))
+    drawn = [text.get_text() for text in figure.axes[0].texts]
+    assert "stage1-block2-conv1 + norm1 + relu1  64x56x56" in drawn
+    assert "stage1-block1-add + relu  256x56x56" in drawn
+    assert not any("stage1-block3" in text for text in drawn)
+    assert [text for text in drawn if text.startswith("×")] == ["× 2", "× 3", "× 5", "× 2"]
+    told = "blue: with weights that training changes · +: layers that act unit by unit"
+    assert caption(figure) == f"{told} · dashed: equal blocks in a row, drawn once"
+
+
+def test_what_is_read_twice_or_reads_two_keeps_its_box():
+    net = Network.sequential((1, 4, 4), [ReLU(), Conv(2, 3), ReLU(), ReLU()])
+    net = net.add(Catalog().make("add"), "relu2", "relu3")  # relu2 is read twice: relu3 is not all that becomes of it
+    drawn = [text.get_text() for text in draw_layer_graph(layer_graph(net)).axes[0].texts]
+    assert drawn == ["input  1x4x4", "relu1  1x4x4", "conv1 + relu2  2x2x2", "relu3  2x2x2", "add1  2x2x2"]
+
+
+def test_networks_of_several_inputs_and_outputs_are_drawn():
+    net = Network.input((2,)).add(ReLU(), name="a").add(ReLU(), "input", name="b")
+    figure = draw_layer_graph(layer_graph(net.subnetwork(["a", "b"])))
+    assert {text.get_text() for text in figure.axes[0].texts} == {"input  2", "a  2", "b  2"}
 
 
 @pytest.mark.parametrize("draw", [draw_unit_graph, draw_layer_graph])

@@ -24,6 +24,7 @@ from simulator.cli.sample import sample_for, sample_options
 from simulator.cli.steps import NETWORK, free, next_command, say_next
 from simulator.errors import brief, counted
 
+_FEW = 100  # connections of a unit, in a picture
 _PICTURES, _FILES = ("png", "svg", "pdf"), ("graphml", "gexf")
 
 
@@ -38,6 +39,11 @@ _PICTURES, _FILES = ("png", "svg", "pdf"), ("graphml", "gexf")
     default=1,
     show_default=True,
     help="How many layers to go back from UNIT, and how many forward.",
+)
+@click.option(
+    "--every-layer",
+    is_flag=True,
+    help="Draw each layer in a box of its own, those that act unit by unit and equal blocks, too.",
 )
 @click.option(
     "--max-edges",
@@ -55,7 +61,7 @@ _PICTURES, _FILES = ("png", "svg", "pdf"), ("graphml", "gexf")
 @build_options
 @json_option
 @CatalogOptions.decorate
-def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **build):
+def command(net, unit, units, hops, every_layer, max_edges, output, data, sample, as_json, **build):
     """Give a network as a graph: its layers, or its units and their connections.
 
     NET is the name of an architecture or a saved network. UNIT is an address such as 'conv2[3, 4, 5]', a channel
@@ -63,6 +69,8 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     caption says; files carry name, value and tie of the weight on every connection. An architecture has weights only
     with a sample.
     """
+    if every_layer and (unit or units):
+        raise click.UsageError("--every-layer: expected a graph of layers, got one of units; leave it out")
     sampled = was_given("data") or was_given("sample")
     if unit and units:
         raise click.UsageError(f"--units: expected no UNIT with it, got {brief(unit)}; leave out one of them")
@@ -97,7 +105,8 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     with _status(f"writing {path}, {edges:,} edges"):
         if picture:
             title = title_of(net, saved) + (f", sample {sample}" if sampled else "")
-            save_figure(draw.draw_unit_graph(graph) if of_units else draw.draw_layer_graph(graph), path, title)
+            drawing = draw.draw_unit_graph(graph) if of_units else draw.draw_layer_graph(graph, every=every_layer)
+            save_figure(drawing, path, title)
         else:
             write_graph(graph, path)
     word, line = ("unit", "connection") if of_units else ("node", "edge")
@@ -108,7 +117,9 @@ def command(net, unit, units, hops, max_edges, output, data, sample, as_json, **
     counts = f"{counted(nodes, word)}, {counted(edges, line)}"
     click.echo(f"{'Drew' if picture else 'Wrote'} {path}: {counts}")
     if not of_units:
-        say_next(next_command("graph", net, _some_unit(saved.network), keep=NETWORK), "one unit and its neighbours")
+        some = _some_unit(saved.network)
+        if some is not None:
+            say_next(next_command("graph", net, some, keep=NETWORK), "one unit and its neighbours")
     elif picture:
         output = free(path.with_suffix(".graphml"))
         say_next(next_command(add={"--output": output}), "all names and numbers, for other programs")
@@ -123,7 +134,10 @@ def _status(what):
 
 
 def _some_unit(network):
-    """The address of a unit in the middle of a layer with weights, or of the last layer."""
-    nodes = [node for node in network.nodes.values() if node.param_shapes] or [network.node(network.last)]
-    node = nodes[len(nodes) // 2]
-    return f"{node.name}[{', '.join(str(n // 2) for n in node.shape)}]"
+    """The address of a unit that reads few others, in the middle of a layer with weights; None if all read many."""
+    nodes = [node for node in network.nodes.values() if node.param_shapes and node.pattern is not None]
+    fans = {node.name: node.pattern.nnz / node.pattern.shape[0] for node in nodes}
+    name = min(fans, key=fans.get, default=None)
+    if name is None or fans[name] > _FEW:
+        return None
+    return f"{name}[{', '.join(str(n // 2) for n in network.node(name).shape)}]"

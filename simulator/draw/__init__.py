@@ -7,7 +7,8 @@ says which.
 
 from simulator.draw.canvas import save, save_frames
 from simulator.draw.fields import draw_field
-from simulator.draw.graphs import draw_layer_graph, draw_unit_graph
+from simulator.draw.graphs import draw_unit_graph
+from simulator.draw.layers import draw_layer_graph
 from simulator.draw.maps import draw_activations, draw_curve, draw_kernel
 from simulator.draw.matrices import draw_graph, draw_matrix
 from simulator.draw.rows import draw_rows

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.errors import FileError, NotInstalledError, SimulatorError, brief, shown
+from simulator.errors import FileError, NotInstalledError, ShapeError, SimulatorError, brief, shown
 from simulator.lab.sample import run_sample
 from simulator.network import Network, Trace
 from simulator.writing import check_writable, write_atomically
@@ -69,6 +69,21 @@ def short(value: float) -> str:
 def add_scale(figure: Figure, ax: Axes, scale: Any) -> None:
     """A colour bar as high as a panel, at its right."""
     figure.colorbar(scale, cax=ax.inset_axes((1.02, 0, 0.025, 1)))
+
+
+def check_graph(graph: Any, what: str, needed: set[str]) -> None:
+    """A `ShapeError` if this is no graph of such things, whose nodes carry what is needed."""
+    import networkx as nx
+
+    if (
+        not isinstance(graph, nx.MultiDiGraph)
+        or not graph
+        or not all(needed <= data.keys() for _, data in graph.nodes.data())
+    ):
+        raise ShapeError(
+            f"draw {what} graph: expected a graph of {what}s, got {brief(graph)}; make one with "
+            f"simulator.lab.{what}_graph"
+        )
 
 
 def outline(ax: Axes, mask: np.ndarray, width: float) -> None:

@@ -1,17 +1,15 @@
-"""Pictures of whole graphs: units and their connections layer by layer, and the layers themselves with their skips."""
+"""Pictures of units and their connections, layer by layer."""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.draw.canvas import MARK, add_caption, add_scale, new_figure
+from simulator.draw.canvas import MARK, add_caption, add_scale, check_graph, new_figure
 from simulator.draw.colours import PALE, Colours, weight_colours
-from simulator.errors import ShapeError, brief
+from simulator.errors import ShapeError, counted
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 _NAMED_WEIGHTS = 26  # up to which a legend tells them
 _LABEL_ROOM = 0.12  # inches from unit to unit from which on there are labels
 _HEAD = 0.45  # inches that the name of a layer takes
+_UNITS, _CONNECTIONS = 200, 2000  # what eyes can follow
 
 Place = tuple[float, float]
 
@@ -44,7 +43,7 @@ def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
     Raises
     ------
     ShapeError
-        If it is no graph of units.
+        If it is no graph of units, or one that nobody could read.
     SimulatorError
         If matplotlib is missing.
 
@@ -56,7 +55,7 @@ def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
     >>> draw_unit_graph(unit_graph(net, "conv1[2, 0, 5]")).get_suptitle()
     'around conv1[2, 0, 5]: 10 units, 9 connections'
     """
-    _check(graph, "unit", {"layer", "kind", "channel", "position"})
+    check_graph(graph, "unit", {"layer", "kind", "channel", "position"})
     layers: dict[str, list[str]] = {}
     for unit, layer in graph.nodes.data("layer"):
         layers.setdefault(layer, []).append(unit)
@@ -67,6 +66,13 @@ def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
     flow.add_nodes_from(layers)
     flow.add_edges_from((of[source], of[target]) for source, target in graph.edges())
     columns = list(nx.topological_generations(flow))
+    widest = max(layers, key=lambda layer: len(layers[layer]))
+    if len(layers[widest]) > _UNITS or graph.size() > _CONNECTIONS:
+        raise ShapeError(
+            f"draw unit graph: expected at most {_UNITS} units in a layer and {_CONNECTIONS:,} connections, got "
+            f"{len(layers[widest])} in {widest} and {graph.size():,}; write a file with write_graph (--output "
+            "NAME.graphml), or draw one unit as a window (simulator draw --what window)"
+        )
     places, heads, room = _placed(graph, layers, columns)
     tall = max(y for _, y in places.values())
     figure = new_figure(2.5 + 2.2 * len(columns), tall + 1.9)
@@ -84,27 +90,9 @@ def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
     ax.set(xlim=(-0.6, len(columns) - 0.4), ylim=(tall + 0.1, -0.1), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     around = f"around {_named(middle)}: " if middle else ""
-    figure.suptitle(f"{around}{_counted(len(graph), 'unit')}, {_counted(graph.size(), 'connection')}", fontsize=11)
+    figure.suptitle(f"{around}{counted(len(graph), 'unit')}, {counted(graph.size(), 'connection')}", fontsize=11)
     add_caption(figure, notes)
     return figure
-
-
-def _check(graph: Any, what: str, needed: set[str]) -> None:
-    import networkx as nx
-
-    if (
-        not isinstance(graph, nx.MultiDiGraph)
-        or not graph
-        or not all(needed <= data.keys() for _, data in graph.nodes.data())
-    ):
-        raise ShapeError(
-            f"draw {what} graph: expected a graph of {what}s, got {brief(graph)}; make one with "
-            f"simulator.lab.{what}_graph"
-        )
-
-
-def _counted(n: int, word: str) -> str:
-    return f"{n:,} {word}{'s'[: n != 1]}"
 
 
 def _named(units: Sequence[str]) -> str:
@@ -209,102 +197,3 @@ def _label(ax: Axes, graph: nx.MultiDiGraph, places: dict[str, Place]) -> None:
         aside, side = (0.05, "left") if x else (-0.05, "right")
         box = {"facecolor": "w", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
         ax.text(x + aside, y, f"[{told['position']}]{value}", ha=side, va="center", fontsize=7, bbox=box, zorder=5)
-
-
-def draw_layer_graph(graph: nx.MultiDiGraph) -> Figure:
-    """Draw the layers of a network from top to bottom, with every skip and branch.
-
-    Parameters
-    ----------
-    graph : networkx.MultiDiGraph
-        What `simulator.lab.layer_graph` returned, or a part of it.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        A box with name and output shape for each layer; those with weights that training changes are blue.
-
-    Raises
-    ------
-    ShapeError
-        If it is no graph of layers.
-    SimulatorError
-        If matplotlib is missing.
-
-    Notes
-    -----
-    A layer stands in the first row below all that it reads. An edge that passes rows takes a place of its own in
-    each of them, and the places are ordered by what they are connected to above and below, as K. Sugiyama, S. Tagawa
-    and M. Toda do.
-
-    References
-    ----------
-    "Methods for visual understanding of hierarchical system structures", IEEE Transactions on Systems, Man, and
-    Cybernetics 11, 1981.
-
-    Examples
-    --------
-    >>> from simulator import Conv, Network
-    >>> from simulator.lab import layer_graph
-    >>> draw_layer_graph(layer_graph(Network.sequential((1, 8, 8), [Conv(4, kernel=3)]))).get_suptitle()
-    '2 nodes, 1 edge'
-    """
-    _check(graph, "layer", {"shape", "params"})
-    rows, paths = _rows(graph)
-    place = _spread(rows, paths)
-    texts = {name: f"{name}  {told['shape']}" for name, told in graph.nodes(data=True)}
-    letters = max(map(len, texts.values()))
-    left, right = min(place.values()), max(place.values())
-    width = 0.075 * letters + 0.2  # inches of a box
-    figure = new_figure(max(4.0, width * (right - left + 1) + 0.5), 0.36 * len(rows) + 1.2)
-    ax = figure.subplots()
-    height = {name: k for k, row in enumerate(rows) for name in row}
-    for path in paths:
-        ax.plot([place[p] for p in path], [height[p] for p in path], color="0.45", linewidth=1.0, zorder=1)
-    for name, text in texts.items():
-        fill = "#d6e6f7" if graph.nodes[name]["params"] else "w"
-        box = {"boxstyle": "round,pad=0.3", "facecolor": fill, "edgecolor": "0.3", "linewidth": 0.8}
-        ax.text(place[name], height[name], text, ha="center", va="center", fontsize=8, bbox=box)
-    ax.set(xlim=(left - 0.5, right + 0.5), ylim=(len(rows) - 0.5, -0.5), xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    figure.suptitle(f"{_counted(len(graph), 'node')}, {_counted(graph.size(), 'edge')}", fontsize=11)
-    add_caption(figure, ["blue: with weights that training changes"])
-    return figure
-
-
-def _rows(graph: nx.MultiDiGraph) -> tuple[list[list[Any]], list[list[Any]]]:
-    """Layers in rows, each below all that it reads, with a place where an edge passes; and the edges."""
-    import networkx as nx
-
-    rows: list[list[Any]] = [list(row) for row in nx.topological_generations(graph)]
-    height = {name: k for k, row in enumerate(rows) for name in row}
-    paths = []
-    for edge in graph.edges(keys=True):
-        passed = [(edge, k) for k in range(height[edge[0]] + 1, height[edge[1]])]
-        for place in passed:
-            rows[place[1]].append(place)
-        paths.append([edge[0], *passed, edge[1]])
-    return rows, paths
-
-
-def _spread(rows: list[list[Any]], paths: list[list[Any]]) -> dict[Any, float]:
-    """Where each member of a row stands, in boxes: near what it is connected to, clear of its neighbours."""
-    from scipy.optimize import isotonic_regression
-
-    above, below = defaultdict[Any, list[Any]](list), defaultdict[Any, list[Any]](list)
-    for path in paths:
-        for a, b in pairwise(path):
-            below[a].append(b)
-            above[b].append(a)
-    place = {member: float(k) for row in rows for k, member in enumerate(row)}
-    for sweep in range(8):
-        down = sweep % 2 == 0
-        for row in rows if down else reversed(rows):
-            near = above if down else below
-            wish = {m: float(np.mean([place[n] for n in near[m]])) if m in near else place[m] for m in row}
-            row.sort(key=lambda m: wish[m])
-            sizes = np.array([1.1 if isinstance(m, str) else 0.3 for m in row])
-            starts = np.cumsum(sizes) - sizes / 2
-            free = isotonic_regression([wish[m] for m in row] - starts, weights=1 / sizes).x
-            place.update(zip(row, (free + starts).tolist(), strict=True))
-    return place

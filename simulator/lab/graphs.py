@@ -30,7 +30,7 @@ from simulator.layers.base import Shape
 from simulator.matrix import dense_pattern
 from simulator.memory import check_memory
 from simulator.network import Network, Node, Trace
-from simulator.patterns import ExplicitPattern, Pattern
+from simulator.patterns import ExplicitPattern, IdentityPattern, Pattern
 from simulator.units import Units
 from simulator.windows import check_size
 from simulator.writing import write_atomically
@@ -58,8 +58,9 @@ def layer_graph(network: Network) -> nx.MultiDiGraph:
     -------
     networkx.MultiDiGraph
         A node for each layer, by name, with `kind` (such as "Conv"), `repr` (with hyper-parameters), `shape` (of one
-        output sample), `params`, `nonzeros`, `fixed_nonzeros`, and `share` where it uses another one's weights. An edge
-        for each input of a layer, with the `shape` of what passes along it. All of it is text or integers.
+        output sample), `params`, `nonzeros`, `fixed_nonzeros`, `unitwise` (each unit reads one unit, as in ReLU), and
+        `share` where it uses another one's weights. An edge for each input of a layer, with the `shape` of what passes
+        along it. All of it is text, integers or bools.
 
     Examples
     --------
@@ -83,6 +84,7 @@ def layer_graph(network: Network) -> nx.MultiDiGraph:
             "params": counts.params,
             "nonzeros": counts.nonzeros,
             "fixed_nonzeros": counts.fixed_nonzeros,
+            "unitwise": [type(pattern) for pattern in node.support] == [IdentityPattern],
             "share": node.share,
         }
         graph.add_node(node.name, **_known(told))

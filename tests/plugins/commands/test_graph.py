@@ -113,3 +113,20 @@ def test_what_is_refused(args, message, run, tmp_path):
     assert message in err.splitlines()[-1]
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["lenet5", "mlp", "vgg11", "resnet18", "all-cnn-c", "lenet5-1998"])
+def test_the_unit_that_is_named_next_can_be_drawn(run, name):
+    pytest.importorskip("matplotlib")
+    unit = run("graph", name, "--every-layer")[1].partition(f": simulator graph {name} ")[2]
+    assert run("graph", name, unit.strip().strip("'"))[0] == 0
+
+
+def test_a_graph_that_nobody_could_read_is_refused(run):
+    pytest.importorskip("matplotlib")
+    status, out, err = run("graph", "lenet5", "dense1[3]")
+    assert (status, out) == (2, "")
+    assert "expected at most 200 units in a layer and 2,000 connections, got 400 in flatten and 401; write" in err
+    assert run("graph", "lenet5", "dense1[3]", "--output", "graph.graphml")[0] == 0
+    assert run("draw", "lenet5", "dense1", "--what", "window", "--unit", "dense1[3]")[0] == 0
+    assert "--every-layer: expected a graph of layers" in run("graph", "lenet5", "conv1[0]", "--every-layer")[2]
