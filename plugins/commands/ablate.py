@@ -22,7 +22,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
-from simulator.cli.grammar import limit_option, listed, picture_option, samples_option
+from simulator.cli.grammar import examples, limit_option, listed, picture_option, samples_option
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import data_of, data_options
 from simulator.cli.steps import NETWORK, next_command, say_next
@@ -45,7 +45,13 @@ class ValueType(click.ParamType):
             self.fail(f"expected a number or mean, got {brief(value)}", param, ctx)
 
 
-@click.command("ablate")
+@click.command(
+    "ablate",
+    epilog=examples(
+        "simulator ablate net.safetensors conv2",
+        "simulator ablate lenet5 pool2 --by unit --samples 20 --output harm.png",
+    ),
+)
 @click.argument("net")
 @click.argument("layer")
 @click.option(
@@ -72,7 +78,7 @@ class ValueType(click.ParamType):
 @report_options
 @CatalogOptions.decorate
 def command(net, layer, by, value, samples, limit, output, source, every, engine, threads, as_json, **build):
-    """Rank the units, channels or sites of a layer by the harm of losing them.
+    """Rank a layer's channels or units by the harm of losing them.
 
     NET is the name of an architecture or a saved network, LAYER the name of a node (see `simulator describe NET`). Each
     is clamped in turn, and the loss measured: on the samples held out of training, unless --all or --data are given.

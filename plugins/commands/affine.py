@@ -16,14 +16,17 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
-from simulator.cli.grammar import limit_option, listed, picture_option
+from simulator.cli.grammar import examples, limit_option, listed, picture_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import free, next_command, say_next
 from simulator.cli.tables import cell, print_table, table
 from simulator.errors import counted
 
 
-@click.command("affine")
+@click.command(
+    "affine",
+    epilog=examples("simulator affine lenet5", "simulator affine lenet5 'conv2[3]' --line 7 --output rows.png"),
+)
 @click.argument("net")
 @click.argument("units", metavar="[UNITS]", required=False)
 @click.option("--jacobian", is_flag=True, help="Take the tangent where a layer is curved; it builds no matrix.")

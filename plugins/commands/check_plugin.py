@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 from simulator.cli.common import CatalogOptions, json_option, print_json
+from simulator.cli.grammar import examples
 from simulator.cli.steps import next_command, python, say_next
 from simulator.errors import SimulatorError
 
@@ -60,7 +61,9 @@ _CURES = {
 }
 
 
-@click.command("check-plugin")
+@click.command(
+    "check-plugin", epilog=examples("simulator check-plugin adagrad", "simulator check-plugin swish.py --verbose")
+)
 @click.argument("name")
 @click.option(
     "--engine", metavar="NAME", default="scipy", show_default=True, help="Which engine multiplies the matrices."

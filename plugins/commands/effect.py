@@ -17,6 +17,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.grammar import examples
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.tables import cell, print_table, table
@@ -27,7 +28,12 @@ _CLASSES = 10  # to print
 _RUNS = 3  # all activations before, after, and their differences
 
 
-@click.command("effect")
+@click.command(
+    "effect",
+    epilog=examples(
+        "simulator effect lenet5 --ablate 'conv1[2]'", "simulator effect lenet5 --clamp 'conv2[3]=0.5' --sample 7"
+    ),
+)
 @click.argument("net")
 @click.option(
     "--clamp",

@@ -15,7 +15,7 @@ from simulator.cli.common import (
     the_catalog,
     typed_options,
 )
-from simulator.cli.grammar import Renamed
+from simulator.cli.grammar import Renamed, examples
 from simulator.cli.leaving import leaving_status
 from simulator.cli.steps import next_command, say_next
 from simulator.cli.tables import Cell, cell, print_table, table
@@ -24,7 +24,9 @@ from simulator.errors import counted
 _MOST = 30  # rows of a table that are printed
 
 
-@click.command("experiment")
+@click.command(
+    "experiment", epilog=examples("simulator experiment", "simulator experiment counts --quick --folder counts")
+)
 @click.argument("name", required=False)
 @click.option(
     "--seeds", metavar="N", type=click.IntRange(1), help="Runs of each condition.  [default: the experiment's own]"

@@ -19,7 +19,7 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
-from simulator.cli.grammar import output_option
+from simulator.cli.grammar import examples, output_option
 from simulator.cli.sample import sample_for, sample_options
 from simulator.cli.steps import NETWORK, free, next_command, say_next
 from simulator.errors import brief, counted
@@ -28,7 +28,9 @@ _FEW = 100  # connections of a unit, in a picture
 _PICTURES, _FILES = ("png", "svg", "pdf"), ("graphml", "gexf")
 
 
-@click.command("graph")
+@click.command(
+    "graph", epilog=examples("simulator graph resnet8", "simulator graph lenet5 'conv2[3, 4, 5]' --output unit.graphml")
+)
 @click.argument("net")
 @click.argument("unit", required=False)
 @click.option("--units", is_flag=True, help="All units of a small network, instead of its layers.")
@@ -62,7 +64,7 @@ _PICTURES, _FILES = ("png", "svg", "pdf"), ("graphml", "gexf")
 @json_option
 @CatalogOptions.decorate
 def command(net, unit, units, hops, every_layer, max_edges, output, data, sample, as_json, **build):
-    """Give a network as a graph: its layers, or its units and their connections.
+    """Give a network as a graph of its layers or units.
 
     NET is the name of an architecture or a saved network. UNIT is an address such as 'conv2[3, 4, 5]', a channel
     'conv2[3]' or a site 'conv2[:, 4, 5]': the graph is what it reads and who reads it. Colours are weights, as the

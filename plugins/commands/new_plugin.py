@@ -16,6 +16,7 @@ from string import Template
 import click
 
 from simulator.cli.common import CatalogOptions, the_catalog
+from simulator.cli.grammar import examples
 from simulator.cli.steps import program, python, say_next
 
 _LONGEST = 30  # letters of a name: the templates' lines stay short enough
@@ -523,7 +524,12 @@ _KINDS = {  # module, imports of the test, the rest of the test
 }
 
 
-@click.command("new-plugin")
+@click.command(
+    "new-plugin",
+    epilog=examples(
+        "simulator new-plugin my-gains --kind layer", "simulator new-plugin my-rule --kind optimizer --folder plugins"
+    ),
+)
 @click.argument("name")
 @click.option("--kind", type=click.Choice(list(_KINDS)), required=True, help="What the plugin shall offer.")
 @click.option(

@@ -17,14 +17,19 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
-from simulator.cli.grammar import limit_option, picture_option
+from simulator.cli.grammar import examples, limit_option, picture_option
 from simulator.cli.sample import chosen_data, data_option
 from simulator.cli.steps import NETWORK, free, next_command, say_next
 from simulator.cli.tables import cell, print_table, table
 from simulator.errors import counted
 
 
-@click.command("respond")
+@click.command(
+    "respond",
+    epilog=examples(
+        "simulator respond lenet5 'conv2[3]'", "simulator respond net.safetensors 'dense1[3]' --output responses.png"
+    ),
+)
 @click.argument("net")
 @click.argument("unit", metavar="UNIT")
 @data_option("Where to search.")

@@ -15,7 +15,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
-from simulator.cli.grammar import samples_option
+from simulator.cli.grammar import examples, samples_option
 from simulator.cli.keeping import check_place, save_options
 from simulator.cli.sample import chosen_data, data_option
 from simulator.cli.steps import free, next_command, say_next
@@ -23,7 +23,13 @@ from simulator.cli.tables import cell, print_table, table
 from simulator.errors import counted
 
 
-@click.command("sharing")
+@click.command(
+    "sharing",
+    epilog=examples(
+        "simulator sharing lenet5 --untie --layers 'conv*'",
+        "simulator sharing lenet5 --densify --layers conv1 --save dense.safetensors",
+    ),
+)
 @click.argument("net")
 @click.option("--untie", is_flag=True, help="Give every connection a weight of its own.")
 @click.option("--densify", is_flag=True, help="Make every cell of the matrices a weight, zeros too.")

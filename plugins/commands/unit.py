@@ -16,13 +16,20 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
-from simulator.cli.grammar import limit_option, listed, picture_option
+from simulator.cli.grammar import examples, limit_option, listed, picture_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import NETWORK, SAMPLES, next_command, say_next
 from simulator.cli.tables import cell, print_table, table
 
 
-@click.command("unit")
+@click.command(
+    "unit",
+    epilog=examples(
+        "simulator unit lenet5 'conv2[3, 4, 5]'",
+        "simulator unit net.safetensors 'dense1[3]' --sample 7 --output unit.png",
+        "simulator unit vgg16 'conv3_2[0, 9, 9]' --field",
+    ),
+)
 @click.argument("net")
 @click.argument("unit", metavar="UNIT")
 @click.option("--outgoing", is_flag=True, help="Who reads the unit, instead of what it reads.")

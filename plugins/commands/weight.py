@@ -17,14 +17,20 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
-from simulator.cli.grammar import limit_option, listed, samples_option
+from simulator.cli.grammar import examples, limit_option, listed, samples_option
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import next_command, say_next
 from simulator.cli.tables import cell, print_table, table
 
 
-@click.command("weight")
+@click.command(
+    "weight",
+    epilog=examples(
+        "simulator weight lenet5 'conv1.weight[0, 0, 2, 1]'",
+        "simulator weight lenet5 'conv1.bias[0]' --samples 8 --set 0",
+    ),
+)
 @click.argument("net")
 @click.argument("weight", metavar="WEIGHT")
 @click.option("--uses", "bare", is_flag=True, help="List the connections alone, without data.")

@@ -175,7 +175,7 @@ engine_options = options(
         metavar="NAME",
         default="auto",
         show_default=True,
-        help="Which engine multiplies the matrices; auto takes the fastest for the network.",
+        help="Which engine multiplies the matrices: see 'simulator plugins engines'; auto takes the fastest.",
     ),
     click.option("--threads", metavar="N", type=click.IntRange(1), help="How many cores to use.  [default: all]"),
 )

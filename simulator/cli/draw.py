@@ -19,7 +19,7 @@ from simulator.cli.common import (
     titled,
     was_given,
 )
-from simulator.cli.grammar import output_option
+from simulator.cli.grammar import examples, output_option
 from simulator.cli.remembered import history_of
 from simulator.cli.sample import sample_for, sample_options
 from simulator.cli.steps import NETWORK, free, next_command
@@ -47,7 +47,13 @@ class SpanType(click.ParamType):
         return int(first), int(stop)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "simulator draw lenet5 conv1",
+        "simulator draw lenet5 conv1 --what window --unit 'conv1[0, 14, 14]'",
+        "simulator draw net.safetensors --what curve --output curve.svg",
+    )
+)
 @click.argument("net")
 @click.argument("layer", required=False)
 @click.option(

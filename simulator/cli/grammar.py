@@ -12,6 +12,7 @@ import click
 __all__ = [
     "Renamed",
     "batch_size_option",
+    "examples",
     "limit_option",
     "listed",
     "output_option",
@@ -64,6 +65,19 @@ def todays(command: click.Command, words: Sequence[str], quiet: bool = False) ->
             click.echo(f"Note: {name} is called {new[name]} now.", err=True)
         found.append(f"{new.get(name, name)}{equals}{value}")
     return [*found, *words[end:]]
+
+
+def examples(*commands: str) -> str:
+    """The end of a command's help: how it is called.
+
+    Examples
+    --------
+    >>> print(examples("simulator train").lstrip("\\b"))
+    <BLANKLINE>
+    Examples:
+      simulator train
+    """
+    return "\n  ".join(["\b\nExamples:", *commands])
 
 
 class OutputType(click.Path):

@@ -21,6 +21,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.grammar import examples
 from simulator.cli.remembered import silence_of, trained_source
 from simulator.cli.steps import next_command, say_next
 from simulator.cli.tables import cell, print_table, table
@@ -32,7 +33,13 @@ if TYPE_CHECKING:
     from simulator.network import Network
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "simulator describe lenet5-1998",
+        "simulator describe vgg16 --format csv",
+        'simulator describe "conv(1, kernel=3)" --input 1x8',
+    )
+)
 @click.argument("net", default="lenet5")
 @build_options
 @click.option(
@@ -105,7 +112,11 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
                 say_next(next_command("ablate", net, active[0]), "measure it")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "simulator equivalence lenet5 --engine auto", 'simulator equivalence "conv(2, kernel=3)" --input 1x8x8'
+    )
+)
 @click.argument("net", default="lenet5")
 @build_options
 @dtype_option("float64")
@@ -259,7 +270,7 @@ def print_engine_proofs(engine: str, steps: list[Proof], dtype: str, batch: int)
         click.echo(f"Of the engine nothing is proved for {', '.join(skipped)}: matrices too large to build.")
 
 
-@click.command()
+@click.command(epilog=examples("simulator plugins layers", "simulator plugins --json"))
 @click.argument("kind", required=False)
 @report_options
 @CatalogOptions.decorate

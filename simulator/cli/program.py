@@ -14,6 +14,7 @@ import click
 from simulator.cli.common import CatalogOptions
 from simulator.cli.draw import draw
 from simulator.cli.extension import CommandGroup
+from simulator.cli.grammar import examples
 from simulator.cli.leaving import leaving_status, sigterm_raises
 from simulator.cli.look import describe, equivalence, plugins
 from simulator.cli.processor import prepare_blas
@@ -47,7 +48,7 @@ def cli(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-@cli.command("help", hidden=True)
+@cli.command("help", hidden=True, epilog=examples("simulator help draw"))
 @click.argument("command", required=False)
 @click.pass_context
 def help_of(ctx: click.Context, command: str | None) -> None:

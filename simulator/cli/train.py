@@ -24,7 +24,7 @@ from simulator.cli.common import (
     warned,
     was_given,
 )
-from simulator.cli.grammar import batch_size_option
+from simulator.cli.grammar import batch_size_option, examples
 from simulator.cli.keeping import Keeper, check_place, save_options
 from simulator.cli.leaving import leaving_status
 from simulator.cli.look import engine_proofs, print_engine_proofs, print_proofs
@@ -73,12 +73,13 @@ _LATER: dict[str, Any] = {
 }  # fmt: skip
 
 
-@click.command()
+@click.command(epilog=examples("simulator train", "simulator train mlp --data xo --epochs 5 --save net.safetensors"))
 @click.argument("net", default="lenet5")
 @click.option(
     "--data",
     metavar="DATA",
-    help="A data set by name, NAME:PATH, or a path.  [default: what a saved network was trained on, else digits]",
+    help="A data set by name (see 'simulator plugins datasets'), NAME:PATH, or a path.  "
+    "[default: what a saved network was trained on, else digits]",
 )
 @click.option(
     "--epochs",
@@ -88,7 +89,11 @@ _LATER: dict[str, Any] = {
 )
 @batch_size_option(32, "Samples per step.")
 @click.option(
-    "--optimizer", metavar="NAME", default="momentum", show_default=True, help="How gradients change the weights."
+    "--optimizer",
+    metavar="NAME",
+    default="momentum",
+    show_default=True,
+    help="How gradients change the weights: see 'simulator plugins optimizers'.",
 )
 @click.option(
     "--lr",
@@ -117,7 +122,11 @@ _LATER: dict[str, Any] = {
     type=FiniteRange(0, min_open=True),
     help="Shorten gradients to this norm.  [default: never]",
 )
-@click.option("--loss", metavar="NAME", help="What to minimise.  [default: the architecture's, usually cross-entropy]")
+@click.option(
+    "--loss",
+    metavar="NAME",
+    help="What to minimise: see 'simulator plugins losses'.  [default: the architecture's, usually cross-entropy]",
+)
 @click.option(
     "--weight-decay",
     metavar="VALUE",

@@ -19,7 +19,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
-from simulator.cli.grammar import limit_option, listed
+from simulator.cli.grammar import examples, limit_option, listed
 from simulator.cli.remembered import classes_of, settings_of, with_classes
 from simulator.cli.sample import data_of, data_options
 from simulator.cli.tables import Cell, cell, print_table, table
@@ -69,7 +69,9 @@ def objective_of(catalog: Catalog, saved: Saved) -> tuple[str, dict[str, Loss], 
     return task, losses if task == "reconstruct" else {main: losses[main]}, weights
 
 
-@click.command()
+@click.command(
+    epilog=examples("simulator evaluate net.safetensors", "simulator evaluate net.safetensors --all --format csv")
+)
 @click.argument("nets", metavar="NET...", nargs=-1, required=True)
 @data_options
 @engine_options
@@ -78,7 +80,7 @@ def objective_of(catalog: Catalog, saved: Saved) -> tuple[str, dict[str, Loss], 
 def evaluate(
     nets: tuple[str, ...], source: str | None, every: bool, engine: str, threads: int | None, as_json: bool
 ) -> None:
-    """Loss, accuracy and confusion matrix of a trained network.
+    """Measure loss, accuracy and confusions of a trained network.
 
     NET is a file that `simulator train --save` wrote. Of several the probabilities are averaged, and the samples are
     those that none of them was trained on.
@@ -141,7 +143,11 @@ def evaluate(
     print_table("Confusion matrix: rows are the truth, columns the prediction", made)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "simulator predict net.safetensors --wrong", "simulator predict net.safetensors --sample 7 --sample 12"
+    )
+)
 @click.argument("net")
 @data_options
 @click.option(

@@ -17,11 +17,14 @@ from simulator.cli.common import (
     report_options,
     the_catalog,
 )
-from simulator.cli.grammar import Renamed, batch_size_option, picture_option
+from simulator.cli.grammar import Renamed, batch_size_option, examples, picture_option
 from simulator.cli.tables import cell, print_table, table
 
 
-@click.command("bench")
+@click.command(
+    "bench",
+    epilog=examples("simulator bench lenet5 --batch-size 32 --repeat 3", "simulator bench mlp --per-layer --repeat 3"),
+)
 @click.argument("nets", metavar="[NET]...", nargs=-1)
 @click.option(
     "--per-layer",
@@ -46,7 +49,7 @@ from simulator.cli.tables import cell, print_table, table
 def command(
     nets, per_layer, forward, batch_size, repeat, memory, growth, output, dtype, engine, threads, as_json, **build
 ):
-    """Compare the speed of training steps, forward passes and layers.
+    """Time training steps, forward passes and layers.
 
     NET is the name of an architecture, a saved network or digits-net; without one a short list is timed, in about a
     minute. The sides are the simulator, PyTorch (eager, where installed), bare SciPy (csr @ x) and, for single layers,
