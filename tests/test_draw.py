@@ -34,7 +34,7 @@ from simulator import (
     Subsample,
     UnknownNameError,
 )
-from simulator.draw import draw_activations, draw_curve, draw_graph, draw_kernel, draw_matrix, save
+from simulator.draw import draw_activations, draw_curve, draw_graph, draw_kernel, draw_matrix, draw_products, save
 
 colors = pytest.importorskip("matplotlib.colors")
 
@@ -506,7 +506,7 @@ def test_kernels_of_one_input_channel_are_wrapped():
     image, (ax,) = montage(figure), figure.axes
     assert image.shape == (11, 17)
     assert np.array_equal(image[6:11, 6:11].astype(np.float32), network.params["it.weight"][4, 0])
-    assert (ticks(ax.yaxis), ticks(ax.xaxis)) == (["0", "3"], ["+0", "+1", "+2"])
+    assert (ticks(ax.yaxis), ticks(ax.xaxis)) == (["0–2", "3–5"], [""] * 3)
 
 
 def test_many_kernels_are_cut_and_counted():
@@ -595,7 +595,7 @@ def test_maps_are_what_the_network_computes():
     for k, kernel_map in enumerate(trace["conv1"][0]):
         i, j = 7 * (k // 3), 7 * (k % 3)
         assert np.array_equal(image[i : i + 6, j : j + 6], kernel_map)
-    assert (ticks(right.yaxis), ticks(right.xaxis)) == (["0", "3"], ["+0", "+1", "+2"])
+    assert (ticks(right.yaxis), ticks(right.xaxis)) == (["0–2", "3–5"], [""] * 3)
     assert right.images[0].norm.vmin == -right.images[0].norm.vmax  # responses of both signs: blue and red
     assert draw_activations(network, "relu1", x).axes[1].images[0].norm.vmin == 0
 
@@ -823,3 +823,34 @@ def test_no_import_at_the_top_and_no_global_state():
         "assert 'matplotlib.figure' in sys.modules and 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_products_stand_where_their_sources_do():
+    x = np.random.default_rng(1).random((2, 6, 6))
+    net = Network.sequential((2, 6, 6), [Conv(3, 3, padding=1), ReLU(), Dense(4)], rng=0, dtype="float64")
+    trace = net.run(x[None])
+    figure = draw_products(net, "conv1[1, 2, 3]", x)
+    ax = figure.axes[0]
+    products = net.params["conv1.weight"][1] * x[:, 1:4, 2:5]
+    assert ax.get_title() == "input[0:2, 1:4, 2:5]"
+    image = np.ma.filled(ax.images[0].get_array().astype(float), np.nan)
+    np.testing.assert_allclose(image[:, :3], products[0])
+    np.testing.assert_allclose(image[:, -3:], products[1])
+    bias = net.params["conv1.bias"][1]
+    value = trace["conv1"][0, 1, 2, 3]
+    told = f"18 products {products.sum():.6g} + bias {bias:.6g} = {value:.6g}; the unit's value is {value:.6g}"
+    assert " ".join(figure.get_supxlabel().split()).startswith(told)
+    corner = draw_products(net, "conv1[0, 0, 0]", x).axes[0]
+    assert corner.get_title() == "input[0:2, 0:2, 0:2]"
+    flat = draw_products(Network.sequential((5,), [Dense(2)], rng=0), "dense1[1]", np.arange(5)).axes[0]
+    assert (flat.get_title(), flat.get_ylabel()) == ("input[0:5]", "product")
+
+
+def test_products_of_several_inputs_have_one_scale_and_of_none_no_panel():
+    net = Network.input((1, 2, 2)).add(ReLU(), name="a").add(Conv(1, 1), "input", name="b", rng=0)
+    net = net.add(Add(), "a", "b", name="sum")
+    figure = draw_products(net, "sum[0, 0, 0]", [[[9, 0], [0, 0]]])
+    assert [ax.get_title() for ax in figure.axes[:2]] == ["a[0:1, 0:1, 0:1]", "b[0:1, 0:1, 0:1]"]
+    assert figure.axes[0].images[0].get_clim() == figure.axes[1].images[0].get_clim()
+    silent = draw_products(net, "a[0, 0, 0]", np.full((1, 2, 2), -1.0))
+    assert silent.get_supxlabel() == "it reads nothing at this sample; its value is 0"

@@ -36,7 +36,7 @@ from simulator.cli.tables import cell, print_table, table
 @click.option("--field", is_flag=True, help="Which units it sees and reaches, and over how many paths, instead.")
 @click.option("--of", metavar="NODE", help="The node in which the field lies.  [default: input and output]")
 @limit_option("connections")
-@picture_option("what the unit sees")
+@picture_option("the products, or with --field what the unit sees,")
 @sample_options()
 @dtype_option("float64")
 @build_options
@@ -54,8 +54,10 @@ def command(net, unit, outgoing, field, of, limit, output, data, sample, dtype, 
 
     if outgoing and field:
         raise click.UsageError("--outgoing: expected one question at a time, got --field, too; leave one out")
-    if of is not None and not (field or output):
-        raise click.UsageError("--of: expected --field or --output with it, got neither; add one")
+    if of is not None and not field:
+        raise click.UsageError("--of: expected --field with it, got none; add it")
+    if output is not None and outgoing:
+        raise click.UsageError("--output: expected what the unit reads, got --outgoing; draw --field --of NODE instead")
     if field and was_given("limit"):
         raise click.UsageError("--limit: expected connections to count, got --field; leave one out")
     catalog = the_catalog()
@@ -80,7 +82,10 @@ def command(net, unit, outgoing, field, of, limit, output, data, sample, dtype, 
             if outgoing and not report["connections"] and network.graph.out_degree(address.node):
                 report["lines"].append(_NONE)
         if output is not None:
-            _draw(saved, address, x, of, output, f"{title_of(net, saved)}, sample {sample}")
+            from simulator.draw import draw_field, draw_products
+
+            figure = draw_field(network, address, x, of) if field else draw_products(network, address, x)
+            save_figure(figure, output, f"{title_of(net, saved)}, sample {sample}")
     if as_json:
         if "connections" in report["json"]:
             report["json"]["connections"] = report["json"]["connections"][:limit]
@@ -204,9 +209,3 @@ def _print_connections(title, connections, limit, outgoing):
     print_table(title, made)
     if len(others) > shown:
         click.echo(f"The {shown} largest of {len(others):,} connections; --limit {len(others)} lists all.")
-
-
-def _draw(saved, address, x, of, path, title):
-    from simulator.draw import draw_field
-
-    save_figure(draw_field(saved.network, address, x, of), path, title)

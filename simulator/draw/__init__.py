@@ -12,7 +12,7 @@ from simulator.draw.layers import draw_layer_graph
 from simulator.draw.maps import draw_activations, draw_curve, draw_kernel
 from simulator.draw.matrices import draw_graph, draw_matrix
 from simulator.draw.rows import draw_rows
-from simulator.draw.units import draw_ablation, draw_responses
+from simulator.draw.units import draw_ablation, draw_products, draw_responses
 from simulator.draw.window import draw_window, walk_window
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "draw_kernel",
     "draw_layer_graph",
     "draw_matrix",
+    "draw_products",
     "draw_responses",
     "draw_rows",
     "draw_unit_graph",

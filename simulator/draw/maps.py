@@ -71,12 +71,17 @@ def draw_kernel(network: Network, layer: str) -> Figure:
     ax = figure.subplots()
     draw_montage(figure, ax, tiles, rows, columns, True)
     if max(image.shape) <= NUMBERED:
-        for i, j in np.argwhere(np.isfinite(image)):
-            ink = "w" if abs(image[i, j]) > 0.6 * np.nanmax(np.abs(image)) else "k"
-            ax.text(j, i, short(image[i, j]), ha="center", va="center", fontsize=7, color=ink)
+        write_numbers(ax, image)
     figure.suptitle(f"{layer}: weight {bound.matrix.weight.shape}")
     add_caption(figure, ["red is positive, blue negative", *notes])
     return figure
+
+
+def write_numbers(ax: Axes, image: np.ndarray) -> None:
+    """Write the values of an image from blue over white to red into its cells."""
+    for i, j in np.argwhere(np.isfinite(image)):
+        ink = "w" if abs(image[i, j]) > 0.6 * ax.images[0].get_clim()[1] else "k"
+        ax.text(j, i, short(image[i, j]), ha="center", va="center", fontsize=7, color=ink)
 
 
 def _kernels(bound: BoundNode) -> tuple[np.ndarray, tuple[str, str], list[str]]:
@@ -130,7 +135,8 @@ def wrapped(tiles: np.ndarray, word: str) -> tuple[np.ndarray, Labels, Labels]:
         return grid, ("", [""]), ("", [""])
     if len(grid) == 1:
         return grid, ("", [""]), (word, [str(k) for k in range(n)])
-    return grid, (word, [str(k * across) for k in range(len(grid))]), ("", [f"+{k}" for k in range(across)])
+    starts = range(0, n, across)
+    return grid, (word, [f"{k}–{min(k + across, n) - 1}" for k in starts]), ("", [""] * across)
 
 
 def montage(tiles: np.ndarray) -> tuple[np.ndarray, int]:

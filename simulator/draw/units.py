@@ -1,4 +1,4 @@
-"""Pictures of experiments on units: what a network is without each of them, and what they respond to."""
+"""Pictures of units: what they add up, what a network is without each of them, and what they respond to."""
 
 from __future__ import annotations
 
@@ -7,15 +7,94 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from simulator.draw.canvas import MARK, add_caption, new_figure, whole_numbers
-from simulator.draw.maps import draw_montage, draw_sample, tiled, wrapped
+from simulator.draw.maps import draw_montage, draw_sample, montage, tiled, wrapped, write_numbers
+from simulator.draw.matrices import NUMBERED
 from simulator.lab.ablations import Ablation
+from simulator.lab.neighbours import incoming
 from simulator.lab.responses import Preferred, Responses
+from simulator.network import Network
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _MAPS, _ACROSS = 64, 5
+
+
+def draw_products(network: Network, unit: Any, x: Any) -> Figure:
+    """Draw what each connection adds to a unit for one sample, where its source stands.
+
+    Parameters
+    ----------
+    network : Network
+        With weights.
+    unit : str, Units, or (name, number or position)
+        A single unit, such as "conv2[3, 4, 5]".
+    x : array_like, (channels, *space), or dict of them by input name, or Trace
+        One sample.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A panel for each node that is read: maps are cut to what is read, at most 64 of them; vectors are bars. Red adds
+        to the value, blue takes from it. The caption holds the sum, with what stands nowhere: the bias, padding.
+
+    Raises
+    ------
+    ShapeError
+        As `simulator.lab.incoming` does.
+    SimulatorError
+        If the network has no weights, or matplotlib is missing.
+
+    Examples
+    --------
+    >>> from simulator.layers import Conv
+    >>> net = Network.sequential((1, 8, 8), [Conv(4, kernel=3)], rng=0)
+    >>> figure = draw_products(net, "conv1[2, 0, 5]", np.eye(8)[None])
+    >>> figure.axes[0].get_title()
+    'input[0:1, 0:3, 5:8]'
+    """
+    found = incoming(network, unit, x)
+    by_node: dict[str, np.ndarray] = {}
+    for c in found.connections:
+        if c.source is not None:
+            sums = by_node.setdefault(c.source.node, np.full(network.nodes[c.source.node].shape, np.nan))
+            sums[c.source.position] = np.nan_to_num(sums[c.source.position]) + (c.product or 0.0)
+    notes = [found.equation, "each cell: weight × input"]
+    boxes = {name: _box(sums) for name, sums in by_node.items()}
+    parts = {name: by_node[name][tuple(slice(*span) for span in box)] for name, box in boxes.items()}
+    grids = {name: wrapped(tiled(part[:_MAPS], 1), "channel") for name, part in parts.items() if part.ndim > 1}
+    images = {name: montage(grid)[0] for name, (grid, *_) in grids.items()}
+    large = {name: 0.42 * max(image.shape) for name, image in images.items() if max(image.shape) <= NUMBERED}
+    room = max([4.4, *large.values()])  # inches of a panel, in which numbers have room
+    high = max((room * image.shape[0] / image.shape[1] for image in images.values()), default=3.0)
+    figure = new_figure(2.0 + room * max(1, len(by_node)), 1.6 + min(high, 8.0))
+    axes = figure.subplots(1, max(1, len(by_node)), squeeze=False)[0]
+    most = max((float(np.nanmax(np.abs(image))) for image in images.values()), default=0.0) or 1.0
+    for ax, (name, box) in zip(axes, boxes.items(), strict=False):
+        ax.set_title(f"{name}[{', '.join(f'{low}:{high}' for low, high in box)}]", fontsize=10)
+        if name not in grids:
+            draw_sample(figure, ax, np.nan_to_num(by_node[name]))
+            ax.set_ylabel("product")
+            continue
+        draw_montage(figure, ax, *grids[name], True)
+        ax.images[0].set_clim(-most, most)
+        if name in large:
+            write_numbers(ax, images[name])
+        if len(parts[name]) > _MAPS:
+            notes.append(f"{_MAPS} of {len(parts[name])} channels")
+    if not by_node:
+        axes[0].set_axis_off()
+        notes = [f"it reads nothing at this sample; its value is {found.value:.6g}"]
+    figure.suptitle(f"{found.unit}: what its connections add up to")
+    add_caption(figure, notes)
+    return figure
+
+
+def _box(values: np.ndarray) -> list[tuple[int, int]]:
+    """The smallest box that holds all finite numbers, (start, stop) along each axis."""
+    at = np.argwhere(np.isfinite(values))
+    return [(int(low), int(high) + 1) for low, high in zip(at.min(axis=0), at.max(axis=0), strict=True)]
 
 
 def draw_ablation(ablation: Ablation) -> Figure:

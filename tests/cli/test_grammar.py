@@ -147,7 +147,7 @@ def test_what_is_wrong_with_words_names_the_help_of_their_command(run):
         (["unit"], "Missing argument 'NET'."),
         (["unit", "lenet5", "a", "b"], "Got unexpected extra argument (b)"),
         (["unit", "lenet5", "--smple", "3"], "Did you mean '--sample'"),
-        (["unit", "lenet5", "conv1[0]", "--of", "x"], "--of: expected --field or --output"),
+        (["unit", "lenet5", "conv1[0]", "--of", "x"], "--of: expected --field with it"),
     ):
         complaint = run(*args).complaint
         assert told in complaint

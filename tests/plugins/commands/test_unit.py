@@ -75,7 +75,7 @@ def test_a_field_of_a_large_net_needs_no_weights(run):
 
 def test_a_picture(run, tmp_path):
     pytest.importorskip("matplotlib")
-    status, out, _ = run("unit", *SMALL, "conv2[3, 1, 0]", "--output", "field.png")
+    status, out, _ = run("unit", *SMALL, "conv2[3, 1, 0]", "--field", "--output", "field.png")
     assert status == 0
     assert "\nDrew field.png\n" in out
     assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
@@ -107,7 +107,7 @@ def test_a_saved_network(run, network, data):
         (["conv1"], "unit: expected a single unit, got conv1, which is "),
         (["conv1[0, 99, 0]"], "unit conv1[0, 99, 0]: expected a position (channel, *space) within "),
         (["input[0, 0, 0]"], "expected a unit that a layer computes, got one of an input; choose a later node"),
-        (["conv1[0, 0, 0]", "--of", "input"], "--of: expected --field or --output with it, got neither; add one"),
+        (["conv1[0, 0, 0]", "--of", "input"], "--of: expected --field with it, got none; add it"),
         (["conv1[0, 0, 0]", "--field", "--outgoing"], "expected one question at a time, got --field, too"),
         (["conv1[0, 0, 0]", "--field", "--limit", "3"], "--limit: expected connections to count, got --field"),
         (["conv1[0, 0, 0]", "--field", "--of", "inputs"], "expected a node, got 'inputs'; did you mean 'input'?"),
