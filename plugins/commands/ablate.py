@@ -22,6 +22,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.completion import layers_of_net, nets
 from simulator.cli.grammar import examples, limit_option, listed, picture_option, samples_option
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import data_of, data_options
@@ -52,8 +53,8 @@ class ValueType(click.ParamType):
         "simulator ablate lenet5 pool2 --by unit --samples 20 --output harm.png",
     ),
 )
-@click.argument("net")
-@click.argument("layer")
+@click.argument("net", shell_complete=nets)
+@click.argument("layer", shell_complete=layers_of_net)
 @click.option(
     "--by",
     type=click.Choice(["unit", "channel", "site"]),

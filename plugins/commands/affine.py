@@ -16,6 +16,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.completion import nets, units_of_net
 from simulator.cli.grammar import examples, limit_option, listed, picture_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import free, next_command, say_next
@@ -27,8 +28,8 @@ from simulator.errors import counted
     "affine",
     epilog=examples("simulator affine lenet5", "simulator affine lenet5 'conv2[3]' --line 7 --output rows.png"),
 )
-@click.argument("net")
-@click.argument("units", metavar="[UNITS]", required=False)
+@click.argument("net", shell_complete=nets)
+@click.argument("units", metavar="[UNITS]", required=False, shell_complete=units_of_net)
 @click.option("--jacobian", is_flag=True, help="Take the tangent where a layer is curved; it builds no matrix.")
 @click.option(
     "--line", metavar="NUMBER", type=click.IntRange(0), help="Count the matrices on the way to this sample, too."

@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 from simulator.cli.common import CatalogOptions, json_option, print_json
+from simulator.cli.completion import files, offers
 from simulator.cli.grammar import examples
 from simulator.cli.steps import next_command, python, say_next
 from simulator.errors import SimulatorError
@@ -64,9 +65,14 @@ _CURES = {
 @click.command(
     "check-plugin", epilog=examples("simulator check-plugin adagrad", "simulator check-plugin swish.py --verbose")
 )
-@click.argument("name")
+@click.argument("name", shell_complete=files)
 @click.option(
-    "--engine", metavar="NAME", default="scipy", show_default=True, help="Which engine multiplies the matrices."
+    "--engine",
+    metavar="NAME",
+    shell_complete=offers("engines"),
+    default="scipy",
+    show_default=True,
+    help="Which engine multiplies the matrices.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Say also which checks do not apply, and why.")
 @click.option("--in-process", is_flag=True, help="Run the checks in this process, for a debugger.")

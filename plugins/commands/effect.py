@@ -17,6 +17,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.completion import nets, units_of_net
 from simulator.cli.grammar import examples
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
@@ -34,18 +35,26 @@ _RUNS = 3  # all activations before, after, and their differences
         "simulator effect lenet5 --ablate 'conv1[2]'", "simulator effect lenet5 --clamp 'conv2[3]=0.5' --sample 7"
     ),
 )
-@click.argument("net")
+@click.argument("net", shell_complete=nets)
 @click.option(
     "--clamp",
     metavar="UNITS=VALUE",
+    shell_complete=units_of_net,
     type=PairType(),
     multiple=True,
     help="Give units this value, such as 'conv2[3]=0.5'; may be repeated.",
 )
-@click.option("--ablate", metavar="UNITS", multiple=True, help="Give units the value 0; may be repeated.")
+@click.option(
+    "--ablate",
+    metavar="UNITS",
+    shell_complete=units_of_net,
+    multiple=True,
+    help="Give units the value 0; may be repeated.",
+)
 @click.option(
     "--patch",
     metavar="UNITS=SAMPLE",
+    shell_complete=units_of_net,
     type=PairType(),
     multiple=True,
     help="Give units the values that they have for another sample, by its number; may be repeated.",

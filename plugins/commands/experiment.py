@@ -15,6 +15,7 @@ from simulator.cli.common import (
     the_catalog,
     typed_options,
 )
+from simulator.cli.completion import build_options_of, offers
 from simulator.cli.grammar import Renamed, examples
 from simulator.cli.leaving import leaving_status
 from simulator.cli.steps import next_command, say_next
@@ -27,7 +28,7 @@ _MOST = 30  # rows of a table that are printed
 @click.command(
     "experiment", epilog=examples("simulator experiment", "simulator experiment counts --quick --folder counts")
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=offers("experiments"))
 @click.option(
     "--seeds", metavar="N", type=click.IntRange(1), help="Runs of each condition.  [default: the experiment's own]"
 )
@@ -48,7 +49,13 @@ _MOST = 30  # rows of a table that are printed
 )
 @click.option("--cluster", metavar="ADDRESS", help="Run on a Dask cluster: its scheduler, such as tcp://10.0.0.1:8786.")
 @click.option(
-    "-o", "--option", "options", type=PairType(), multiple=True, help="An option of the experiment; may be repeated."
+    "-o",
+    "--option",
+    "options",
+    shell_complete=build_options_of,
+    type=PairType(),
+    multiple=True,
+    help="An option of the experiment; may be repeated.",
 )
 @report_options
 @CatalogOptions.decorate

@@ -19,6 +19,7 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
+from simulator.cli.completion import nets, units_of_net
 from simulator.cli.grammar import examples, output_option
 from simulator.cli.sample import sample_for, sample_options
 from simulator.cli.steps import NETWORK, free, next_command, say_next
@@ -31,8 +32,8 @@ _PICTURES, _FILES = ("png", "svg", "pdf"), ("graphml", "gexf")
 @click.command(
     "graph", epilog=examples("simulator graph resnet8", "simulator graph lenet5 'conv2[3, 4, 5]' --output unit.graphml")
 )
-@click.argument("net")
-@click.argument("unit", required=False)
+@click.argument("net", shell_complete=nets)
+@click.argument("unit", required=False, shell_complete=units_of_net)
 @click.option("--units", is_flag=True, help="All units of a small network, instead of its layers.")
 @click.option(
     "--hops",

@@ -17,6 +17,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.completion import nets, units_of_net
 from simulator.cli.grammar import examples, limit_option, picture_option
 from simulator.cli.sample import chosen_data, data_option
 from simulator.cli.steps import NETWORK, free, next_command, say_next
@@ -30,8 +31,8 @@ from simulator.errors import counted
         "simulator respond lenet5 'conv2[3]'", "simulator respond net.safetensors 'dense1[3]' --output responses.png"
     ),
 )
-@click.argument("net")
-@click.argument("unit", metavar="UNIT")
+@click.argument("net", shell_complete=nets)
+@click.argument("unit", metavar="UNIT", shell_complete=units_of_net)
 @data_option("Where to search.")
 @limit_option("samples", 9, ["--count"])
 @click.option(

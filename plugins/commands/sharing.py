@@ -15,6 +15,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.completion import layers_of_net, nets
 from simulator.cli.grammar import examples, samples_option
 from simulator.cli.keeping import check_place, save_options
 from simulator.cli.sample import chosen_data, data_option
@@ -30,13 +31,23 @@ from simulator.errors import counted
         "simulator sharing lenet5 --densify --layers conv1 --save dense.safetensors",
     ),
 )
-@click.argument("net")
+@click.argument("net", shell_complete=nets)
 @click.option("--untie", is_flag=True, help="Give every connection a weight of its own.")
 @click.option("--densify", is_flag=True, help="Make every cell of the matrices a weight, zeros too.")
 @click.option(
-    "--retie", "like", metavar="LIKE", help="Project onto the ties of LIKE, an architecture or a saved network."
+    "--retie",
+    "like",
+    metavar="LIKE",
+    shell_complete=nets,
+    help="Project onto the ties of LIKE, an architecture or a saved network.",
 )
-@click.option("--layers", multiple=True, metavar="PATTERN", help="Only these layers, such as 'conv*'; may be repeated.")
+@click.option(
+    "--layers",
+    multiple=True,
+    metavar="PATTERN",
+    shell_complete=layers_of_net,
+    help="Only these layers, such as 'conv*'; may be repeated.",
+)
 @data_option("Whose samples to compare on.")
 @samples_option("Compare on the first N samples.", 100)
 @save_options("Write the new network here.")

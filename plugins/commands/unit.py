@@ -16,6 +16,7 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
+from simulator.cli.completion import layers_of_net, nets, units_of_net
 from simulator.cli.grammar import examples, limit_option, listed, picture_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import NETWORK, SAMPLES, next_command, say_next
@@ -30,11 +31,16 @@ from simulator.cli.tables import cell, print_table, table
         "simulator unit vgg16 'conv3_2[0, 9, 9]' --field",
     ),
 )
-@click.argument("net")
-@click.argument("unit", metavar="UNIT")
+@click.argument("net", shell_complete=nets)
+@click.argument("unit", metavar="UNIT", shell_complete=units_of_net)
 @click.option("--outgoing", is_flag=True, help="Who reads the unit, instead of what it reads.")
 @click.option("--field", is_flag=True, help="Which units it sees and reaches, and over how many paths, instead.")
-@click.option("--of", metavar="NODE", help="The node in which the field lies.  [default: input and output]")
+@click.option(
+    "--of",
+    metavar="NODE",
+    shell_complete=layers_of_net,
+    help="The node in which the field lies.  [default: input and output]",
+)
 @limit_option("connections")
 @picture_option("the products, or with --field what the unit sees,")
 @sample_options()

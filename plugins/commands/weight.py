@@ -17,6 +17,7 @@ from simulator.cli.common import (
     title_of,
     was_given,
 )
+from simulator.cli.completion import nets, weights_of_net
 from simulator.cli.grammar import examples, limit_option, listed, samples_option
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
@@ -31,8 +32,8 @@ from simulator.cli.tables import cell, print_table, table
         "simulator weight lenet5 'conv1.bias[0]' --samples 8 --set 0",
     ),
 )
-@click.argument("net")
-@click.argument("weight", metavar="WEIGHT")
+@click.argument("net", shell_complete=nets)
+@click.argument("weight", metavar="WEIGHT", shell_complete=weights_of_net)
 @click.option("--uses", "bare", is_flag=True, help="List the connections alone, without data.")
 @click.option("--set", "value", type=float, metavar="VALUE", help="What another value changes.")
 @samples_option("How many samples, from --sample on.", 1, ["--batch"])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simulator.cli.alone import is_layer, layer_network
+from simulator.cli.completion import build_options_of, files, offers
 from simulator.cli.steps import NETWORK, free, next_command
 from simulator.cli.tables import check_one_way, format_option, to_program
 from simulator.cli.terminal import error_console
@@ -96,6 +97,7 @@ class CatalogOptions:
                 "-p",
                 "--plugin",
                 metavar="FILE_OR_MODULE",
+                shell_complete=files,
                 multiple=True,
                 expose_value=False,
                 callback=cls._keep,
@@ -164,6 +166,7 @@ build_options = options(
         "-o",
         "--option",
         "build_option",
+        shell_complete=build_options_of,
         type=PairType(),
         multiple=True,
         help="An option of the architecture; may be repeated.",
@@ -173,6 +176,7 @@ engine_options = options(
     click.option(
         "--engine",
         metavar="NAME",
+        shell_complete=offers("engines"),
         default="auto",
         show_default=True,
         help="Which engine multiplies the matrices: see 'simulator plugins engines'; auto takes the fastest.",
@@ -313,7 +317,7 @@ def typed_options(
     return given
 
 
-_OF_EVERY_NETWORK = {
+OF_EVERY_NETWORK = {
     "input_shape": "use --input",
     "classes": "use --classes",
     "dtype": "leave it out",
@@ -382,7 +386,7 @@ def planned_network(
             f"expected an architecture or a saved network, got the layer {net}; write it with its arguments, in "
             f"quotes: '{net}(...)'"
         )
-    options = {} if alone else typed_options(net, catalog.architectures[net], build_option, _OF_EVERY_NETWORK)
+    options = {} if alone else typed_options(net, catalog.architectures[net], build_option, OF_EVERY_NETWORK)
 
     def built(rng: int | None) -> Saved:
         if alone:

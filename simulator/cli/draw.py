@@ -19,6 +19,7 @@ from simulator.cli.common import (
     titled,
     was_given,
 )
+from simulator.cli.completion import layers_of_net, nets, units_of_net
 from simulator.cli.grammar import examples, output_option
 from simulator.cli.remembered import history_of
 from simulator.cli.sample import sample_for, sample_options
@@ -54,8 +55,8 @@ class SpanType(click.ParamType):
         "simulator draw net.safetensors --what curve --output curve.svg",
     )
 )
-@click.argument("net")
-@click.argument("layer", required=False)
+@click.argument("net", shell_complete=nets)
+@click.argument("layer", required=False, shell_complete=layers_of_net)
 @click.option(
     "--what",
     type=click.Choice(["matrix", "window", "kernel", "graph", "activations", "curve"]),
@@ -65,7 +66,10 @@ class SpanType(click.ParamType):
 )
 @output_option("A .png, .svg or .pdf file, with --step a .gif or .png file.  [default: LAYER-WHAT.png]", ())
 @click.option(
-    "--unit", metavar="UNIT", help="The unit of a window, such as 'conv1[0, 3, 4]'.  [default: one in the middle]"
+    "--unit",
+    metavar="UNIT",
+    shell_complete=units_of_net,
+    help="The unit of a window, such as 'conv1[0, 3, 4]'.  [default: one in the middle]",
 )
 @click.option(
     "--step",

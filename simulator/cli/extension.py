@@ -27,6 +27,7 @@ _SECTIONS = {  # of the help; what is in none of them comes last
     "Look into a network": ("unit", "weight", "effect", "ablate", "respond", "affine", "sharing"),
     "Repeat and measure": ("experiment", "bench"),
     "Extend": ("plugins", "new-plugin", "check-plugin"),
+    "For shells and programs": ("completion",),
 }
 
 
@@ -104,10 +105,12 @@ class CommandGroup(click.Group):
         command = None if name.startswith("-") else self.get_command(ctx, name)
         if command is not None:
             args = [name, *todays(command, args[1:], quiet=ctx.resilient_parsing)]
+            if ctx.resilient_parsing and args[-1].startswith("-"):
+                args.pop()  # its value is being completed; click would forget all arguments
             whole = quoted(ctx, args)
-            if whole is not None:
+            if whole is not None and not ctx.resilient_parsing:
                 raise click.UsageError(f"expected an address in one word, got several; put it in quotes: {whole}", ctx)
-        elif not name.startswith("-"):
+        elif not (name.startswith("-") or ctx.resilient_parsing):
             raise click.UsageError(
                 f"expected a command, got {brief(name)}; {nearest(name, self.list_commands(ctx))}", ctx
             )

@@ -21,6 +21,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.completion import kinds, nets, offers
 from simulator.cli.grammar import examples
 from simulator.cli.remembered import silence_of, trained_source
 from simulator.cli.steps import next_command, say_next
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
         'simulator describe "conv(1, kernel=3)" --input 1x8',
     )
 )
-@click.argument("net", default="lenet5")
+@click.argument("net", default="lenet5", shell_complete=nets)
 @build_options
 @click.option(
     "--weights/--no-weights",
@@ -117,7 +118,7 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
         "simulator equivalence lenet5 --engine auto", 'simulator equivalence "conv(2, kernel=3)" --input 1x8x8'
     )
 )
-@click.argument("net", default="lenet5")
+@click.argument("net", default="lenet5", shell_complete=nets)
 @build_options
 @dtype_option("float64")
 @click.option(
@@ -126,6 +127,7 @@ def describe(net: str, weights: bool | None, as_json: bool, **build: Any) -> Non
 @click.option(
     "--engine",
     metavar="NAME",
+    shell_complete=offers("engines"),
     help="Prove an engine, too: that it computes what these matrices do.  [default: none]",
 )
 @click.option("--threads", metavar="N", type=click.IntRange(1), help="How many cores the engine uses.  [default: all]")
@@ -271,7 +273,7 @@ def print_engine_proofs(engine: str, steps: list[Proof], dtype: str, batch: int)
 
 
 @click.command(epilog=examples("simulator plugins layers", "simulator plugins --json"))
-@click.argument("kind", required=False)
+@click.argument("kind", required=False, shell_complete=kinds)
 @report_options
 @CatalogOptions.decorate
 def plugins(kind: str | None, as_json: bool) -> None:

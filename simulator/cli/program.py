@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from simulator.cli.common import CatalogOptions
+from simulator.cli.completion import completion
 from simulator.cli.draw import draw
 from simulator.cli.extension import CommandGroup
 from simulator.cli.grammar import examples
@@ -60,7 +61,7 @@ def help_of(ctx: click.Context, command: str | None) -> None:
     click.echo(group.get_help(context))
 
 
-for command in (train, evaluate, predict, describe, equivalence, draw, plugins):
+for command in (train, evaluate, predict, describe, equivalence, draw, plugins, completion):
     cli.add_command(command)
 
 

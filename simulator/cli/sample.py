@@ -10,6 +10,7 @@ import click
 
 from simulator.cli.alone import COUNTING, counting_data
 from simulator.cli.common import data_for, options
+from simulator.cli.completion import data_sets
 from simulator.cli.remembered import splits_of, trained_source
 from simulator.cli.train import train
 from simulator.errors import counted, shown
@@ -27,6 +28,7 @@ data_options: Callable[..., Any] = options(
         "--data",
         "source",
         metavar="DATA",
+        shell_complete=data_sets,
         help="A data set by name, NAME:PATH, or a path.  [default: the one it was trained on]",
     ),
     click.option("--all", "every", is_flag=True, help="All samples, not only those held out of training."),
@@ -36,7 +38,10 @@ data_options: Callable[..., Any] = options(
 def data_option(what: str) -> Callable[..., Any]:
     """``--data``, which `chosen_data` reads."""
     return click.option(
-        "--data", metavar="DATA", help=f"{what}  [default: what the network was trained on, else digits]"
+        "--data",
+        metavar="DATA",
+        shell_complete=data_sets,
+        help=f"{what}  [default: what the network was trained on, else digits]",
     )
 
 

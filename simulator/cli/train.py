@@ -24,6 +24,7 @@ from simulator.cli.common import (
     warned,
     was_given,
 )
+from simulator.cli.completion import data_sets, nets, offers
 from simulator.cli.grammar import batch_size_option, examples
 from simulator.cli.keeping import Keeper, check_place, save_options
 from simulator.cli.leaving import leaving_status
@@ -74,10 +75,11 @@ _LATER: dict[str, Any] = {
 
 
 @click.command(epilog=examples("simulator train", "simulator train mlp --data xo --epochs 5 --save net.safetensors"))
-@click.argument("net", default="lenet5")
+@click.argument("net", default="lenet5", shell_complete=nets)
 @click.option(
     "--data",
     metavar="DATA",
+    shell_complete=data_sets,
     help="A data set by name (see 'simulator plugins datasets'), NAME:PATH, or a path.  "
     "[default: what a saved network was trained on, else digits]",
 )
@@ -91,6 +93,7 @@ _LATER: dict[str, Any] = {
 @click.option(
     "--optimizer",
     metavar="NAME",
+    shell_complete=offers("optimizers"),
     default="momentum",
     show_default=True,
     help="How gradients change the weights: see 'simulator plugins optimizers'.",
@@ -125,6 +128,7 @@ _LATER: dict[str, Any] = {
 @click.option(
     "--loss",
     metavar="NAME",
+    shell_complete=offers("losses"),
     help="What to minimise: see 'simulator plugins losses'.  [default: the architecture's, usually cross-entropy]",
 )
 @click.option(

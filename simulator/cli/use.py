@@ -19,6 +19,7 @@ from simulator.cli.common import (
     the_catalog,
     title_of,
 )
+from simulator.cli.completion import files
 from simulator.cli.grammar import examples, limit_option, listed
 from simulator.cli.remembered import classes_of, settings_of, with_classes
 from simulator.cli.sample import data_of, data_options
@@ -72,7 +73,7 @@ def objective_of(catalog: Catalog, saved: Saved) -> tuple[str, dict[str, Loss], 
 @click.command(
     epilog=examples("simulator evaluate net.safetensors", "simulator evaluate net.safetensors --all --format csv")
 )
-@click.argument("nets", metavar="NET...", nargs=-1, required=True)
+@click.argument("nets", metavar="NET...", nargs=-1, required=True, shell_complete=files)
 @data_options
 @engine_options
 @report_options
@@ -148,7 +149,7 @@ def evaluate(
         "simulator predict net.safetensors --wrong", "simulator predict net.safetensors --sample 7 --sample 12"
     )
 )
-@click.argument("net")
+@click.argument("net", shell_complete=files)
 @data_options
 @click.option(
     "--sample",

@@ -17,6 +17,7 @@ from simulator.cli.common import (
     report_options,
     the_catalog,
 )
+from simulator.cli.completion import architectures
 from simulator.cli.grammar import Renamed, batch_size_option, examples, picture_option
 from simulator.cli.tables import cell, print_table, table
 
@@ -25,7 +26,7 @@ from simulator.cli.tables import cell, print_table, table
     "bench",
     epilog=examples("simulator bench lenet5 --batch-size 32 --repeat 3", "simulator bench mlp --per-layer --repeat 3"),
 )
-@click.argument("nets", metavar="[NET]...", nargs=-1)
+@click.argument("nets", metavar="[NET]...", nargs=-1, shell_complete=architectures)
 @click.option(
     "--per-layer",
     cls=Renamed,
