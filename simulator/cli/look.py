@@ -291,13 +291,22 @@ def plugins(kind: str | None, as_json: bool) -> None:
     if as_json:
         offers = [
             {"kind": kind, "name": e.name, "plugin": e.plugin.name, "origin": e.plugin.origin, "summary": e.summary}
+            | {field: getattr(e, field) for field in _recipe(kind)}
             for kind, e in entries
         ]
         print_json({"offers": offers, "problems": catalog.problems})
         return
     ours = catalog.plugins[0].origin
     for kind in kinds:
-        made = table("name", "plugin", "origin", "summary", left=4, wrap="summary")
+        columns = ("name", "plugin", "origin", *_recipe(kind), "summary")
+        made = table(*columns, left=len(columns), wrap="summary")
         for e in getattr(catalog, kind).entries.values():
-            made.add_row(e.name, e.plugin.name, "bundled" if e.plugin.origin == ours else e.plugin.origin, e.summary)
+            declared = ("" if e.task == "part" else f"{getattr(e, field) or ''}" for field in _recipe(kind))
+            origin = "bundled" if e.plugin.origin == ours else e.plugin.origin
+            made.add_row(e.name, e.plugin.name, origin, *declared, e.summary)
         print_table(kind, made)
+
+
+def _recipe(kind: str) -> tuple[str, ...]:
+    """What offers of a kind declare of their training."""
+    return ("lr", "epochs") if kind == "architectures" else ()

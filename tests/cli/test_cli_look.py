@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -316,6 +317,7 @@ def test_plugins_lists_every_offer(run, catalog):
     assert content["problems"] == []
     assert content["offers"] == [
         {"kind": kind, "name": e.name, "plugin": e.plugin.name, "origin": e.plugin.origin, "summary": e.summary}
+        | ({"lr": e.lr, "epochs": e.epochs} if kind == "architectures" else {})
         for kind in SHELVES
         for e in getattr(catalog, kind).entries.values()
     ]
@@ -331,6 +333,9 @@ def test_plugins_prints_every_offer(run, catalog):
             line = next(line for line in lines[start:] if line.split()[:1] == [name])
             assert "bundled" in line
             assert line.endswith(entry.summary)
+            assert kind != "architectures" or entry.task == "part" or f" {entry.epochs} " in line
+    assert re.search(r"lecun1989 .* bundled +0\.02 +60 +LeCun", result.out)
+    assert re.search(r"rbm .* bundled +A restricted", result.out)  # a loop of its own trains it
 
 
 def test_plugins_of_this_command_line(run, crooked):
