@@ -34,7 +34,20 @@ from simulator import (
     Subsample,
     UnknownNameError,
 )
-from simulator.draw import draw_activations, draw_curve, draw_graph, draw_kernel, draw_matrix, draw_products, save
+from simulator.draw import (
+    darken,
+    draw_activations,
+    draw_curve,
+    draw_graph,
+    draw_kernel,
+    draw_layer_graph,
+    draw_matrix,
+    draw_products,
+    draw_unit_graph,
+    draw_window,
+    save,
+)
+from simulator.lab import layer_graph, unit_graph
 
 colors = pytest.importorskip("matplotlib.colors")
 
@@ -854,3 +867,52 @@ def test_products_of_several_inputs_have_one_scale_and_of_none_no_panel():
     assert figure.axes[0].images[0].get_clim() == figure.axes[1].images[0].get_clim()
     silent = draw_products(net, "a[0, 0, 0]", np.full((1, 2, 2), -1.0))
     assert silent.get_supxlabel() == "it reads nothing at this sample; its value is 0"
+
+
+def contrast(one, other):
+    """Of two colours, as WCAG 2 counts it, from 1 to 21."""
+
+    def light(colour):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colors.to_rgb(colour)]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722))) + 0.05
+
+    return max(light(one), light(other)) / min(light(one), light(other))
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_every_word_can_be_read_on_light_and_on_dark_paper(dark):
+    from matplotlib.axes import Axes
+
+    x = np.random.default_rng(0).random((1, 8, 8))
+    net = Network.sequential((1, 8, 8), [Conv(2, 3), ReLU(), Dense(3)], rng=0)
+    epoch = {"number": 1, "loss": 2.3, "metrics": {"accuracy": 0.1}, "validation": {}}
+    figures = [
+        draw_matrix(net, "conv1"),
+        draw_matrix(Network.sequential((1, 40, 40), [Conv(1, 3)]), "conv1"),
+        draw_kernel(net, "conv1"),
+        draw_activations(net, "dense1", x),
+        draw_curve([epoch, epoch]),
+        draw_graph(Network.sequential((1, 3, 3), [Conv(1, 2)]), "conv1"),
+        draw_products(net, "conv1[0, 0, 0]", x),
+        draw_window(net, "conv1[0, 0, 0]", x),
+        draw_layer_graph(layer_graph(net)),
+        draw_unit_graph(unit_graph(net, "conv1[0, 0, 0]")),
+    ]
+    for figure in figures:
+        if dark:
+            darken(figure)
+        paper = figure.get_facecolor()
+        assert contrast(paper, "w") > 15 if dark else contrast(paper, "w") == 1
+        words = [(text, paper) for text in figure.texts]
+        for ax in figure.findobj(Axes):
+            words += [(text, paper) for text in (ax.title, ax.xaxis.label, ax.yaxis.label)]
+            words += [(tick.label1, paper) for axis in (ax.xaxis, ax.yaxis) for tick in axis.get_major_ticks()]
+            if ax.get_legend() is not None:
+                below = ax.get_legend().get_frame().get_facecolor() if ax.get_legend().get_frame_on() else paper
+                words += [(text, below) for text in ax.get_legend().get_texts()]
+            if not ax.images:
+                for text in ax.texts:
+                    box = text.get_bbox_patch()
+                    words.append((text, ax.get_facecolor() if box is None else box.get_facecolor()))
+        for text, below in words:
+            assert not text.get_text() or contrast(text.get_color(), below) > 4, text

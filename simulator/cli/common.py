@@ -16,6 +16,7 @@ import click
 
 from simulator.cli.alone import is_layer, layer_network
 from simulator.cli.completion import build_options_of, files, offers
+from simulator.cli.grammar import toned
 from simulator.cli.steps import NETWORK, free, next_command
 from simulator.cli.tables import check_one_way, format_option, to_program
 from simulator.cli.terminal import error_console
@@ -448,7 +449,7 @@ def save_figure(figure: Figure, path: Path, of: str) -> None:
 def titled(figure: Figure, of: str) -> Figure:
     """The same picture; its title says what it is of: a network, as `title_of` calls it, and the sample."""
     figure.suptitle("\n".join(filter(None, (figure.get_suptitle(), of))), fontsize=11)
-    return figure
+    return toned(figure)
 
 
 def engine_from(catalog: Catalog, name: str, threads: int | None, dtype: str) -> Engine:

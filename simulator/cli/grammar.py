@@ -19,6 +19,7 @@ __all__ = [
     "picture_option",
     "samples_option",
     "todays",
+    "toned",
 ]
 
 _LISTED = 10  # lines of a table, where nobody asks for more
@@ -105,8 +106,25 @@ class OutputType(click.Path):
 
 
 def output_option(what: str, kinds: Sequence[str], old: Sequence[str] = ()) -> Callable[..., Any]:
-    """``--output``, the file that a command draws or writes; its ending says what kind of file."""
-    return click.option("--output", cls=Renamed, old=old, metavar="FILE", type=OutputType(kinds), help=what)
+    """``--output``, the file that a command draws or writes, its ending says what kind of file; and ``--dark``."""
+    output = click.option("--output", cls=Renamed, old=old, metavar="FILE", type=OutputType(kinds), help=what)
+    dark = click.option(
+        "--dark",
+        is_flag=True,
+        expose_value=False,
+        callback=lambda ctx, param, value: ctx.meta.update({"simulator.dark": value}),
+        help="Draw on a dark background.",
+    )
+    return lambda command: output(dark(command))
+
+
+def toned(figure: Any) -> Any:
+    """The same picture, on a dark background if that was asked for."""
+    if click.get_current_context().meta.get("simulator.dark"):
+        from simulator.draw import darken
+
+        darken(figure)
+    return figure
 
 
 def picture_option(what: str) -> Callable[..., Any]:

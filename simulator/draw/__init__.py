@@ -5,7 +5,7 @@ up to 36 weights have a colour each: equal colours are equal weights. More are c
 says which.
 """
 
-from simulator.draw.canvas import save, save_frames
+from simulator.draw.canvas import darken, save, save_frames
 from simulator.draw.fields import draw_field
 from simulator.draw.graphs import draw_unit_graph
 from simulator.draw.layers import draw_layer_graph
@@ -16,6 +16,7 @@ from simulator.draw.units import draw_ablation, draw_products, draw_responses
 from simulator.draw.window import draw_window, walk_window
 
 __all__ = [
+    "darken",
     "draw_ablation",
     "draw_activations",
     "draw_curve",

@@ -26,6 +26,8 @@ MOVING = ("gif", "png")  # those that hold a moving one
 
 
 _GREY, MARK, GAP = "0.35", "tab:red", "#d9dfe6"
+ON_WHITE = "on white"  # the gid of axes whose colours are made for a white paper
+_DARK, _LIGHT = "#15181d", "#e4e6e9"
 
 
 Labels = tuple[str, Sequence[str]]  # what an axis counts, and the number of each tile
@@ -84,6 +86,58 @@ def check_graph(graph: Any, what: str, needed: set[str]) -> None:
             f"draw {what} graph: expected a graph of {what}s, got {brief(graph)}; make one with "
             f"simulator.lab.{what}_graph"
         )
+
+
+def darken(figure: Figure) -> Figure:
+    """Turn a picture for a dark slide: what stands on the paper becomes light, what stands on colours stays.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        What a function of this module returned; it is changed.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The same.
+
+    Examples
+    --------
+    >>> from simulator import Conv, Network
+    >>> from simulator.draw import draw_kernel
+    >>> net = Network.sequential((1, 8, 8), [Conv(4, kernel=3)], rng=0)
+    >>> darken(draw_kernel(net, "conv1")).get_facecolor()[:3] < (0.2, 0.2, 0.2)
+    True
+    """
+    from matplotlib.axes import Axes
+    from matplotlib.colors import to_rgb
+    from matplotlib.lines import Line2D
+    from matplotlib.text import Text
+
+    figure.set_facecolor(_DARK)
+    for text in figure.texts:
+        text.set_color(_LIGHT)
+    for ax in figure.findobj(Axes):
+        legend = ax.get_legend()
+        ax.tick_params(colors=_LIGHT, grid_alpha=0.25)
+        if ax.get_gid() == ON_WHITE:
+            if legend is not None:
+                legend.set_frame_on(True)
+                legend.get_frame().set_alpha(1)
+            continue
+        ax.set_facecolor(_DARK)
+        for spine in ax.spines.values():
+            if to_rgb(spine.get_edgecolor()) != to_rgb(GAP):
+                spine.set_color(_LIGHT)
+        for text in (ax.title, ax.xaxis.label, ax.yaxis.label, *(() if legend is None else legend.get_texts())):
+            text.set_color(_LIGHT)
+        if ax.images:
+            continue  # numbers and marks there stand on colours
+        for part in (*ax.texts, *ax.lines):
+            bare = isinstance(part, Line2D) or (isinstance(part, Text) and part.get_bbox_patch() is None)
+            if bare and max(to_rgb(part.get_color())) < 0.1:
+                part.set_color(_LIGHT)
+    return figure
 
 
 def outline(ax: Axes, mask: np.ndarray, width: float) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from simulator.draw.canvas import MARK, add_caption, add_scale, check_graph, new_figure
+from simulator.draw.canvas import MARK, ON_WHITE, add_caption, add_scale, check_graph, new_figure
 from simulator.draw.colours import PALE, Colours, weight_colours
 from simulator.errors import ShapeError, counted
 
@@ -76,7 +76,7 @@ def draw_unit_graph(graph: nx.MultiDiGraph) -> Figure:
     places, heads, room = _placed(graph, layers, columns)
     tall = max(y for _, y in places.values())
     figure = new_figure(2.5 + 2.2 * len(columns), tall + 1.9)
-    ax = figure.subplots()
+    ax = figure.subplots(subplot_kw={"gid": ON_WHITE})
     notes = _draw_connections(figure, ax, graph, places)
     size = min(6.0, 40 * room)  # points
     ax.plot(*zip(*places.values(), strict=True), "o", color="w", markeredgecolor="k", markersize=size, zorder=3)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy
 
-from simulator.draw.canvas import MARK, add_caption, add_scale, new_figure, sample_trace, short
+from simulator.draw.canvas import MARK, ON_WHITE, add_caption, add_scale, new_figure, sample_trace, short
 from simulator.draw.colours import FAINT, PALE, Colours, ink_on, weight_colours
 from simulator.draw.density import Line, cell_counts
 from simulator.errors import ShapeError, brief
@@ -372,7 +372,7 @@ def draw_graph(network: Network, layer: str, x: Any = None) -> Figure:
     figure = new_figure(6.5, 1.5 + min(12.0, 0.3 * max(pattern.shape)))
     from matplotlib.collections import LineCollection
 
-    ax = figure.subplots()
+    ax = figure.subplots(subplot_kw={"gid": ON_WHITE})
     left = _draw_units(ax, 0, view.in_shape, "x")
     right = _draw_units(ax, 1, view.out_shape, "y")
     rows, cols, ties = pattern.triplets()

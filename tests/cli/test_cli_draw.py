@@ -148,3 +148,9 @@ def test_a_picture_whose_name_nobody_gave_replaces_none(run):
         assert run("draw", "lenet5", "conv1", "--what", "kernel").out == f"Drew {name}\n"
     for name in ("lenet5-graph.png", "lenet5-graph-2.png"):
         assert run("graph", "lenet5").out.startswith(f"Drew {name}: ")
+
+
+def test_a_dark_picture(run, trained):
+    assert run("draw", trained, "conv1", "--what", "kernel", "--dark", "--output", "dark.svg").status == 0
+    assert run("draw", trained, "conv1", "--what", "kernel", "--output", "light.svg").status == 0
+    assert [path.read_text().count("#15181d") > 0 for path in map(Path, ("dark.svg", "light.svg"))] == [True, False]

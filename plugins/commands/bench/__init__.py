@@ -18,7 +18,7 @@ from simulator.cli.common import (
     the_catalog,
 )
 from simulator.cli.completion import architectures
-from simulator.cli.grammar import Renamed, batch_size_option, examples, picture_option
+from simulator.cli.grammar import Renamed, batch_size_option, examples, picture_option, toned
 from simulator.cli.tables import cell, print_table, table
 
 
@@ -146,7 +146,7 @@ def _growth(settings, catalog, engine, repeat, output):
             on_point = partial(_show_part, show, number, f"growth over {over}")
             curves.append(growth.measured(over, catalog, engine, settings.dtype, repeat, on_point))
     if output is not None:
-        save(growth.drawn(curves), output)
+        save(toned(growth.drawn(curves)), output)
     told = [{**vars(curve), "exponent": curve.exponent, "bar": growth.BAR} for curve in curves]
     return {"ok": True, "growth": told}
 
