@@ -916,3 +916,10 @@ def test_every_word_can_be_read_on_light_and_on_dark_paper(dark):
                     words.append((text, ax.get_facecolor() if box is None else box.get_facecolor()))
         for text, below in words:
             assert not text.get_text() or contrast(text.get_color(), below) > 4, text
+
+
+def test_lines_part_the_cells_of_small_matrices():
+    for size, parted in ((6, True), (10, False)):
+        pool = Network.sequential((2, size, size), [AveragePool(2)])
+        (ax,) = draw_matrix(pool, "averagepool1").axes[:1]
+        assert (len(ax.get_xticks(minor=True)) == 2 * size**2) == parted == (2 * size**2 <= 80)

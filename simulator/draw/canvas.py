@@ -133,9 +133,9 @@ def darken(figure: Figure) -> Figure:
             text.set_color(_LIGHT)
         if ax.images:
             continue  # numbers and marks there stand on colours
-        for part in (*ax.texts, *ax.lines):
-            bare = isinstance(part, Line2D) or (isinstance(part, Text) and part.get_bbox_patch() is None)
-            if bare and max(to_rgb(part.get_color())) < 0.1:
+        bare: list[Text | Line2D] = [text for text in ax.texts if text.get_bbox_patch() is None]
+        for part in (*bare, *ax.lines):
+            if max(to_rgb(part.get_color())) < 0.1:
                 part.set_color(_LIGHT)
     return figure
 

@@ -30,6 +30,7 @@ WHOLE = 128  # rows and columns up to which a matrix is drawn whole, cell by cel
 _PART, _LARGEST_PART = (64, 128), 512  # rows and columns of the part of a larger one
 
 
+_APART = 80  # rows and columns up to which lines part the cells
 NUMBERED = 20  # rows and columns up to which each cell says its weight
 
 
@@ -275,12 +276,13 @@ def draw_cells(
     if colours.scale is not None:
         add_scale(figure, ax, colours.scale)
     notes = [colours.note] * bool(colours.note) + ["white: no connection"]
-    if max(n_rows, n_columns) <= NUMBERED:
-        ax.set(xticks=range(*columns), yticks=range(*rows))
+    if max(n_rows, n_columns) <= _APART:
         ax.set_xticks(np.arange(*columns) + 0.5, minor=True)
         ax.set_yticks(np.arange(*rows) + 0.5, minor=True)
         ax.tick_params(which="minor", length=0)
         ax.grid(which="minor", color=FAINT, linewidth=0.5)
+    if max(n_rows, n_columns) <= NUMBERED:
+        ax.set(xticks=range(*columns), yticks=range(*rows))
         for k, (i, j) in enumerate(zip(*divmod(cells, n_columns), strict=True)):
             number = "+".join(view.number(tie) for tie in ties[of == k])
             at = j + columns[0], i + rows[0]
