@@ -89,7 +89,6 @@ LAYER_ROWS = [
     ("upsample", {}, "give one of them, such as factor=2", {"factor": 2}),
     ("identity-shortcut", {"channels": 2}, "it adds channels and drops none", {"channels": 6}),
     ("pad", {"padding": [(1, 1)]}, "give one per space axis", {"padding": [(1, 1), (1, 1)]}),
-    ("relu6", {"scale": 2}, "correct the call", {}),
     ("conv", CONV | {"bias": "all"}, "write for example bias=True", CONV | {"bias": True}),
     (
         "conv",
@@ -196,8 +195,8 @@ ROWS = {
             np.savez(t / "no.npz", inputs=X, targets=LABELS) or CATALOG.load_data(f"npz:{t / 'no.npz'}", (1, 8, 8))
         ),
     ),
-    "an argument that a layer lacks": (
-        lambda t: MAKE("conv", 2, kernel=3, size=4),
+    "an argument that is missing": (
+        lambda t: MAKE("conv", 2),
         "correct the call",
         lambda t: MAKE("conv", 2, kernel=3),
     ),

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 import simulator_plugins
 
@@ -98,6 +99,19 @@ def test_commands_in_the_readme(command, output, tmp_path, monkeypatch, capsys):
 def test_every_command_is_in_the_readme():
     for name in cli.list_commands(click.Context(cli)):
         assert f"simulator {name}" in README, name
+
+
+def test_the_picture_is_what_its_command_draws(tmp_path, monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("matplotlib")
+    path = re.search(r"^!\[.*\]\((.*)\)$", README, re.M)[1]
+    command = shlex.split(re.search(r"^\*`simulator (draw .*)` drew this", README, re.M)[1])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="0"):
+        main([*command, "--output", "again.png"])
+    there, again = (np.asarray(image.open(file).convert("L"), float) for file in (ROOT / path, "again.png"))
+    assert there.shape == again.shape
+    assert np.abs(there - again).mean() < 4  # of 255: letters differ from one version of a library to another
 
 
 def test_every_hook_is_in_the_readme_and_used_by_a_bundled_plugin():
