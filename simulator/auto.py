@@ -1,8 +1,8 @@
-"""The engine "auto": for each product and each network the fastest of several engines."""
+"""The engine "auto": for each product and each network that of several engines which is done first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,17 @@ _SLOWER = 4  # times as slow as the fastest engine is one that does not know a p
 
 
 class AutoEngine:
-    """Chooses among engines by the speed that each one states for a pattern and a batch; never by the clock.
+    """Chooses among engines by the speed that each states for a pattern and a batch, and by what compiling it takes.
 
-    So the choice, and with it every result, is the same in every run.
+    It never looks at the clock, nor at what has been compiled before: the choice, and with it every result, is the same
+    in every run of the same work.
 
     Parameters
     ----------
     engines : sequence of Engine
         To choose from; of equally fast ones the first is taken.
+    ready : bool, default False
+        Choose as if all were ready: for work that is long, or that is not to be timed with it.
 
     Raises
     ------
@@ -42,8 +45,8 @@ class AutoEngine:
            [1.]])
     """
 
-    def __init__(self, engines: Sequence[Engine]) -> None:
-        self.engines = tuple(engines)
+    def __init__(self, engines: Sequence[Engine], ready: bool = False) -> None:
+        self.engines, self.ready = tuple(engines), ready
         slow = [engine for engine in self.engines if not hasattr(engine, "speed")]
         if slow or not self.engines:
             raise ShapeError(
@@ -53,7 +56,7 @@ class AutoEngine:
 
     def fastest(self, pattern: Pattern, batch: int) -> Any:
         """The engine that multiplies matrices of this pattern with batches of this size."""
-        return max(self.engines, key=lambda engine: engine.speed(pattern, batch))  # type: ignore[attr-defined]
+        return min(self.engines, key=lambda engine: self._seconds(engine, [pattern], batch, batch))
 
     def apply(self, matrix: TiedMatrix, x: np.ndarray) -> np.ndarray:
         return self.fastest(matrix.pattern, x.shape[-1]).apply(matrix, x)
@@ -70,19 +73,37 @@ class AutoEngine:
         assert pattern is not None
         return need_of(self.fastest(pattern, batch), nodes, batch, dtype, backward)
 
-    def for_network(self, nodes: Iterable[Node], batch: int) -> Any:
-        """The engine whose kernels a network is to have: the one that takes the least time for all its matrices.
+    def for_network(self, nodes: Iterable[Node], batch: int, samples: int) -> Any:
+        """The engine for a network: the one that takes the least time for all its matrices and for making it ready.
 
         There is one for the whole network because the threads of two would take each other's cores.
+
+        Parameters
+        ----------
+        nodes : iterable of Node
+            Of the network.
+        batch : int
+            Samples at a time.
+        samples : int
+            In all; one whose gradients go back counts three times.
         """
         patterns = [node.pattern for node in nodes if node.pattern is not None]
+        return min(self.engines, key=lambda engine: self._seconds(engine, patterns, batch, samples))
 
-        def seconds(engine: Any) -> float:
-            speeds = [engine.speed(p, batch) or self.fastest(p, batch).speed(p, batch) / _SLOWER for p in patterns]
-            work = [p.links * batch for p in patterns]
-            return sum(w / s if s else 0.0 for w, s in zip(work, speeds, strict=True))
+    def _seconds(self, engine: Any, patterns: Sequence[Pattern], batch: int, samples: int) -> float:
+        """How long an engine takes for all products of these matrices, estimated."""
+        seconds = 0.0 if self.ready else getattr(engine, "preparation", 0.0)
+        for pattern in patterns:
+            known = engine.speed(pattern, batch)
+            speed = known or max(e.speed(pattern, batch) for e in self.engines) / _SLOWER  # type: ignore[attr-defined]
+            seconds += pattern.links * samples / speed if speed else 0.0
+        return seconds
 
-        return min(self.engines, key=seconds)
+    def warm_up(self, dtype: Any, announce: Callable[[int, int], None] | None = None) -> None:
+        """Make all engines ready that have to be; see `Engine`."""
+        for engine in self.engines:
+            if hasattr(engine, "warm_up"):
+                engine.warm_up(dtype, announce)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({list(self.engines)!r})"

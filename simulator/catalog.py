@@ -236,16 +236,20 @@ class Catalog:
             )
         return network
 
-    def engine(self, name: str = "auto", threads: int | None = None) -> Engine:
+    def engine(self, name: str = "auto", threads: int | None = None, ready: bool = False) -> Engine:
         """An engine by name.
 
         Parameters
         ----------
         name : str, default "auto"
-            "auto" chooses, for each network and batch, the fastest of those that are installed and state their speed.
+            "auto" chooses, for each network and what it is to do, the fastest of those that are installed and state
+            their speed. Compiling counts: an engine that compiles is for work that makes up for it.
         threads : int, optional
             How many cores it uses, at most those that there are. Default: all; an engine that takes no such argument
             does as it likes.
+        ready : bool, default False
+            Whether "auto" is to choose as if nothing had to be compiled, because there is more work to come, as in an
+            experiment.
 
         Returns
         -------
@@ -275,7 +279,7 @@ class Catalog:
             if hasattr(self.engines[each], "speed"):
                 with contextlib.suppress(NotInstalledError):
                     found.append(self.engine(each, threads))
-        return AutoEngine(found)
+        return AutoEngine(found, ready)
 
     def objective(self, name: str, network: Network) -> tuple[dict[str, Loss], dict[str, float]]:
         """What a network of an architecture is trained for.

@@ -65,13 +65,14 @@ class Engine(Protocol):
     Arrays are (channels, *space, batch), and none that was given may be changed. Where no input's gradient is needed,
     those gradients may be None.
 
-    An engine that chooses among others may have ``for_network(nodes, batch)`` in place of a kernel: it gives the one
-    whose kernels a network is to have.
+    An engine that chooses among others may have ``for_network(nodes, batch, samples)`` in place of a kernel: it gives
+    the one that computes a network for so many samples in all, where one whose gradients go back counts three times.
 
     An engine may also say how fast it is: ``speed(pattern, batch)`` is a rough number of multiply-adds per second. It
     is not measured there and then, so that a choice between engines is always the same. One that compiles may have
-    ``warm_up(dtype, announce)``, which makes it ready and calls ``announce()`` first if this takes a while; the command
-    line calls it before it runs anything.
+    ``preparation``, about how many seconds this takes on the processor of which it states its speed: for work that
+    would not make up for it another one is chosen. Its ``warm_up(dtype, announce)`` makes it ready, and calls
+    ``announce(done, total)`` as it goes on if this takes a while; the command line calls it before it runs anything.
 
     An engine may also say what memory it takes besides inputs, outputs and weights:
     ``need(nodes, batch, dtype, backward)`` gives a `Need` for nodes that are computed at once, where gradients go back

@@ -263,13 +263,13 @@ def fused(nodes: Mapping[str, Node], engine: Engine, keep: Collection[str], batc
     keep : collection of str
         Nodes whose activations are asked for: a step may end with one, but not contain one.
     batch : int
-        How many samples there will be.
+        How many samples there will be at a time, and where the engine chooses among others, in all.
     """
     count = readers(nodes)
     only_reader = {source: node for node in nodes.values() for source in node.inputs if count[source] == 1}
     steps: list[Step] = []
     done: set[str] = set()
-    chosen = engine.for_network(nodes.values(), batch) if hasattr(engine, "for_network") else engine
+    chosen = engine.for_network(nodes.values(), batch, batch) if hasattr(engine, "for_network") else engine
     offer = getattr(chosen, "kernel", None)
     for node in nodes.values():
         if not node.inputs or node.name in done:

@@ -121,7 +121,7 @@ class Experiment(Declared, ABC):
         Notes
         -----
         A run knows of no other run, and gives the same rows in any process: networks are trained with
-        ``catalog.engine("auto", threads=1)``.
+        ``catalog.engine("auto", threads=1, ready=True)``.
         """
 
     @abstractmethod

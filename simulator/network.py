@@ -937,6 +937,31 @@ class Network:
             raise ShapeError(f"network engine: expected an engine, got {brief(engine)}; write SciPyEngine()")
         return self._replace(engine=engine)
 
+    def settled(self, batch: int, samples: int) -> Network:
+        """The network with one engine, where its own chooses among several.
+
+        Parameters
+        ----------
+        batch : int
+            Samples at a time.
+        samples : int
+            In all; one whose gradients go back counts three times.
+
+        Returns
+        -------
+        Network
+            Itself if its engine is no choice.
+
+        Examples
+        --------
+        >>> from simulator.auto import AutoEngine
+        >>> from simulator.layers import Dense
+        >>> Network.sequential((4,), [Dense(2)], engine=AutoEngine([SciPyEngine()])).settled(32, 1000).engine
+        SciPyEngine()
+        """
+        choose = getattr(self.engine, "for_network", None)
+        return self if choose is None else self.with_engine(choose(self._nodes.values(), batch, samples))
+
     def with_dtype(self, dtype: Any) -> Network:
         """The network in another precision."""
         dtype = Network.input((1,), dtype=dtype).dtype

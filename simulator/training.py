@@ -16,7 +16,7 @@ import math
 import time
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ from simulator.threads import one_blas_thread
 from simulator.windows import check_size
 from simulator.workspace import Workspace
 
-__all__ = ["Epoch", "evaluate", "generator_at", "train"]
+__all__ = ["Epoch", "evaluate", "generator_at", "settled_for_training", "train"]
 
 Metric = Callable[[np.ndarray, np.ndarray], float]
 Losses = Loss | Mapping[str, Loss]
@@ -164,6 +164,10 @@ def train(
     check_size(batch_size, "train batch_size")
     objective = _Objective(network, losses, loss_weights or {}, metrics, data)
     names = _trainable_names(network, trainable)
+    work = epochs, min(batch_size, len(data)), data, validation
+    network = settled_for_training(network, *work)
+    if resume is not None:
+        resume = replace(resume, network=settled_for_training(resume.network, *work))
     network.check_training(min(batch_size, len(data)), optimizer or SGD(), names)
     return _epochs(
         network,
@@ -180,6 +184,17 @@ def train(
         on_batch,
         trace_memory,
     )
+
+
+def settled_for_training(
+    network: Network, epochs: int, batch_size: int, data: Dataset, validation: Dataset | None
+) -> Network:
+    """The network with the one engine that trains it, see `Network.settled`; `train` does this by itself.
+
+    What counts is the whole run, even if some epochs are done: a resumed run has the engine with which it began.
+    """
+    checked = 0 if validation is None else len(validation)
+    return network.settled(batch_size, epochs * (3 * len(data) + checked))
 
 
 def _epochs(
@@ -373,6 +388,7 @@ class _Objective:
 
     def evaluate(self, network: Network, data: Dataset, batch_size: int) -> dict[str, float]:
         totals: dict[str, float] = {}
+        network = network.settled(min(batch_size, len(data)), len(data))
         batch_size = network.fitting_batch(batch_size)
         workspace = Workspace(network, self.losses)
         for start in range(0, len(data), batch_size):

@@ -96,6 +96,25 @@ def test_commands_in_the_readme(command, output, tmp_path, monkeypatch, capsys):
     assert [line for line in got if line in wanted] == [line for line in wanted if line != ["..."]]
 
 
+@pytest.mark.slow
+def test_the_first_command_prints_what_the_readme_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["train"])
+    assert end.value.code == 0
+
+    def lines(text):
+        """Without what depends on the processor: numbers that are measured, and which units are silent."""
+        text = re.sub(r"respond to none: .*", "respond to none:", text)
+        text = re.sub(r"\d\.\de[+-]\d\d|\d+\.\d+ (s|MB)|loss \S+|\d+\.\d\d%", "...", text)
+        return [" ".join(line.split()) for line in text.replace(".venv/bin/", "").splitlines() if line.strip()]
+
+    (block,) = [block for block in blocks("text") if block.startswith("lenet5: Network")]
+    printed = iter(lines(capsys.readouterr().out))
+    for line in lines(block):
+        assert any(line == re.sub(r"^(Next.*: ).*(simulator .*)", r"\1\2", other) for other in printed), line
+
+
 def test_every_command_is_in_the_readme():
     for name in cli.list_commands(click.Context(cli)):
         assert f"simulator {name}" in README, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from itertools import islice
 
@@ -11,7 +12,7 @@ from simulator.cli.alone import is_layer
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
-    engine_from,
+    compiled,
     engine_options,
     is_file,
     planned_network,
@@ -95,7 +96,7 @@ def command(net, layer, by, value, samples, limit, output, source, every, engine
     planned = planned_network(catalog, net, **build)
     saved = planned.saved
     saved.network.node(layer)  # or an error, before weights are drawn
-    made = engine_from(catalog, engine, threads, saved.network.dtype.name)
+    made = catalog.engine(engine, threads)
     drawn = planned.checked(lambda network: network.with_engine(made).check_batch(1))
     if source is None and not is_file(catalog, net):
         source = "digits"
@@ -104,7 +105,9 @@ def command(net, layer, by, value, samples, limit, output, source, every, engine
     data, what = chosen.data.take(slice(samples)), chosen.what
     data = replace(data, targets=data.inputs) if task == "reconstruct" else with_classes(data, saved, what)
     saved = drawn()
-    network = saved.network.with_engine(made)
+    shape = saved.network.node(layer).shape
+    parts = math.prod({"unit": shape, "channel": shape[:1], "site": shape[1:]}[by])
+    network = compiled(saved.network.with_engine(made), len(data) * (1 + parts))
     with progress_bar(f"Ablating {layer}") as on_batch:
         loss = losses[network.output_name]
         found = ablation(network, data, layer, by, value=value, loss=loss, on_batch=on_batch)

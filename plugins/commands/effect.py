@@ -9,7 +9,6 @@ from simulator.cli.common import (
     PairType,
     build_options,
     dtype_option,
-    engine_from,
     planned_network,
     print_json,
     report_options,
@@ -80,7 +79,7 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
             raise click.UsageError(f"--patch {units}: expected a sample from 0 on, got {brief(number)}; try {units}=7")
     catalog = the_catalog()
     with error_console().status("Running ..."):
-        engine = engine_from(catalog, "auto", None, dtype)
+        engine = catalog.engine("blas")  # it needs neither CSR matrices nor compilation
         planned = planned_network(catalog, net, dtype=dtype, engine=engine, **build)
         saved = planned.saved
         if not (clamp or ablate or patch):

@@ -7,7 +7,7 @@ import click
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
-    engine_from,
+    compiled,
     engine_options,
     planned_network,
     print_json,
@@ -57,12 +57,12 @@ def command(net, unit, data, limit, steps, output, engine, threads, as_json, **b
     planned = planned_network(catalog, net, **build)
     saved = planned.saved
     units = Units.of(saved.network.nodes, unit)
-    made = engine_from(catalog, engine, threads, saved.network.dtype.name)
+    made = catalog.engine(engine, threads)
     drawn = planned.checked(lambda network: network.with_engine(made).check_batch(1, of=[units.node], backward=True))
     chosen = chosen_data(catalog, saved, data)
     known, source = chosen.data.joined(), chosen.source
     saved = drawn()
-    network = saved.network.with_engine(made)
+    network = compiled(saved.network.with_engine(made), len(known) + 3 * steps)
     with progress_bar(f"Running {source}") as on_batch:
         found = strongest(network, units, known, limit, on_batch=on_batch)
     best = units.node, found.fields[0].unit

@@ -81,7 +81,7 @@ class Clamping(Experiment):
         rng = np.random.default_rng(seed)
         data = partly_random(catalog.load_data("digits", (1, 16, 16)), *condition.values(), rng)
         layers = [Dense(self.width), ReLU(), Dense(self.width), ReLU(), Dense(10)]
-        network = Network.sequential(data.shape, layers, rng=rng, engine=catalog.engine("auto", threads=1))
+        network = Network.sequential(data.shape, layers, rng=rng, engine=catalog.engine("auto", threads=1, ready=True))
         network, epochs = self._fitted(network, data, catalog, rng)
         rows = []
         for value in ("zero", "mean"):

@@ -98,7 +98,7 @@ class Depth(Experiment):
             rng=seed,
             width=0.5,
             norm=False,
-            engine=catalog.engine("auto", threads=1),
+            engine=catalog.engine("auto", threads=1, ready=True),
             **options,
         )
         optimizer = catalog.create("optimizers", "momentum", lr=CosineDecay(0.01, 5 * self.epochs))

@@ -226,7 +226,7 @@ def constrained(catalog, net, rng=None):
     }[net]
     layers = [each for layer in hidden for each in (layer, make("scaled-tanh"))]
     layers.append(make("dense", 10, init="lecun"))
-    return Network.sequential((1, 16, 16), layers, rng=rng, engine=catalog.engine("auto", threads=1))
+    return Network.sequential((1, 16, 16), layers, rng=rng, engine=catalog.engine("auto", threads=1, ready=True))
 
 
 def _told(rows):

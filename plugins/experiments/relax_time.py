@@ -173,7 +173,7 @@ def _network(catalog, net, rng):
         kind = "conv" if net == "CNN" else "locally-connected"
         hidden = [make(kind, maps, kernel=kernel, stride=2, padding=padding) for maps, kernel, padding in windows]
     layers = [each for layer in hidden for each in (layer, make("relu"))]
-    engine = catalog.engine("auto", threads=1)
+    engine = catalog.engine("auto", threads=1, ready=True)
     return Network.sequential((1, 16, 16), [*layers, make("dense", 10)], rng=rng, engine=engine)
 
 

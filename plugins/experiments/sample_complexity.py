@@ -204,7 +204,7 @@ def adder(catalog, weights, rng):
         ("threshold", SoftThreshold()),
         ("sum", catalog.make("dense", 1, bias=False, init="zeros")),
     ]
-    engine = catalog.engine("auto", threads=1)
+    engine = catalog.engine("auto", threads=1, ready=True)
     network = Network.input((1, PATCHES * SIZE), engine=engine).chain(layers, rng=rng)
     return network.with_params({"sum.weight": np.ones((1, PATCHES))})
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from simulator.files import Saved
     from simulator.network import Network
 
+_COMPILING = "Compiling fast loops, once on this machine"
+_BATCH = 256  # samples that are predicted at a time
 _WARNINGS = 3  # arrays that are named
 _UNTRAINED = "untrained: random weights"
 _LARGEST = 10**8  # no sample that fits this machine has more numbers; counting more would never end
@@ -452,20 +454,37 @@ def titled(figure: Figure, of: str) -> Figure:
     return toned(figure)
 
 
-def engine_from(catalog: Catalog, name: str, threads: int | None, dtype: str) -> Engine:
-    """An engine that is ready to run; says so where it must be compiled first."""
-    from simulator.auto import AutoEngine
+def compiled(network: Network, samples: int) -> Network:
+    """The network with the engine that suits so many samples in all (see `Network.settled`), ready to run."""
+    network = network.settled(min(samples, _BATCH), samples)
+    make_ready(network.engine, network.dtype.name)
+    return network
 
-    with warnings.catch_warnings(record=True) as told:
+
+def make_ready(engine: Any, dtype: str) -> None:
+    """Let an engine compile what it needs, with a bar if this takes a while."""
+    if not hasattr(engine, "warm_up"):
+        return
+    with warnings.catch_warnings(record=True) as told, contextlib.ExitStack() as stack:
         warnings.simplefilter("always", RuntimeWarning)
-        engine = catalog.engine(name, threads)
-        parts: Iterable[Any] = engine.engines if isinstance(engine, AutoEngine) else (engine,)
-        for each in parts:
-            if hasattr(each, "warm_up"):
-                each.warm_up(dtype, lambda: click.echo("Compiling fast loops for this machine, once ...", err=True))
+        bars: list[Callable[[int, int], None]] = []
+
+        def announce(done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress_bar(_COMPILING)))
+                if not error_console().is_terminal:
+                    click.echo(f"{_COMPILING}: about half a minute ...", err=True)
+            bars[0](done, total)
+
+        engine.warm_up(dtype, announce)
     for warning in dict.fromkeys(str(each.message) for each in told):
         click.echo(f"Warning: {warning}", err=True)
-    return engine
+
+
+def engine_name(catalog: Catalog, engine: Engine) -> str:
+    """What an engine is called in the catalog."""
+    entry = catalog.engines.named(type(engine))
+    return type(engine).__name__ if entry is None else entry.name
 
 
 @contextlib.contextmanager

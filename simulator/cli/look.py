@@ -11,8 +11,9 @@ import click
 from simulator.cli.common import (
     CatalogOptions,
     build_options,
+    compiled,
     dtype_option,
-    engine_from,
+    engine_name,
     is_file,
     network_from,
     print_json,
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from simulator.catalog import Catalog
     from simulator.equivalence import Proof
     from simulator.network import Network
+
+_BATCH = 32  # samples on which an engine is proved
 
 
 @click.command(
@@ -149,11 +152,14 @@ def equivalence(
     if threads is not None and engine is None:
         raise click.UsageError("--threads is for an engine: give --engine, too, or leave it out")
     catalog = the_catalog()
-    used = None if engine is None else engine_from(catalog, engine, threads, dtype)
+    used = None if engine is None else catalog.engine(engine, threads)
     saved = network_from(catalog, net, rng=seed, dtype=dtype, engine=used, **build)
     network = saved.network
+    if engine is not None:
+        network = compiled(network, 3 * _BATCH)
+        engine = engine_name(catalog, network.engine)
     proofs = list(prove(network, rng=seed))
-    steps = [] if engine is None else list(engine_equivalence(network, rng=seed))
+    steps = [] if engine is None else list(engine_equivalence(network, batch=_BATCH, rng=seed))
     ok = all(proof.ok for proof in (*proofs, *steps))
     if as_json:
         result = {
@@ -163,11 +169,11 @@ def equivalence(
             "ok": ok,
             "layers": [p.as_dict() for p in proofs],
         }
-        print_json(result if engine is None else {**result, "engine": engine_proofs(engine, steps, dtype, 32)})
+        print_json(result if engine is None else {**result, "engine": engine_proofs(engine, steps, dtype, _BATCH)})
     else:
         print_proofs(proofs, f"{title_of(net, saved)} in {dtype}", _that_fits(catalog, net, build, network))
         if engine is not None:
-            print_engine_proofs(engine, steps, dtype, 32)
+            print_engine_proofs(engine, steps, dtype, _BATCH)
     if not ok:
         click.get_current_context().exit(1)
 

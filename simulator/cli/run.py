@@ -76,6 +76,7 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     from simulator.errors import ShapeError
     from simulator.shelves import Entry
     from simulator.splits import Splits
+    from simulator.training import settled_for_training
 
     net, shape = settings["net"], settings["input_shape"]
     if is_layer(net):
@@ -145,9 +146,12 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
                     + ("use other --data" if is_file(catalog, net) else f"build it with --classes {classes}")
                 )
     train_on, held_out = splits.all[-1].parts(data)
-    start.network.with_engine(engine).check_training(min(settings["batch_size"], len(train_on)), optimizer)
+    batch = min(settings["batch_size"], len(train_on))
+    network = start.network.with_engine(engine)
+    network = settled_for_training(network, settings["epochs"], batch, train_on, held_out)
+    network.check_training(batch, optimizer)
     start = drawn()
-    start = replace(start, network=start.network.with_engine(engine))
+    start = replace(start, network=start.network.with_engine(network.engine))
     if task == "reconstruct":
         if (settings["shift"] and was_given("shift")) or settings["mirror"]:
             raise click.UsageError(f"{net} gives back its input: leave out --shift and --mirror")

@@ -13,9 +13,10 @@ from simulator.cli.common import (
     FiniteRange,
     build_options,
     dtype_option,
-    engine_from,
+    engine_name,
     engine_options,
     is_file,
+    make_ready,
     network_from,
     print_json,
     report_options,
@@ -219,14 +220,17 @@ def train(
     if save_path is not None:
         goes_on = next_command("train", add={"--resume": save_path})
         check_place(save_path, overwrite, resume_path, f", or finish an interrupted run: {goes_on}")
-    run = prepared(catalog, settings, engine_from(catalog, engine, settings["threads"], settings["dtype"]), resumed)
+    run = prepared(catalog, settings, catalog.engine(engine, settings["threads"]), resumed)
+    settings["engine"] = engine = engine_name(catalog, run.start.network.engine)
     if not as_json:
         click.echo(f"{shown(settings['net'])}: {run.start.network!r}")
         samples = counted(len(run.data), "sample", f" to train on, {len(run.held_out)} held out to test on")
         click.echo(f"{settings['data']}: {samples}")
+        click.echo(f"Engine {engine} on {counted(settings['threads'], 'core')}")
         if run.start.epoch is not None and run.start.epoch.number >= settings["epochs"]:
             finished = counted(settings["epochs"], "epoch")
             click.echo(f"The run is finished after {finished}: there is nothing left to train.")
+    make_ready(run.start.network.engine, settings["dtype"])
     for warning in untested(run):
         click.echo(f"Warning: {warning}", err=True)
     history: list[dict[str, Any]] = history_of(run.start)
@@ -292,6 +296,8 @@ def train(
             "data": settings["data"],
             "epochs": last.number,
             "seed": settings["seed"],
+            "engine": engine,
+            "threads": settings["threads"],
             "train_loss": last.loss,
             "train_accuracy": last.metrics.get("accuracy", last.metrics.get(f"{run.output}.accuracy")),
             "test_loss": tested["loss"],
@@ -412,7 +418,8 @@ def _same_engine(settings: dict[str, Any], engine: str, threads: int | None) -> 
     from simulator.threads import available_cores
 
     before = {"engine": settings["engine"], "threads": settings["threads"]}
-    engine = engine if was_given("engine") else settings["engine"]
+    if not was_given("engine") or engine == "auto":
+        engine = settings["engine"]
     if not was_given("threads"):  # this machine may have fewer cores
         threads = settings["threads"] and min(settings["threads"], available_cores())
     after = {"engine": engine, "threads": threads}

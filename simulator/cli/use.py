@@ -10,7 +10,7 @@ import click
 
 from simulator.cli.common import (
     CatalogOptions,
-    engine_from,
+    compiled,
     engine_options,
     labels_of,
     load_file,
@@ -38,8 +38,12 @@ if TYPE_CHECKING:
 
 
 def _with_engine(catalog: Catalog, saved: Saved, engine: str, threads: int | None) -> Saved:
-    made = engine_from(catalog, engine, threads, saved.network.dtype.name)
-    return replace(saved, network=saved.network.with_engine(made))
+    return replace(saved, network=saved.network.with_engine(catalog.engine(engine, threads)))
+
+
+def _for_samples(saved: Saved, samples: int) -> Saved:
+    """With the engine that suits so many samples, ready to run."""
+    return replace(saved, network=compiled(saved.network, samples))
 
 
 def _check_classifier(saved: Saved) -> None:
@@ -107,6 +111,8 @@ def evaluate(
                 )
     samples = data_of(catalog, several, source, every)
     data, what = samples.data, samples.what
+    several = [_for_samples(each, 2 * len(data)) for each in several]
+    saved = several[0]
     seen = None if samples.trained_on is None else int(samples.trained_on.sum())
     if task == "reconstruct" and len(several) == 1:
         measured = measure(saved.network, replace(data, targets=data.inputs), losses=losses, loss_weights=weights)
@@ -191,6 +197,7 @@ def predict(
     saved = _with_engine(catalog, load_file(catalog, net), engine, threads)
     _check_classifier(saved)
     found = data_of(catalog, [saved], source, every or bool(chosen))
+    saved = _for_samples(saved, len(chosen) or len(found.data))
     samples: Samples | None
     name = title_of(net, saved)
     title = f"{name} on {found.what}"

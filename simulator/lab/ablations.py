@@ -150,7 +150,6 @@ def ablation(
     >>> found.harm.round(2)
     array([0.35, 0.35])
     """
-    cut = _Cut(network, layer)
     check_size(batch_size, "ablation batch_size")
     if not isinstance(data, Dataset) or isinstance(data.targets, Mapping):
         raise ShapeError(
@@ -160,6 +159,7 @@ def ablation(
     shape = network.node(layer).shape
     sizes = _sizes(layer, by, shape)
     count = math.prod(sizes)
+    cut = _Cut(network.settled(min(batch_size, len(data)), len(data) * (1 + count)), layer)
     batch_size = min(part.fitting_batch(batch_size, users=_USERS) for part in (cut.head, cut.tail))
     batches = [data.take(slice(start, start + batch_size)) for start in range(0, len(data), batch_size)]
     new = _means(cut, batches) if isinstance(value, str) and value == "mean" else _number(layer, value, network.dtype)

@@ -11,8 +11,8 @@ from simulator.cli.common import (
     CatalogOptions,
     build_options,
     dtype_option,
-    engine_from,
     engine_options,
+    make_ready,
     print_json,
     report_options,
     the_catalog,
@@ -85,7 +85,8 @@ def command(
         tuple(meta.get("simulator.plugin", ())),
         dict(wish.partition("=")[::2] for wish in meta.get("simulator.prefer", ())),
     )
-    made = engine_from(catalog, engine, settings.threads, dtype)
+    made = catalog.engine(engine, settings.threads, ready=True)
+    make_ready(made, dtype)
     report = {"machine": machine(), "tolerance": TOLERANCE[dtype], "threads": settings.threads, "engine": engine}
     if growth:
         report.update(_growth(settings, catalog, made, repeat, output))

@@ -13,7 +13,7 @@ from simulator_plugins.commands.bench.comparison import SIDES, limited
 from simulator_plugins.commands.bench.sides import LeftOut
 
 from simulator import Catalog, SimulatorError
-from simulator.cli.common import engine_from
+from simulator.cli.common import make_ready
 
 
 def peak_of(settings, number, side):
@@ -50,7 +50,8 @@ def peak_of(settings, number, side):
 
 def _growth(settings, number, side):
     catalog = Catalog(*settings.plugins, prefer=settings.prefer)
-    engine = engine_from(catalog, settings.engine, settings.threads, settings.dtype)
+    engine = catalog.engine(settings.engine, settings.threads, ready=True)
+    make_ready(engine, settings.dtype)
     make = SIDES[side]
     with limited(settings.threads):
         for what in (FORWARD, STEP):

@@ -8,15 +8,18 @@ In this folder
 - `loops`: everything that is compiled;
 - `keeping`: where that is kept for the next process.
 
-Only the first engine that is made imports numba.
+Only the first loop that is called imports numba.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import threading
 import weakref
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 
 import numpy as np
 from simulator_plugins.engines.numba_engine import kernels
@@ -28,6 +31,8 @@ from simulator.errors import NotInstalledError, brief
 from simulator.patterns import TransposedPattern
 from simulator.threads import check_threads
 
+PREPARATION = 30.0  # seconds that compiling all loops takes on one core of 2021, of which speeds are stated, too
+LOOPS = 78  # compilations that this is
 SMALL = 1_000_000  # multiply-adds that one thread has done before it pays to wake others
 _lock = threading.Lock()  # numba's threads serve one caller at a time
 
@@ -50,6 +55,11 @@ class NumbaEngine(SciPyEngine):
     ShapeError
         If `threads` is not a positive integer.
 
+    Attributes
+    ----------
+    preparation : float
+        Seconds that compiling takes once, roughly; `AutoEngine` weighs them against what is to be computed.
+
     Notes
     -----
     The results of the loops do not depend on the number of threads; those of large dense layers, which BLAS multiplies
@@ -63,6 +73,8 @@ class NumbaEngine(SciPyEngine):
     >>> network.predict(np.zeros((3, 1, 28, 28))).shape
     (3, 10)
     """
+
+    preparation = PREPARATION
 
     def __init__(self, threads=None):
         cores = check_threads(threads, "engine numba")
@@ -148,7 +160,7 @@ class NumbaEngine(SciPyEngine):
         dtype : numpy dtype, default float32
             float32 or float64.
         announce : callable, optional
-            Called without arguments as soon as it is clear that loops must be compiled, which may take a minute.
+            ``announce(done, total)`` is called after each compilation. It takes half a minute or more, once.
 
         Returns
         -------
@@ -156,11 +168,8 @@ class NumbaEngine(SciPyEngine):
             Whether any was compiled.
         """
         before = self._loops.compiled
-        announced = announce is None
-        for _ in warming(np.dtype(dtype)):
-            if not announced and self._loops.compiled > before:
-                announce()
-                announced = True
+        with self._loops.announced(announce):
+            warm(np.dtype(dtype))
         return self._loops.compiled > before
 
 
@@ -176,20 +185,28 @@ class Loops:
     """
 
     def __init__(self, threads, small=SMALL):
+        if not all(map(importlib.util.find_spec, ("numba", "llvmlite"))):
+            raise NotInstalledError("engine numba: expected numba, got none; pip install numba")
+        self.threads, self._small = threads, small
+
+    @cached_property
+    def loops(self):
+        """The module of the loops."""
         try:
-            loops = compiled_loops()
+            return compiled_loops()
         except ImportError as error:
-            if isinstance(error, ModuleNotFoundError) and error.name in ("numba", "llvmlite"):
-                raise NotInstalledError("engine numba: expected numba, got none; pip install numba") from None
             raise SimulatorError(
                 f"engine numba: expected numba to load, got {brief(error)}; install one that fits, "
                 "pip install --upgrade numba, or choose another engine, such as blas"
             ) from error
-        self.threads, self.loops, self._small = threads, loops, small
-        self._both = {
-            name: (getattr(loops, name), threaded)
-            for name, threaded in ((n.removesuffix("_threaded"), f) for n, f in vars(loops).items())
-            if threaded is getattr(loops, f"{name}_threaded", None)
+
+    @cached_property
+    def _both(self):
+        """Each loop for one thread, and for several."""
+        return {
+            name: (getattr(self.loops, name), threaded)
+            for name, threaded in ((n.removesuffix("_threaded"), f) for n, f in vars(self.loops).items())
+            if threaded is getattr(self.loops, f"{name}_threaded", None)
         }
 
     def __call__(self, work, name, dtype, *args):
@@ -230,8 +247,26 @@ class Loops:
         functions = (f for f in vars(self.loops).values() if hasattr(f, "stats"))
         return sum(sum(f.stats.cache_misses.values()) for f in functions)
 
+    @contextmanager
+    def announced(self, announce):
+        """Call ``announce(done, total)`` after each compilation in this block, if it is not None."""
+        from numba.core import event
 
-def warming(dtype):
+        class Compiled(event.Listener):
+            done = 0
+
+            def on_start(self, _):
+                pass
+
+            def on_end(self, _):
+                self.done += 1
+                announce(self.done, max(LOOPS, self.done))
+
+        with event.install_listener("numba:compile", Compiled()) if announce else nullcontext():
+            yield
+
+
+def warm(dtype):
     """Use every loop in turn, by one thread and by two."""
     loops = Loops(2, small=0)
     x, line, few = np.zeros((2, 3), dtype), np.zeros(6, dtype), np.zeros(2, dtype)
@@ -242,22 +277,17 @@ def warming(dtype):
         wide, narrow = np.zeros((2, plan_of.in_sites, 3), dtype), np.zeros((2, plan_of.sites, 3), dtype)
         weight = np.zeros(2 * plan_of.ins * plan_of.taps if hasattr(plan_of, "ins") else 2, dtype)
         plan_of.product(loops, weight, weight[:2], wide, narrow, True)
-        yield
         plan_of.back(loops, weight, narrow, wide)
         plan_of.gradient(loops, wide, narrow)
-        yield
     table = np.zeros((1, 1), np.int32)
     table.flags.writeable = False
     chosen = np.zeros(6, np.uint8)
     loops(1, "pool", dtype, line, chosen, flat(x), table, 2, 1, 3)
     loops(1, "unpool", dtype, line, few, flat(x), flat(x), flat(chosen), table, 1, 2, 1, 3)
-    yield
     loops(1, "masked", dtype, line, few, flat(x), flat(x))
     loops(1, "rectified_sum", dtype, line, flat(x), empty, True)
-    yield
     weights = (flat(few), flat(few))
     loops(1, "normalised", dtype, line, *measures, flat(x), *weights, dtype.type(1), True)
-    yield
     loops(1, "normalised_back", dtype, line, few, few.copy(), flat(x), flat(x), flat(x), *weights, flat(few), True)
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import pickle
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -346,30 +347,20 @@ def test_a_wrong_number_of_threads_is_refused():
         NumbaEngine(0)
 
 
-def without(monkeypatch, name, error):
-    """The engine where importing `name` raises an error."""
-
-    class Finder:
-        @staticmethod
-        def find_spec(fullname, path=None, target=None):
-            if fullname == name:
-                raise error
-
-    for module in [m for m in sys.modules if m.split(".")[0] == name or m.endswith("numba_engine.loops")]:
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.delattr(numba_engine, "loops", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
+def without_numba(monkeypatch):
+    for name in ("numba", numba_engine.__name__ + ".loops"):
+        monkeypatch.setitem(sys.modules, name, None)
 
 
 def test_a_missing_numba_says_how_to_get_it(monkeypatch):
-    without(monkeypatch, "numba", ModuleNotFoundError("No module named 'numba'", name="numba"))
+    without_numba(monkeypatch)
     with pytest.raises(NotInstalledError, match=r"pip install numba"):
         NumbaEngine()
     assert "numba" not in repr(Catalog().engine()).lower()  # the others work
 
 
 def test_threads_that_miss_numba_at_once_are_told_the_same(monkeypatch):
-    without(monkeypatch, "numba", ModuleNotFoundError("No module named 'numba'", name="numba"))
+    without_numba(monkeypatch)
 
     def engines(_):
         return [type(engine).__name__ for engine in Catalog().engine("auto").engines]
@@ -379,20 +370,46 @@ def test_threads_that_miss_numba_at_once_are_told_the_same(monkeypatch):
             assert "NumbaEngine" not in names
 
 
-def test_a_numba_that_does_not_load_is_no_missing_one(monkeypatch):
-    without(monkeypatch, "numba", ImportError("Numba needs NumPy 1.0 or less"))
-    for make in (NumbaEngine, lambda: Catalog().engine("numba"), lambda: Catalog().engine("auto")):
+def test_a_numba_that_does_not_load_is_no_missing_one(monkeypatch, tmp_path):
+    (tmp_path / "numba.py").write_text("raise ImportError('Numba needs NumPy 1.0 or less')")
+    for module in [m for m in sys.modules if m.split(".")[0] == "numba" or m.endswith("numba_engine.loops")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delattr(numba_engine, "loops", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    network, x = Network.sequential((1, 6, 6), [Conv(2, 3)], rng=0), np.ones((1, 1, 6, 6))
+    for engine in (NumbaEngine(), Catalog().engine("numba"), Catalog().engine("auto", ready=True)):
         with pytest.raises(SimulatorError, match="engine numba: expected numba to load, got ImportError: Numba needs"):
-            make()
-    assert Catalog().engine("blas").apply is not None  # the cure
+            engine.warm_up("float32")
+    assert network.with_engine(Catalog().engine("auto")).predict(x).shape == (1, 2, 4, 4)  # does not need it
+    assert network.with_engine(Catalog().engine("blas")).predict(x).shape == (1, 2, 4, 4)  # the cure
 
 
-def test_warming_up_tells_once_and_early_that_loops_are_compiled(monkeypatch):
-    counts = iter([0, 0, 1, 2, 3, 3, 3])
-    monkeypatch.setattr(numba_engine.Loops, "compiled", property(lambda self: next(counts, 9)))
+def test_compilations_are_announced_one_by_one(monkeypatch):
+    event = pytest.importorskip("numba.core.event")
+
+    def warm(dtype):
+        for _ in range(numba_engine.LOOPS + 1):
+            with event.trigger_event("numba:compile"):
+                pass
+
+    monkeypatch.setattr(numba_engine, "warm", warm)
     told = []
-    assert NumbaEngine().warm_up("float32", lambda: told.append("compiling"))
-    assert told == ["compiling"]
+    NumbaEngine().warm_up("float32", lambda *numbers: told.append(numbers))
+    most = numba_engine.LOOPS
+    assert told == [*((done, most) for done in range(1, most + 1)), (most + 1, most + 1)]
+    NumbaEngine().warm_up("float32")  # nobody listens
+
+
+def test_numba_is_loaded_with_the_first_loop():
+    code = (
+        "import sys, numpy as np; from simulator import Catalog\n"
+        "network = Catalog().build('lenet5', rng=0, engine='{}')\n"
+        "{}network.predict(np.zeros((1, 1, 28, 28)))\n"
+        "print('numba' in sys.modules)"
+    )
+    for engine, run, loaded in (("numba", "#", False), ("auto", "", False), ("numba", "", True)):
+        done = subprocess.run([sys.executable, "-c", code.format(engine, run)], capture_output=True, text=True)
+        assert (done.stdout, done.stderr) == (f"{loaded}\n", "")
 
 
 def test_what_is_warm_is_not_compiled_again():
