@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -34,9 +36,20 @@ MATRICES = {"scipy.sparse", "scipy.special"}
 NUMBERS = {"numpy", "scipy", "pluggy", "safetensors", "rich", "simulator.catalog", "simulator.network"}
 
 
-def loaded(*args):
+needs_digits = pytest.mark.skipif(
+    importlib.util.find_spec("sklearn") is None, reason="the digits come with scikit-learn"
+)
+
+
+def loaded(*args, **environment):
     """The modules that a command has loaded when it is done."""
-    done = subprocess.run([sys.executable, "-c", CODE, *args], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *args],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, **environment},
+    )
     status, modules = json.loads(done.stderr.splitlines()[-1])
     assert status == 0
     return set(modules)
@@ -49,6 +62,7 @@ def test_help_needs_no_numbers(args):
     assert modules & (NUMBERS | MATRICES | ALWAYS) == set()
 
 
+@needs_digits
 @pytest.mark.parametrize(
     "args",
     [
@@ -60,7 +74,21 @@ def test_help_needs_no_numbers(args):
     ids=" ".join,
 )
 def test_looking_at_one_sample_needs_numpy_alone(args):
-    pytest.importorskip("sklearn", reason="the digits come with scikit-learn")
     modules = loaded(*args)
     assert {"numpy", "simulator.catalog"} <= modules
     assert modules & (ALWAYS | MATRICES) == set()
+
+
+def test_small_runs_compile_nothing(tmp_path):
+    pytest.importorskip("numba", reason="without it nothing is ever compiled")
+    cache, net = tmp_path / "cache", tmp_path / "net.safetensors"
+    cache.mkdir()
+    for command in (
+        f"train lenet5 --data xo --input 1x12x12 -o width=0.3 --epochs 1 --save {net}",
+        f"predict {net} --sample 3",
+        f"evaluate {net}",
+        f"equivalence {net} --engine auto",
+        f"effect {net} --ablate conv1[1]",
+    ):
+        assert loaded(*command.split(), NUMBA_CACHE_DIR=str(cache)) & {"numba", "llvmlite", "sklearn"} == set(), command
+    assert list(cache.iterdir()) == []

@@ -41,12 +41,11 @@ def _table():
 
     It is read as it is because importing scikit-learn takes longer than all that the simulator does for a sample.
     """
-    found = importlib.util.find_spec("sklearn")
-    if found is None:
+    if importlib.util.find_spec("sklearn") is None:
         raise SimulatorError(
             "data digits: expected scikit-learn, which brings them, got none; pip install scikit-learn"
         )
-    path = Path(found.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    path = Path(importlib.util.find_spec("sklearn").origin).parent / "datasets" / "data" / "digits.csv.gz"
     if path.is_file():
         with gzip.open(path, "rt") as lines:
             return np.loadtxt(lines, delimiter=",")

@@ -18,14 +18,16 @@ import pytest
 from simulator import Catalog, Conv, CosineDecay, Dense, Network, load, save
 from simulator.cli import cli
 from simulator.cli.run import _rate
+from simulator.errors import counted
 from simulator.lab import silence
 from simulator.schedules import learning_rate
+from simulator.threads import available_cores
 from simulator.training import evaluate, train
 
 SMALL = ("--data", "xo", "--input", "1x12x12", "-o", "width=0.3", "--no-proof")
 KEYS = {
     "network", "data", "epochs", "seed", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
-    "peak_memory", "saved", "silence", "test_samples", "test_samples_trained_on",
+    "engine", "threads", "peak_memory", "saved", "silence", "test_samples", "test_samples_trained_on",
 }  # fmt: skip
 
 STOPPING = '''
@@ -164,7 +166,7 @@ def test_the_proof_at_the_end_is_one_of_the_engine_that_trained(run, folder, eng
     result = run(*command)
     assert result.status == 0
     assert (
-        "Engine auto computes what these matrices do, in float32, with batches of 50: the products of 5" in result.out
+        "Engine scipy computes what these matrices do, in float32, with batches of 50: the products of 5" in result.out
     )
 
 
@@ -185,6 +187,8 @@ def test_json_says_what_python_says(run):
         "data": "xo",
         "epochs": 2,
         "seed": 5,
+        "engine": "scipy",  # for nets as small as this
+        "threads": available_cores(),
         "train_loss": last.loss,
         "train_accuracy": last.metrics["accuracy"],
         "test_loss": tested["loss"],
@@ -241,11 +245,12 @@ def test_what_is_printed(run, trained):
     assert result.status == 0
     assert lines[0] == "lenet5: Network 12 layers, 1500 params: (1, 12, 12) -> (2,)"
     assert lines[1] == "xo: 800 samples to train on, 200 held out to test on"
+    assert lines[2] == f"Engine scipy on {counted(available_cores(), 'core')}"
     last = history[-1]
     assert re.fullmatch(
         rf"After 2 epochs and \d+\.\d s: train loss {last['loss']:.4f}, test accuracy "
         rf"{last['validation']['accuracy']:.2%} on 200 samples that it never saw\.",
-        lines[2],
+        lines[3],
     )
     assert "Layer against matrix: the trained network in float64" in lines
     assert any(line.startswith("All 12 layers that have a matrix equal it") for line in lines)
@@ -791,6 +796,14 @@ def test_resuming_with_another_engine(run, stopping):
     assert not Path("used").exists()
     assert run("train", *settings, "--resume", "net", "--engine", "counting").status == 0
     assert Path("used").exists()
+
+
+def test_a_run_keeps_the_engine_that_was_chosen_for_it(run, trained):
+    assert load(trained).info["settings"]["engine"] == "scipy"
+    result = run("train", "--resume", trained, "--engine", "auto", "--no-proof", "--save", "same")
+    assert (result.status, result.err) == (0, "")
+    result = run("train", "--resume", trained, "--engine", "blas", "--no-proof", "--save", "other")
+    assert "Warning: the run began with --engine scipy" in result.err
 
 
 def test_only_a_checkpoint_can_be_resumed(run, trained):

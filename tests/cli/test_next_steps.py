@@ -283,15 +283,23 @@ def hints():
     """(module that was missing, what pip is told to install) of every such hint in the sources."""
     for path in sorted(p for part in ("simulator", "plugins") for p in (ROOT / part).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Try):
+            if isinstance(node, ast.Try):
+                raising = node.handlers
+            elif isinstance(node, ast.If) and "importlib.util.find_spec" in ast.unparse(node.test):
+                raising = node.body
+            else:
                 continue
             told = [
                 text.value
-                for handler in node.handlers
+                for handler in raising
                 for text in ast.walk(handler)
                 if isinstance(text, ast.Constant) and isinstance(text.value, str) and "pip install" in text.value
             ]
             imported = [
+                name.value
+                for name in ast.walk(node.test if isinstance(node, ast.If) else ast.Pass())
+                if isinstance(name, ast.Constant) and name.value
+            ] + [
                 name.partition(".")[0]
                 for each in node.body
                 for part in ast.walk(each)

@@ -185,7 +185,7 @@ class Loops:
     """
 
     def __init__(self, threads, small=SMALL):
-        if not all(map(importlib.util.find_spec, ("numba", "llvmlite"))):
+        if importlib.util.find_spec("numba") is None:
             raise NotInstalledError("engine numba: expected numba, got none; pip install numba")
         self.threads, self._small = threads, small
 
