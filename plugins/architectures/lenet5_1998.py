@@ -1,4 +1,4 @@
-"""LeNet-5 as published in 1998: connection table, trainable subsampling, scaled tanh, fixed output codes."""
+"""LeNet-5 as published in 1998: connection table, trainable subsampling, scaled tanh, fixed output codes, its loss."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulator import Counts, FunctionLayer, Network, ShapeError, hookimpl
+from simulator import Counts, CrossEntropy, FunctionLayer, Network, ShapeError, hookimpl
+from simulator.declared import Declared
+from simulator.losses import check_labels
+from simulator.schedules import check_number
 
 # Which maps of S2 each map of C3 reads (table I of the paper).
 C3_TABLE = (
@@ -84,6 +87,58 @@ class RBF(FunctionLayer):
         return y, pullback, {}
 
 
+@dataclass(frozen=True)
+class MaximumAPosteriori(Declared):
+    """Penalty of the right class, against those of all classes and of one for rubbish: −log of its probability.
+
+    Parameters
+    ----------
+    rubbish : float, default 10
+        The penalty of whatever belongs to no class.
+
+    Raises
+    ------
+    ShapeError
+        If the number is negative, or labels do not fit the logits.
+
+    Notes
+    -----
+    d[label] + log(exp(−rubbish) + Σⱼ exp(−dⱼ)), averaged over the batch, where the penalty dⱼ of a class is minus its
+    logit: the cross-entropy with one more class. Cross-entropy alone knows differences of penalties only, and leaves
+    those of all codes large; here the right one is pulled below that of rubbish, and wrong ones are pushed up only as
+    far as that. The paper does not say how large it is.
+
+    References
+    ----------
+    Y. LeCun et al., "Gradient-based learning applied to document recognition", 1998, equation 9.
+
+    Examples
+    --------
+    >>> loss = MaximumAPosteriori(rubbish=10)
+    >>> print(f"{loss.value(np.array([[-5.0, -50.0]]), [0]):.3f} {loss.value(np.array([[-50.0, -95.0]]), [0]):.3f}")
+    0.007 40.000
+    """
+
+    rubbish: float = 10.0
+
+    def __post_init__(self):
+        check_number(self.rubbish, "maximum-a-posteriori rubbish")
+
+    def value(self, prediction, target):
+        """Mean loss of logits (batch, classes) for integer labels (batch,)."""
+        return CrossEntropy().value(*self._with_rubbish(prediction, target))
+
+    def grad(self, prediction, target):
+        """Its gradient, (batch, classes)."""
+        return CrossEntropy().grad(*self._with_rubbish(prediction, target))[:, :-1]
+
+    def _with_rubbish(self, prediction, target):
+        """Logits of one more class (batch, classes + 1), and the labels."""
+        labels = check_labels("maximum-a-posteriori", prediction, target)
+        rubbish = np.full((len(prediction), 1), -self.rubbish, prediction.dtype)
+        return np.concatenate([prediction, rubbish], axis=1), labels
+
+
 def lenet5_1998(make, input_shape=(1, 32, 32), classes=10, rng=None):
     """LeNet-5 of 1998 with exactly its 340,908 connections and 60,000 trained params at 32 x 32.
 
@@ -138,5 +193,10 @@ def register_layers(register):
 
 
 @hookimpl
+def register_losses(register):
+    register("maximum-a-posteriori", MaximumAPosteriori)
+
+
+@hookimpl
 def register_architectures(register):
-    register("lenet5-1998", lenet5_1998, lr=0.0005)
+    register("lenet5-1998", lenet5_1998, lr=0.001, epochs=40, losses={"output": "maximum-a-posteriori"})

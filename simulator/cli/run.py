@@ -120,7 +120,7 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
         data = with_classes(data, start, source)
     smallest = min(data.shape[1:], default=math.inf)
     if settings["shift"] is None:
-        settings["shift"] = 0 if math.isinf(smallest) else min(2, smallest // 14)
+        settings["shift"] = 0 if math.isinf(smallest) else smallest // 14
     if settings["shift"] >= smallest:
         raise ShapeError(
             f"train --shift: expected less than {smallest} sites, the shortest side of the samples, got "

@@ -142,7 +142,7 @@ _LATER: dict[str, Any] = {
     "--shift",
     metavar="N",
     type=click.IntRange(0),
-    help="Move samples by up to so many sites.  [default: 1 in 14 of their shortest side, at most 2]",
+    help="Move samples by up to so many sites.  [default: 1 in 14 of their shortest side]",
 )
 @click.option("--mirror", is_flag=True, help="Mirror half of the samples, left to right.")
 @click.option(

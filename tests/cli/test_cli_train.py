@@ -913,7 +913,7 @@ def test_data_of_another_shape(run, files, trained):
     assert ("--input 1x12x24" in unfit) == (run("describe", "lecun1989", "--input", "1x12x24").status == 0)
 
 
-@pytest.mark.parametrize(("side", "shift"), [(28, 2), (16, 1), (12, 0)])
+@pytest.mark.parametrize(("side", "shift"), [(56, 4), (28, 2), (16, 1), (12, 0)])
 def test_samples_are_moved_by_a_fourteenth_of_their_side(run, side, shift):
     args = ("--data", "xo", "--input", f"1x{side}x{side + 20}", "-o", "width=0.2", "--epochs", "1", "--no-proof")
     assert run("train", *args, "--save", "net").status == 0
