@@ -30,7 +30,7 @@ def alexnet(make, input_shape=(3, 227, 227), classes=1000, rng=None, width: floa
 
     What the paper says otherwise: it feeds 224 x 224, but only 227 gives its 55 x 55 windows of 11 taps, 4 apart,
     without padding; it counts 253,440 units in the first layer, 55 * 55 * 96 are 290,400. Its first weights are normal
-    with deviation 0.01 and some biases 1; here they are He's and 0.
+    with deviation 0.01 and some biases 1; here they are He's, centred, and 0.
 
     References
     ----------
@@ -83,17 +83,17 @@ def alexnet_torchvision(
     check_image("alexnet-torchvision", input_shape, least=63)
     scaled = narrowed("alexnet-torchvision", width)
     layers = [
-        ("conv1", make("conv", scaled(64), kernel=11, stride=4, padding=2)),
+        ("conv1", make("conv", scaled(64), kernel=11, stride=4, padding=2, init="centred")),
         ("relu1", make("relu")),
         ("pool1", make("max-pool", 3, stride=2)),
-        ("conv2", make("conv", scaled(192), kernel=5, padding=2)),
+        ("conv2", make("conv", scaled(192), kernel=5, padding=2, init="centred")),
         ("relu2", make("relu")),
         ("pool2", make("max-pool", 3, stride=2)),
-        ("conv3", make("conv", scaled(384), kernel=3, padding=1)),
+        ("conv3", make("conv", scaled(384), kernel=3, padding=1, init="centred")),
         ("relu3", make("relu")),
-        ("conv4", make("conv", scaled(256), kernel=3, padding=1)),
+        ("conv4", make("conv", scaled(256), kernel=3, padding=1, init="centred")),
         ("relu4", make("relu")),
-        ("conv5", make("conv", scaled(256), kernel=3, padding=1)),
+        ("conv5", make("conv", scaled(256), kernel=3, padding=1, init="centred")),
         ("relu5", make("relu")),
         ("pool5", make("max-pool", 3, stride=2)),
     ]
@@ -104,10 +104,10 @@ def alexnet_torchvision(
         *([("average", make("adaptive-average-pool", read))] if read != space else []),
         ("flatten", make("flatten")),
         ("dropout6", make("dropout", 0.5)),
-        ("dense6", make("dense", scaled(4096))),
+        ("dense6", make("dense", scaled(4096), init="centred")),
         ("relu6", make("relu")),
         ("dropout7", make("dropout", 0.5)),
-        ("dense7", make("dense", scaled(4096))),
+        ("dense7", make("dense", scaled(4096), init="centred")),
         ("relu7", make("relu")),
         ("dense8", make("dense", classes)),
     ]
@@ -126,26 +126,26 @@ def _published(who, make, input_shape, classes, rng, width, groups):
         return make("local-response-norm", size=5, alpha=5e-4, beta=0.75, k=2.0)
 
     layers = [
-        ("conv1", make("conv", maps(96), kernel=11, stride=4)),
+        ("conv1", make("conv", maps(96), kernel=11, stride=4, init="centred")),
         ("relu1", make("relu")),
         ("norm1", norm()),
         ("pool1", make("max-pool", 3, stride=2)),
-        ("conv2", make("conv", maps(256), kernel=5, padding=2, groups=groups)),
+        ("conv2", make("conv", maps(256), kernel=5, padding=2, groups=groups, init="centred")),
         ("relu2", make("relu")),
         ("norm2", norm()),
         ("pool2", make("max-pool", 3, stride=2)),
-        ("conv3", make("conv", maps(384), kernel=3, padding=1)),
+        ("conv3", make("conv", maps(384), kernel=3, padding=1, init="centred")),
         ("relu3", make("relu")),
-        ("conv4", make("conv", maps(384), kernel=3, padding=1, groups=groups)),
+        ("conv4", make("conv", maps(384), kernel=3, padding=1, groups=groups, init="centred")),
         ("relu4", make("relu")),
-        ("conv5", make("conv", maps(256), kernel=3, padding=1, groups=groups)),
+        ("conv5", make("conv", maps(256), kernel=3, padding=1, groups=groups, init="centred")),
         ("relu5", make("relu")),
         ("pool5", make("max-pool", 3, stride=2)),
         ("flatten", make("flatten")),
-        ("dense6", make("dense", scaled(4096))),
+        ("dense6", make("dense", scaled(4096), init="centred")),
         ("relu6", make("relu")),
         ("dropout6", make("dropout", 0.5)),
-        ("dense7", make("dense", scaled(4096))),
+        ("dense7", make("dense", scaled(4096), init="centred")),
         ("relu7", make("relu")),
         ("dropout7", make("dropout", 0.5)),
         ("dense8", make("dense", classes)),

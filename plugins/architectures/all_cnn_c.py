@@ -41,23 +41,23 @@ def all_cnn_c(make, input_shape=(3, 32, 32), classes=10, rng=None, width: float 
     few, many = scaled(96), scaled(192)
     layers = [
         ("dropout0", make("dropout", 0.2)),
-        ("conv1", make("conv", few, kernel=3, padding=1)),
+        ("conv1", make("conv", few, kernel=3, padding=1, init="centred")),
         ("relu1", make("relu")),
-        ("conv2", make("conv", few, kernel=3, padding=1)),
+        ("conv2", make("conv", few, kernel=3, padding=1, init="centred")),
         ("relu2", make("relu")),
-        ("conv3", make("conv", few, kernel=3, stride=2, padding=1)),
+        ("conv3", make("conv", few, kernel=3, stride=2, padding=1, init="centred")),
         ("relu3", make("relu")),
         ("dropout3", make("dropout", 0.5)),
-        ("conv4", make("conv", many, kernel=3, padding=1)),
+        ("conv4", make("conv", many, kernel=3, padding=1, init="centred")),
         ("relu4", make("relu")),
-        ("conv5", make("conv", many, kernel=3, padding=1)),
+        ("conv5", make("conv", many, kernel=3, padding=1, init="centred")),
         ("relu5", make("relu")),
-        ("conv6", make("conv", many, kernel=3, stride=2, padding=1)),
+        ("conv6", make("conv", many, kernel=3, stride=2, padding=1, init="centred")),
         ("relu6", make("relu")),
         ("dropout6", make("dropout", 0.5)),
-        ("conv7", make("conv", many, kernel=3)),
+        ("conv7", make("conv", many, kernel=3, init="centred")),
         ("relu7", make("relu")),
-        ("conv8", make("conv", many, kernel=1)),
+        ("conv8", make("conv", many, kernel=1, init="centred")),
         ("relu8", make("relu")),
         ("conv9", make("conv", classes, kernel=1)),
         ("pool", make("average-pool", "global")),
@@ -68,4 +68,4 @@ def all_cnn_c(make, input_shape=(3, 32, 32), classes=10, rng=None, width: float 
 
 @hookimpl
 def register_architectures(register):
-    register("all-cnn-c", all_cnn_c, lr=0.03, examples=[{"input_shape": (1, 12, 12), "width": 1 / 8}])
+    register("all-cnn-c", all_cnn_c, lr=0.03, epochs=60, examples=[{"input_shape": (1, 12, 12), "width": 1 / 8}])

@@ -59,7 +59,7 @@ def googlenet(make, input_shape=(3, 224, 224), classes=1000, rng=None, width: fl
     """
 
     def conv(name, maps, kernel=1, stride=1):
-        layer = make("conv", maps, kernel=kernel, stride=stride, padding=kernel // 2)
+        layer = make("conv", maps, kernel=kernel, stride=stride, padding=kernel // 2, init="centred")
         return [(name, layer), (f"{name}-relu", make("relu"))]
 
     def norm(number):
@@ -162,7 +162,7 @@ def _build(who, make, input_shape, classes, rng, width, aux, conv, norm, third, 
             ("pool", head_pool(make, network.node(source).shape[1:])),
             *conv("conv", scaled(128)),
             ("flatten", make("flatten")),
-            ("dense", make("dense", scaled(1024))),
+            ("dense", make("dense", scaled(1024), init="centred")),
             ("relu", make("relu")),
             ("dropout", make("dropout", 0.7)),
             ("classifier", make("dense", classes)),
@@ -181,5 +181,5 @@ LOSSES = {
 @hookimpl
 def register_architectures(register):
     small = [{"input_shape": (1, 32, 32), "width": 1 / 16, "aux": aux} for aux in (False, True)]
-    register("googlenet", googlenet, lr=0.003, losses=LOSSES, examples=small)
+    register("googlenet", googlenet, lr=0.01, epochs=40, losses=LOSSES, examples=small)
     register("googlenet-torchvision", googlenet_torchvision, lr=0.05, losses=LOSSES, examples=small)

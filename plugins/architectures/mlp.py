@@ -46,11 +46,11 @@ def mlp(make, input_shape=(1, 8, 8), classes=10, rng=None, hidden: Sequence[int]
     layers = []
     for number, units in enumerate(hidden, 1):
         out = scaled(check_size(units, "mlp hidden"))
-        layers += [(f"dense{number}", make("dense", out)), (f"relu{number}", make("relu"))]
+        layers += [(f"dense{number}", make("dense", out, init="centred")), (f"relu{number}", make("relu"))]
     layers.append((f"dense{len(hidden) + 1}", make("dense", classes)))
     return Network.input(input_shape).chain(layers, rng=rng)
 
 
 @hookimpl
 def register_architectures(register):
-    register("mlp", mlp, lr=0.05)
+    register("mlp", mlp, lr=0.05, epochs=60)

@@ -93,11 +93,12 @@ def _stage(make, stage, maps, kernel, padding=0, stride=1):
     windows = [{"kernel": kernel, "stride": stride, "padding": padding}, {"kernel": 1}, {"kernel": 1}]
     layers = []
     for number, (count, window) in enumerate(zip(maps, windows, strict=True), start=1):
-        layers += [(f"conv{stage}_{number}", make("conv", count, **window)), (f"relu{stage}_{number}", make("relu"))]
+        layer = make("conv", count, init="centred", **window)
+        layers += [(f"conv{stage}_{number}", layer), (f"relu{stage}_{number}", make("relu"))]
     return layers
 
 
 @hookimpl
 def register_architectures(register):
-    register("nin-cifar10", nin_cifar10, lr=0.03, examples=[{"input_shape": (1, 12, 12), "width": 1 / 8}])
+    register("nin-cifar10", nin_cifar10, lr=0.03, epochs=40, examples=[{"input_shape": (1, 12, 12), "width": 1 / 8}])
     register("nin", nin, lr=0.02, examples=[{"input_shape": (1, 55, 55), "width": 1 / 8}])

@@ -20,8 +20,8 @@ def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width: int = 16
     classes : int, default 10
         Number of logits.
     rng : numpy.random.Generator or None
-        Draws the first weights. The last convolution of each branch starts smaller than He's, because there is no
-        normalisation.
+        Draws the first weights. They are centred where a ReLU follows, and smaller than He's in the last convolution
+        of each branch, because there is no normalisation.
     width : int, default 16
         Feature maps of the first stage; each later stage has twice as many.
 
@@ -32,7 +32,7 @@ def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width: int = 16
     """
     check_image("resnet8", input_shape, least=4)
     width = check_size(width, "resnet8 width")
-    stem = [("conv", make("conv", width, kernel=3, padding=1)), ("relu", make("relu"))]
+    stem = [("conv", make("conv", width, kernel=3, padding=1, init="centred")), ("relu", make("relu"))]
     network = Network.input(input_shape).chain(stem, rng=rng)
     for stage in range(3):
         maps, stride = width * 2**stage, 1 if stage == 0 else 2
@@ -42,7 +42,7 @@ def resnet8(make, input_shape=(1, 16, 16), classes=10, rng=None, width: int = 16
             skip = f"{block}skip"
             network = network.add(make("conv", maps, kernel=1, stride=stride), source, name=skip, rng=rng)
         branch = [
-            ("conv1", make("conv", maps, kernel=3, stride=stride, padding=1)),
+            ("conv1", make("conv", maps, kernel=3, stride=stride, padding=1, init="centred")),
             ("relu1", make("relu")),
             ("conv2", make("conv", maps, kernel=3, padding=1, init="lecun")),
         ]

@@ -227,5 +227,5 @@ def register_layers(register):
 def register_architectures(register):
     small = [{"input_shape": (1, 8, 8), "width": 1 / 8}]
     for depth in DEPTHS:
-        register(f"resnet{depth}-cifar", residual(depth), lr=0.02, examples=small)
-        register(f"plain{depth}", plain(depth), lr=0.05, examples=small)
+        register(f"resnet{depth}-cifar", residual(depth), lr=0.02, epochs=40, examples=small)
+        register(f"plain{depth}", plain(depth), lr=0.05, epochs=40, examples=small)

@@ -58,7 +58,9 @@ def _vgg(depth, batch_norm=False):
         layers = []
         for stage, (maps, count) in enumerate(zip(MAPS, convolutions, strict=True), start=1):
             for number in range(1, count + 1):
-                layers.append((f"conv{stage}_{number}", make("conv", scaled(maps), kernel=3, padding=1)))
+                layers.append(
+                    (f"conv{stage}_{number}", make("conv", scaled(maps), kernel=3, padding=1, init="centred"))
+                )
                 if batch_norm:
                     layers.append((f"norm{stage}_{number}", make("batch-norm")))
                 layers.append((f"relu{stage}_{number}", make("relu")))
@@ -69,7 +71,7 @@ def _vgg(depth, batch_norm=False):
         layers = [("average", make("adaptive-average-pool", read))] if read != space else []
         layers.append(("flatten", make("flatten")))
         for number in (6, 7):
-            layers.append((f"dense{number}", make("dense", scaled(4096))))
+            layers.append((f"dense{number}", make("dense", scaled(4096), init="centred")))
             layers.append((f"relu{number}", make("relu")))
             layers.append((f"dropout{number}", make("dropout", 0.5)))
         layers.append(("dense8", make("dense", classes)))

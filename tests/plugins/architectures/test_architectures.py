@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from simulator_plugins.architectures.lenet5_1998 import MaximumAPosteriori
 
-from simulator import Catalog, CosineDecay, ShapeError, train
+from simulator import Catalog, CosineDecay, ReLU, ShapeError, train
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,49 @@ def test_it_learns_at_the_learning_rate_that_it_declares(catalog, name, options)
     optimizer = catalog.optimizers["momentum"](CosineDecay(lr, 12 * 25))
     *_, epoch = train(catalog.build(name, **options), data, epochs=12, batch_size=16, optimizer=optimizer)
     assert epoch.metrics["accuracy"] >= 0.9
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lenet5", "resnet8", "mlp", "alexnet", "alexnet-torchvision", "vgg11", "nin-cifar10", "all-cnn-c", "googlenet"],
+)
+def test_first_weights_in_front_of_a_relu_are_centred(catalog, name):
+    """Without normalisation a row that sums to less than 0 may respond to no picture."""
+    example = next(iter(catalog.architectures.entry(name).examples), {})
+    network = catalog.build(name, **example)
+    relus = [name for name in network.nodes if isinstance(network.node(name).layer, ReLU)]
+    sources = [source for name in relus for source in network.graph.predecessors(name)]
+    weights = [network.params[f"{source}.weight"] for source in sources if f"{source}.weight" in network.params]
+    assert len(weights) >= 1
+    for weight in weights:
+        np.testing.assert_allclose(weight.reshape(len(weight), -1).sum(axis=1), 0, atol=1e-4)
+
+
+def test_the_loss_of_1998_against_torch(torch, agree):
+    rng = np.random.default_rng(0)
+    logits, labels = -rng.uniform(0, 40, (6, 10)), rng.integers(0, 10, 6)
+    leaf = torch.tensor(logits, requires_grad=True)
+    everything = torch.cat([leaf, torch.full((6, 1), -7.0, dtype=leaf.dtype)], dim=1)  # rubbish is one more class
+    theirs = (-leaf[range(6), labels] + torch.logsumexp(everything, dim=1)).mean()
+    theirs.backward()
+    loss = MaximumAPosteriori(rubbish=7)
+    assert loss.value(logits, labels) == pytest.approx(theirs.item(), rel=1e-12)
+    agree(loss.grad(logits, labels), leaf.grad.numpy())
+    assert loss.grad(logits.astype(np.float32), labels).dtype == np.float32
+
+
+def test_what_the_loss_of_1998_refuses():
+    with pytest.raises(
+        ShapeError, match="maximum-a-posteriori rubbish: expected a finite number of at least 0, got -1"
+    ):
+        MaximumAPosteriori(-1)
+    with pytest.raises(ShapeError, match="maximum-a-posteriori: expected labels from 0 to 2, got 0 to 3"):
+        MaximumAPosteriori().value(np.zeros((2, 3)), np.array([0, 3]))  # rubbish is no label
+
+
+def test_1998_minimises_the_loss_of_its_paper(catalog):
+    losses, _ = catalog.objective("lenet5-1998", catalog.build("lenet5-1998", rng=None))
+    assert losses == {"output": MaximumAPosteriori()}
 
 
 def test_the_output_of_1998_is_minus_the_squared_distance_to_a_code(catalog):
