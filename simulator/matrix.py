@@ -97,6 +97,7 @@ class TiedMatrix:
 
         Examples
         --------
+        >>> from scipy import sparse
         >>> TiedMatrix.from_sparse(sparse.eye_array(3), ties=[0, 0, 0])
         TiedMatrix 3 x 3: 3 nonzeros share 1 weight
         """
