@@ -115,7 +115,16 @@ def command(net, unit, units, hops, every_layer, max_edges, output, data, sample
     word, line = ("unit", "connection") if of_units else ("node", "edge")
     if as_json:
         what = "units" if of_units else "layers"
-        print_json({"untrained": saved.untrained, "file": str(path), "what": what, "nodes": nodes, "edges": edges})
+        print_json(
+            {
+                "network": net,
+                "untrained": saved.untrained,
+                "file": str(path),
+                "what": what,
+                "nodes": nodes,
+                "edges": edges,
+            }
+        )
         return
     counts = f"{counted(nodes, word)}, {counted(edges, line)}"
     click.echo(f"{'Drew' if picture else 'Wrote'} {path}: {counts}")

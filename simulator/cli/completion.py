@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "architectures",
     "build_options_of",
+    "commands",
     "completion",
     "data_sets",
     "files",
@@ -93,6 +94,17 @@ def offers(shelf: str, or_files: bool = False) -> Completer:
 architectures = offers("architectures")
 nets = offers("architectures", or_files=True)
 data_sets = offers("datasets", or_files=True)
+
+
+@_completer
+def commands(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> Iterator[CompletionItem]:
+    """The commands of the program."""
+    root = ctx.find_root()
+    assert isinstance(root.command, click.Group)
+    for name in root.command.list_commands(root):
+        command = root.command.get_command(root, name)
+        if command is not None and not command.hidden:
+            yield CompletionItem(name, help=command.get_short_help_str())
 
 
 @_completer

@@ -27,7 +27,7 @@ _SECTIONS = {  # of the help; what is in none of them comes last
     "Look into a network": ("unit", "weight", "effect", "ablate", "respond", "affine", "sharing"),
     "Repeat and measure": ("experiment", "bench"),
     "Extend": ("plugins", "new-plugin", "check-plugin"),
-    "For shells and programs": ("completion",),
+    "For shells and programs": ("completion", "schema"),
 }
 
 

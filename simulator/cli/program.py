@@ -12,13 +12,14 @@ from typing import Any
 import click
 
 from simulator.cli.common import CatalogOptions
-from simulator.cli.completion import completion
+from simulator.cli.completion import commands, completion
 from simulator.cli.draw import draw
 from simulator.cli.extension import CommandGroup
 from simulator.cli.grammar import examples
 from simulator.cli.leaving import leaving_status, sigterm_raises
 from simulator.cli.look import describe, equivalence, plugins
 from simulator.cli.processor import prepare_blas
+from simulator.cli.schema import schema
 from simulator.cli.steps import program
 from simulator.cli.terminal import escaped_output
 from simulator.cli.train import train
@@ -50,7 +51,7 @@ def cli(ctx: click.Context) -> None:
 
 
 @cli.command("help", hidden=True, epilog=examples("simulator help draw"))
-@click.argument("command", required=False)
+@click.argument("command", required=False, shell_complete=commands)
 @click.pass_context
 def help_of(ctx: click.Context, command: str | None) -> None:
     """The help of a command, as with --help."""
@@ -61,7 +62,7 @@ def help_of(ctx: click.Context, command: str | None) -> None:
     click.echo(group.get_help(context))
 
 
-for command in (train, evaluate, predict, describe, equivalence, draw, plugins, completion):
+for command in (train, evaluate, predict, describe, equivalence, draw, plugins, completion, schema):
     cli.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""What programs read: tables as CSV, LaTeX and Markdown, with the values of --json; and the width of the terminal."""
+"""What programs read: JSON by its schemas, tables as CSV, LaTeX and Markdown; and tables on a narrow terminal."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import csv
 import io
 import json
 import re
+import sys
 
 import click
 import pytest
 
 from simulator.cli import cli
+from simulator.cli.schema import schema_of
 from simulator.cli.tables import FORMATS, cell, print_table, table
 
 CONTEXT = click.Context(cli)
@@ -54,6 +56,113 @@ def test_every_command_that_prints_tables_has_formats():
     with_format = {n for n, c in COMMANDS.items() if any("--format" in p.opts for p in c.params)}
     assert with_format == set(TABLES)
     assert with_format <= {n for n, c in COMMANDS.items() if any("--json" in p.opts for p in c.params)}
+
+
+MORE = [  # other ways in which these and other commands report
+    "train mlp --data xo --input 1x8x8 --epochs 1 --no-proof --save net.safetensors",
+    "train autoencoder --data xo --input 1x12x12 --epochs 1 --no-proof",
+    "evaluate FILE --all",
+    "predict FILE --wrong --all",
+    "describe FILE",
+    "describe mlp --weights",
+    "describe conv(1,kernel=3) --input 1x8",
+    "equivalence mlp --engine blas",
+    "plugins",
+    "unit lenet5 conv2[1,1,1] --outgoing",
+    "unit lenet5 conv2[1,1,1] --field",
+    "unit lenet5 relu1[0,0,0]",
+    "weight lenet5 conv1.weight[0,0,2,1] --set 0",
+    "weight lenet5 conv1.bias[0] --set 0 --limit 1",
+    "weight lenet5 conv1.weight[0,0,2,1] --uses",
+    "effect autoencoder --ablate code[0]",
+    "ablate FILE relu2 --by unit --samples 20",
+    "affine lenet5 --input 1x12x12 -o width=0.3 --data xo --line 3",
+    "respond lenet5 relu1[0,0,0] --data xo --input 1x12x12 --steps 1",
+    "sharing lenet5 --densify --layers conv1 --input 1x12x12 --data xo --save loose.safetensors",
+    "graph mlp",
+    "graph lenet5 conv2[3,4,5] --output unit.gexf",
+    "check-plugin adagrad --in-process",
+    "check-plugin bad.py --in-process",
+    "check-plugin end.py",
+    "bench --growth --repeat 1 --engine blas",
+    "bench mlp --per-layer --memory --repeat 1 --engine blas",
+    "experiment counts --quick",
+    "experiment retie-identity --quick --seeds 2",
+]
+SLOW = ("bench --", "experiment counts", "experiment retie", "bench mlp --per")
+BAD = """from simulator import Elementwise, hookimpl
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Bad(Elementwise):
+    '''Its slope is wrong.'''
+
+    def value_and_slope(self, x):
+        return x * x, x
+
+@hookimpl
+def register_layers(register):
+    register("bad", Bad)
+"""
+
+
+def reports():
+    for name in TABLES:
+        yield pytest.param(name, id=name)
+    for line in MORE:
+        yield pytest.param(line, id=line, marks=[pytest.mark.slow] if line.startswith(SLOW) else [])
+
+
+@pytest.mark.parametrize("line", list(reports()))
+def test_json_is_what_its_schema_says(line, run, trained, folder):
+    schemas = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    (folder / "bad.py").write_text(BAD)
+    (folder / "end.py").write_text(BAD.replace("return x * x, x", "__import__('os')._exit(3)"))
+    name, *args = line.split()
+    words = [trained if word == "FILE" else word for word in (args or TABLES.get(line, ()))]
+    result = run(name, *words, "--json")
+    assert result.status == line.startswith(("check-plugin bad", "check-plugin end"))
+    schema = json.loads(schema_of(COMMANDS[name]))
+    schemas.validate(json.loads(result.out), schema)
+
+
+def test_a_report_that_differs_from_its_schema_is_noticed(run):
+    schemas = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
+    schema = json.loads(schema_of(COMMANDS["describe"]))
+    report = json.loads(run("describe", "mlp", "--json").out)
+    for change in ({"more": 1}, {"untrained": "yes"}, {"totals": {}}):
+        with pytest.raises(schemas.ValidationError):
+            schemas.validate({**report, **change}, schema)
+
+
+@pytest.mark.parametrize("name", sorted(n for n, c in COMMANDS.items() if any("--json" in p.opts for p in c.params)))
+def test_every_report_has_a_schema_that_says_what_each_value_is(name, run):
+    text = run("schema", name).out
+    schema = json.loads(text)
+    assert schema["title"] == f"simulator {name} --json"
+    if jsonschema := sys.modules.get("jsonschema"):
+        jsonschema.Draft202012Validator.check_schema(schema)
+    assert name in run("schema").out.split()
+
+    def check(part, where):
+        for key, value in part.get("properties", {}).items():
+            told = value.get("description") or value.get("items") or "$ref" in value
+            assert told, (where, key)
+            assert part["additionalProperties"] is False or "description" in part["additionalProperties"], where
+        for value in part.values():
+            for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else []:
+                if isinstance(inner, dict):
+                    check(inner, where)
+
+    check(schema, name)
+
+
+def test_what_has_no_schema_is_refused(run):
+    assert (
+        "expected a command that prints JSON, got 'describ'; did you mean 'describe'"
+        in run("schema", "describ").complaint
+    )
+    assert "expected a command that prints JSON, got 'draw'" in run("schema", "draw").complaint
 
 
 def csv_tables(text):
