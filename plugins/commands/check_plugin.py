@@ -22,6 +22,7 @@ from simulator.cli.common import CatalogOptions, json_option, print_json
 from simulator.cli.completion import files, offers
 from simulator.cli.grammar import examples
 from simulator.cli.steps import next_command, python, say_next
+from simulator.cli.terminal import error_console, say
 from simulator.errors import SimulatorError
 
 _ENDED = "ended"  # last line of a journal whose process went on to the end
@@ -148,7 +149,6 @@ def _check(name, engine, verbose, as_json, begun):
     """All checks, here."""
     from rich.progress import track
 
-    from simulator.cli.terminal import error_console
     from simulator.testing import plugin_checks
 
     catalog, plugin = _loaded(name)
@@ -278,14 +278,16 @@ def _print(results, verbose):
         checks = list(group)
         failed = [c for c in checks if c["result"] == "fail"]
         skipped = [f"{c['check']} does not apply: {c['reason']}" for c in checks if c["result"] == "does not apply"]
-        verdict = click.style("pass", fg="green")
+        verdict, colour = "pass", "green"
         if failed:
-            verdict = click.style("FAIL", fg="red")
+            verdict, colour = "FAIL", "red"
         elif len(skipped) == len(checks):
-            verdict = click.style("not checked", fg="yellow")
+            verdict, colour = "not checked", "yellow"
         count = f"{len(failed)} of {len(checks)}" if failed else len(checks)
         note = f", {len(skipped)} of them not applicable" if skipped else ""
-        click.echo(f"{thing}: {verdict} ({count} check{'' if len(checks) == 1 else 's'}{note})")
+        say(f"{thing}: ", nl=False)
+        say(verdict, fg=colour, nl=False)
+        say(f" ({count} check{'' if len(checks) == 1 else 's'}{note})")
         causes = defaultdict(list)
         for c in failed:
             causes[c["cause"]].append(c)

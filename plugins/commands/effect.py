@@ -21,6 +21,7 @@ from simulator.cli.grammar import examples
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.tables import cell, print_table, table
+from simulator.cli.terminal import error_console, say
 from simulator.cli.use import objective_of
 from simulator.errors import brief
 
@@ -70,7 +71,6 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     (channel, then site), a channel 'conv2[3]', a site 'conv2[:, 4, 5]', or a whole layer 'conv2'.
     """
     from simulator import Units
-    from simulator.cli.terminal import error_console
     from simulator.lab import effect
 
     clamps, patches = _by_units("--clamp", clamp, float), _by_units("--patch", patch, int)
@@ -124,7 +124,7 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
     if found.changed:
         print_table(title, made)
     else:
-        click.secho(f"{title}: nothing changes\n", bold=True)
+        say(f"{title}: nothing changes\n", bold=True)
     if found.changed and same:
         click.echo(f"{same} of {len(nodes)} nodes {'are' if same > 1 else 'is'} unchanged.\n")
     if label is None:

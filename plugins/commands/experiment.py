@@ -20,6 +20,7 @@ from simulator.cli.grammar import Renamed, examples
 from simulator.cli.leaving import leaving_status
 from simulator.cli.steps import next_command, say_next
 from simulator.cli.tables import Cell, cell, print_table, table
+from simulator.cli.terminal import error_console, say
 from simulator.errors import counted
 
 _MOST = 30  # rows of a table that are printed
@@ -129,8 +130,6 @@ def _progress(name, as_json):
     """A bar on standard error, with the time that is left; gives a function that is told how far things are."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from simulator.cli.terminal import error_console
-
     console = error_console()
     columns = (TextColumn(name, markup=False), BarColumn(20), MofNCompleteColumn(), TextColumn("runs, left:"))
     with Progress(
@@ -156,7 +155,7 @@ def _print(report, quick):
             by_error.setdefault(outcome.error, []).append(outcome.task)
         for error, (first, *others) in by_error.items():
             more = f" (and {len(others)} more)" if others else ""
-            click.secho("FAIL ", fg="red", nl=False, err=True)
+            say("FAIL ", fg="red", nl=False, err=True)
             click.echo(f"{first}{more}: {error}", err=True)
         click.echo(
             f"{counted(len(report.failed), 'run')} failed; all others are kept. Correct the experiment, or install "

@@ -21,6 +21,7 @@ from simulator.cli.grammar import examples, limit_option, listed, picture_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import NETWORK, SAMPLES, next_command, say_next
 from simulator.cli.tables import cell, print_table, table
+from simulator.cli.terminal import error_console, say
 
 
 @click.command(
@@ -56,7 +57,6 @@ def command(net, unit, outgoing, field, of, limit, output, data, sample, dtype, 
     the unit's value.
     """
     from simulator import Units
-    from simulator.cli.terminal import error_console
 
     if outgoing and field:
         raise click.UsageError("--outgoing: expected one question at a time, got --field, too; leave one out")
@@ -104,7 +104,7 @@ def command(net, unit, outgoing, field, of, limit, output, data, sample, dtype, 
     if report.get("connections"):
         _print_connections(title, report["connections"], limit, outgoing)
     else:
-        click.secho(title, bold=True)
+        say(title, bold=True)
     for line in report["lines"]:
         click.echo(line)
     if output is not None:

@@ -21,7 +21,7 @@ from simulator.cli.look import describe, equivalence, plugins
 from simulator.cli.processor import prepare_blas
 from simulator.cli.schema import schema
 from simulator.cli.steps import program
-from simulator.cli.terminal import escaped_output
+from simulator.cli.terminal import escaped_output, wants_colour
 from simulator.cli.train import train
 from simulator.cli.use import evaluate, predict
 from simulator.errors import SimulatorError, brief
@@ -86,7 +86,8 @@ def _status(args: Sequence[str] | None) -> int:
     status: Any
     try:
         with sigterm_raises():
-            status = cli.main(args=args, prog_name="simulator", standalone_mode=False)
+            colour = None if wants_colour(os.environ) else False
+            status = cli.main(args=args, prog_name="simulator", standalone_mode=False, color=colour)
     except click.exceptions.Abort as error:
         status = leaving_status(error.__cause__)
         click.echo("Interrupted." if status == 130 else "Terminated.", err=True)

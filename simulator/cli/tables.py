@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from simulator.cli.terminal import print_styled, say
 from simulator.errors import shown
 
 __all__ = ["FORMATS", "Cell", "Table", "cell", "check_one_way", "format_option", "print_table", "table", "to_program"]
@@ -127,9 +128,9 @@ def print_table(title: str, table: Table) -> None:
     meta = {} if context is None else context.meta
     form, where = meta.get("simulator.format"), meta.get("simulator.stdout")
     if form is None:
-        click.secho(_harmless(title), bold=True)
+        say(title, bold=True)
         for line in _lines(table):
-            click.echo(line)
+            print_styled(line)
         return
     if meta.get("simulator.tables"):
         click.echo("", file=where)

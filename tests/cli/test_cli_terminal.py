@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import subprocess
 import sys
 
 import networkx as nx
@@ -12,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from simulator import Conv, Dense, Network, ReLU, ShapeError, save
-from simulator.cli.terminal import escaped_output
+from simulator.cli.terminal import escaped_output, wants_colour
 from simulator.errors import shown
 from simulator.lab import layer_graph, write_graph
 
@@ -124,3 +127,75 @@ def test_graphs_hold_only_what_can_be_read_again(tmp_path, hostile, ending):
     write_graph(nx.relabel_nodes(graph, {"a": "<&\"'>"}), path)
     back = nx.read_graphml(path) if ending == "graphml" else nx.read_gexf(path)
     assert set(back) == {"<&\"'>", "b"}
+
+
+def on_a_terminal(*args, **environment):
+    """What a command writes to a terminal, on both streams."""
+    here, there = os.openpty()
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM", "COLUMNS")}
+    command = [sys.executable, "-c", "from simulator.cli import main; main()", *args]
+    environment = {**kept, "TERM": "xterm-256color", **environment}
+    with subprocess.Popen(command, stdin=there, stdout=there, stderr=there, env=environment) as process:
+        os.close(there)
+        seen = b""
+        while True:
+            try:
+                part = os.read(here, 65536)
+            except OSError:  # Linux's end of the file
+                break
+            if not part:
+                break
+            seen += part
+        assert process.wait(60) in (0, 1)
+    os.close(here)
+    return seen.decode()
+
+
+STYLED = [
+    ("describe", "mlp"),
+    ("unit", "lenet5", "conv1[0,1,1]", "--field"),
+    ("check-plugin", "adagrad"),
+    ("effect", "mlp", "--ablate", "dense1[0]"),
+]
+
+
+@pytest.mark.parametrize("args", STYLED, ids=" ".join)
+def test_a_terminal_gets_styles_and_not_their_codes(args):
+    seen = on_a_terminal(*args)
+    assert re.search(r"\x1b\[(1|32)m", seen)
+    assert "\\x1b" not in seen
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+@pytest.mark.parametrize("args", STYLED[1:3], ids=" ".join)
+def test_nobody_gets_colours_who_wants_none(args, environment):
+    seen = on_a_terminal(*args, **environment)
+    assert not re.search(r"\x1b\[[\d;]*m", seen)
+    assert "\\x1b" not in seen
+    if "TERM" in environment:
+        assert "\x1b" not in seen
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        *STYLED,
+        ("train", "mlp", "--data", "xo", "--input", "1x8x8", "--epochs", "2"),
+        ("ablate", "mlp", "dense1", "--data", "xo", "--input", "1x8x8", "--samples", "9"),
+        ("affine", "mlp", "--data", "xo", "--input", "1x8x8", "--line", "1"),
+        ("bench", "mlp", "--repeat", "1", "--engine", "blas"),
+        ("graph", "mlp"),
+    ],
+    ids=" ".join,
+)
+def test_a_pipe_gets_text_alone(args, folder):
+    command = [sys.executable, "-c", "from simulator.cli import main; main()", *args]
+    done = subprocess.run(command, capture_output=True, cwd=folder, timeout=120)
+    assert done.returncode == 0
+    for text in (done.stdout.decode(), done.stderr.decode()):
+        assert all(c.isprintable() or c == "\n" for c in text)
+
+
+def test_no_colour_means_not_empty():
+    assert wants_colour({"NO_COLOR": ""})
+    assert not wants_colour({"NO_COLOR": "0"})

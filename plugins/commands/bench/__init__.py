@@ -20,6 +20,7 @@ from simulator.cli.common import (
 from simulator.cli.completion import architectures
 from simulator.cli.grammar import Renamed, batch_size_option, examples, picture_option, toned
 from simulator.cli.tables import cell, print_table, table
+from simulator.cli.terminal import error_console, say
 
 
 @click.command(
@@ -157,8 +158,6 @@ def _progress(total):
     """A bar on standard error; gives a function that says how far things are, and what is done now."""
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from simulator.cli.terminal import error_console
-
     console = error_console()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(20), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -201,7 +200,7 @@ def _print_comparison(report):
     for case in report["cases"]:
         title, sides = f"{case['case']}, {case['what']}", case["sides"]
         for name in case["failed"]:
-            click.secho(f"FAIL {title}: ", fg="red", nl=False)
+            say(f"FAIL {title}: ", fg="red", nl=False)
             click.echo(
                 f"expected {name} to compute what {case['reference']} computes, got a difference of "
                 f"{_largest(sides[name])} of the largest number; fix that side. Nothing was timed."
