@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -9,6 +10,9 @@ import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
+
+from simulator.cli import cli
 
 CODE = """
 import json, sys
@@ -92,3 +96,21 @@ def test_small_runs_compile_nothing(tmp_path):
     ):
         assert loaded(*command.split(), NUMBA_CACHE_DIR=str(cache)) & {"numba", "llvmlite", "sklearn"} == set(), command
     assert list(cache.iterdir()) == []
+
+
+def test_the_help_searches_the_installed_packages_once_and_reads_no_metadata(monkeypatch):
+    calls, found = [], importlib.metadata.entry_points
+
+    def searched(**params):
+        calls.append(params)
+        return found(**params)
+
+    def read(self):
+        raise AssertionError("the metadata of a package take long to read")
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", searched)
+    monkeypatch.setattr(importlib.metadata.Distribution, "metadata", property(read))
+    shown = CliRunner().invoke(cli, ["--help"])
+    assert shown.exit_code == 0
+    assert "  unit " in shown.output  # a plugin's command
+    assert calls == [{"group": "simulator.commands"}]

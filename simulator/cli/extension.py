@@ -7,16 +7,19 @@ shows every command's first line, stays quick.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import sys
 from collections import defaultdict
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from simulator.cli.grammar import todays
 from simulator.cli.steps import quoted
 from simulator.errors import PluginError, brief, nearest
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 __all__ = ["CommandGroup"]
 
@@ -34,16 +37,20 @@ _SECTIONS = {  # of the help; what is in none of them comes last
 class CommandGroup(click.Group):
     """A click group that also has the commands of installed plugins; a broken one says so when it is called."""
 
-    def _points(self) -> dict[str, list[importlib.metadata.EntryPoint]]:
-        """The entry points by the name of their command."""
-        points = defaultdict(list)
-        for point in importlib.metadata.entry_points(group=_GROUP):
-            points[point.name].append(point)
-        return points
+    def _points(self, ctx: click.Context) -> dict[str, list[importlib.metadata.EntryPoint]]:
+        """The entry points by the name of their command; those of all packages are searched once in a run."""
+        if _GROUP not in ctx.meta:
+            from importlib.metadata import entry_points
+
+            points = defaultdict(list)
+            for point in entry_points(group=_GROUP):
+                points[point.name].append(point)
+            ctx.meta[_GROUP] = points
+        return ctx.meta[_GROUP]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The core's commands in their order, then those of plugins by name."""
-        return [*self.commands, *sorted(name for name in self._points() if name not in self.commands)]
+        return [*self.commands, *sorted(name for name in self._points(ctx) if name not in self.commands)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands by what they are for."""
@@ -66,24 +73,22 @@ class CommandGroup(click.Group):
         """The command of this name, or None."""
         if name in self.commands:
             return self.commands[name]
-        points = self._points().get(name, [])
+        points = self._points(ctx).get(name, [])
         if not points:
             return None
-        origins = " and ".join(_origin(point) for point in points)
         if len(points) > 1:
-            return _broken(name, f"one plugin to offer this command, got {origins}; uninstall one of them")
+            return _broken(name, f"one plugin to offer this command, got {_origins(points)}; uninstall one of them")
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 command = points[0].load()
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            got = brief(error)
-            return _broken(name, f"{origins} to be importable, got {got}; fix it, or install what it needs")
+            wanted = f"{_origins(points)} to be importable"
+            return _broken(name, f"{wanted}, got {brief(error)}; fix it, or install what it needs")
         if not isinstance(command, click.Command):
-            return _broken(
-                name, f"{origins} to be a click command, got {brief(command)}; decorate it with @click.command()"
-            )
+            wanted = f"{_origins(points)} to be a click command"
+            return _broken(name, f"{wanted}, got {brief(command)}; decorate it with @click.command()")
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -118,8 +123,9 @@ class CommandGroup(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _origin(point: importlib.metadata.EntryPoint) -> str:
-    return f"{point.value} ({point.dist.name} {point.dist.version})" if point.dist else point.value
+def _origins(points: Iterable[importlib.metadata.EntryPoint]) -> str:
+    """Where commands come from; only for messages, since the metadata of a package take long to read."""
+    return " and ".join(f"{p.value} ({p.dist.name} {p.dist.version})" if p.dist else p.value for p in points)
 
 
 def _broken(name: str, message: str) -> click.Command:

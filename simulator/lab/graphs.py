@@ -347,7 +347,7 @@ def _known(told: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value is not None}
 
 
-_NOT_XML = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")  # XML 1.0, 2.2: Char
+_NOT_XML = "[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]"  # XML 1.0, 2.2: Char
 
 
 def _texts(graph: nx.Graph) -> Iterator[str]:
@@ -403,7 +403,7 @@ def write_graph(graph: nx.Graph, path: str | os.PathLike[str]) -> None:
             f"write_graph: expected a networkx graph, got {brief(graph)}; make one with unit_graph(network)"
         )
     for text in _texts(graph):
-        if _NOT_XML.search(text):
+        if re.search(_NOT_XML, text):
             raise ShapeError(
                 f"write_graph: expected names and text that XML can hold, got {brief(text)}; rename it, for example "
                 "with networkx.relabel_nodes"
