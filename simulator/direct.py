@@ -377,7 +377,9 @@ def _reshape(layer: Any, x: np.ndarray, weight: None, dy: np.ndarray) -> Triple:
 
 @direct.register
 def _add(layer: Add, x: tuple[np.ndarray, ...], weight: None, dy: np.ndarray) -> Triple:
-    return np.sum(np.stack(x), axis=0), tuple(dy for _ in x), None
+    y = np.sum(np.stack(np.broadcast_arrays(*x)), axis=0)
+    repeated = [[a for a in range(dy.ndim - 1) if part.shape[a] < dy.shape[a]] for part in x]
+    return y, tuple(np.apply_over_axes(np.sum, dy, axes) for axes in repeated), None
 
 
 @direct.register

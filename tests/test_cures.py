@@ -127,7 +127,7 @@ ROWS = [
     (
         "sum of two shapes",
         lambda: NET.add(Add(), "conv1", "maxpool1"),
-        "project or pad one of them first",
+        "project, pad or reshape one of them first",
         lambda: NET.add(Pad(((1, 2), (1, 2))), "maxpool1", name="wide").add(Add(), "conv1", "wide"),
     ),
     (
@@ -139,8 +139,21 @@ ROWS = [
     (
         "a product of two shapes",
         lambda: NET.add(MAKE("multiply"), "conv1", "maxpool1"),
-        "project or pad one of them first",
+        "project, pad or reshape one of them first",
         lambda: NET.add(Pad(((1, 2), (1, 2))), "maxpool1", name="wide").add(MAKE("multiply"), "conv1", "wide"),
+    ),
+    (
+        "a gate without axes of space",
+        lambda: (
+            NET.add(AveragePool("global"), "conv1").add(Flatten(), name="gate").add(MAKE("multiply"), "conv1", "gate")
+        ),
+        "project, pad or reshape one of them first",
+        lambda: (
+            NET.add(AveragePool("global"), "conv1")
+            .add(Flatten())
+            .add(Reshape((-1, 1, 1)), name="gate")
+            .add(MAKE("multiply"), "conv1", "gate")
+        ),
     ),
     (
         "a convolution of a vector",

@@ -707,7 +707,10 @@ def test_the_precision_is_single_or_double(dtype):
         (lambda net: net.add(ReLU), r"network\.add: expected a layer, got the class ReLU; create it first"),
         (lambda net: net.add(Add()), r"add1: expected two or more inputs, got 1 \(side\); name the nodes"),
         (lambda net: net.add(ReLU(), "side", "input"), r"relu1: expected 1 input, got 2 \(side, input\); name"),
-        (lambda net: net.add(Add(), "side", "input"), r"add1 \(after side, input\): add: expected inputs of one shape"),
+        (
+            lambda net: net.add(Conv(3, 1), name="three").add(Add(), "side", "three"),
+            r"add1 \(after side, three\): add: expected inputs with one number of axes",
+        ),
         (lambda net: net.add(Conv(2, 9), name="big"), r"big \(after side\): conv: expected a window no larger than"),
         (lambda net: net.add(Dense(2, bias="all")), "^Dense bias: expected True, False"),
         (lambda net: net.add(ReLU(), name="side"), r"network\.add: expected a new name, got 'side' again; choose"),

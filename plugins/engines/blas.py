@@ -300,10 +300,10 @@ class BLASEngine(SciPyEngine):
             fast, count = self._max_pool(first), 1
         else:
             factors = self._factors_of(first.pattern) if _is_plain_matrix(first) else None
-            count = int(factors is not None or type(first.layer) is Add)
+            count = int(factors is not None or _is_plain_sum(first))
             norm = nodes[count] if len(nodes) > count and _is_batch_norm(nodes[count]) else None
             count += norm is not None
-            if factors is not None and len(nodes) > count and type(nodes[count].layer) is Add:
+            if factors is not None and len(nodes) > count and _is_plain_sum(nodes[count]):
                 count += len(nodes[count].inputs) == 2
             relu = len(nodes) > count and type(nodes[count].layer) is ReLU
             count += relu
@@ -418,6 +418,11 @@ def _is_plain_matrix(node):
     """Whether a node is a matrix with at most a bias for each channel, which are those of its pattern."""
     plain = isinstance(node.pattern, WindowPattern) and node.padding is None
     return plain and len(node.param_shapes.get("bias", ())) < 2 and node.pattern.channels.out_channels == node.shape[0]
+
+
+def _is_plain_sum(node):
+    """A sum of inputs of one shape."""
+    return type(node.layer) is Add and len({*node.input_shapes}) == 1
 
 
 def _is_batch_norm(node):

@@ -5,6 +5,7 @@ As matrices: identities, side by side or stacked; padding is an identity with em
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import scipy
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
 from simulator.layers.base import Affine, Array, Arrays, Forward, FunctionLayer, MatrixLayer, Rng, Shape, check_channels
+from simulator.layers.broadcasting import broadcast_pattern, broadcast_shape, summed_onto
 from simulator.patterns import IdentityPattern, Pattern, WindowPattern
 from simulator.windows import PaddingMode, Window, check_size
 
@@ -136,13 +138,20 @@ class Pad(MatrixLayer):
 
 @dataclass(frozen=True)
 class Add(FunctionLayer):
-    """The sum of inputs of one shape: a skip connection.
+    """The sum of several inputs, unit by unit: a skip connection.
 
-    As a matrix: [I I].
+    As a matrix: [I I]. Of an input with an axis of size 1, which sites or channels share, many rows read one column.
+
+    Raises
+    ------
+    ShapeError
+        If inputs differ in their number of axes, or in a size that is not 1.
 
     Examples
     --------
     >>> Add().output_shape((8, 4, 4), (8, 4, 4))
+    (8, 4, 4)
+    >>> Add().output_shape((8, 4, 4), (8, 1, 1))  # a number for each channel
     (8, 4, 4)
     """
 
@@ -150,25 +159,23 @@ class Add(FunctionLayer):
     keeps = 0.0
 
     def output_shape(self, *input_shapes: Shape) -> Shape:
-        if any(s != input_shapes[0] for s in input_shapes):
-            raise ShapeError(
-                f"add: expected inputs of one shape, got {', '.join(map(str, input_shapes))}; project or pad one of "
-                "them first"
-            )
-        return input_shapes[0]
+        return broadcast_shape(input_shapes, "add")
 
     def forward(self, params: Arrays, buffers: Arrays, *xs: Array, training: bool = False, rng: Rng = None) -> Forward:
-        y = xs[0] + xs[1]
-        for x in xs[2:]:
-            y += x
-        return y, lambda dy: ((dy,) * len(xs), {}), {}
+        y = functools.reduce(np.add, xs)
+        return y, lambda dy: (tuple(summed_onto(dy, x.shape[:-1]) for x in xs), {}), {}
 
     def support(self, *input_shapes: Shape) -> Sequence[Pattern]:
-        return [IdentityPattern(math.prod(input_shapes[0]))] * len(input_shapes)
+        shape = self.output_shape(*input_shapes)
+        return [broadcast_pattern(input_shape, shape) for input_shape in input_shapes]
 
     def affine_at(self, params: Arrays, buffers: Arrays, *xs: Array) -> Affine:
-        x = xs[0]
-        return [scipy.sparse.eye_array(x.size, dtype=x.dtype, format="csr") for _ in xs], np.zeros(x.size, x.dtype)
+        matrices = []
+        for x, pattern in zip(xs, self.support(*(x.shape for x in xs)), strict=True):
+            starts, columns, _ = pattern.csr
+            ones = np.ones(pattern.nnz, x.dtype)
+            matrices.append(scipy.sparse.csr_array((ones, columns, starts), shape=pattern.shape))
+        return matrices, np.zeros(matrices[0].shape[0], xs[0].dtype)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,41 @@
 """Layers that move units around, against numpy."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator import Add, Concatenate, Counts, Flatten, Network, Pad, Reshape, ShapeError
+from simulator import (
+    Add,
+    AveragePool,
+    Concatenate,
+    Conv,
+    Counts,
+    Flatten,
+    IdentityPattern,
+    Network,
+    Pad,
+    Reshape,
+    ShapeError,
+    TiedMatrix,
+)
+from simulator.equivalence import equivalence
+from simulator.lab import affine, paths
 
 NUMPY_MODE = {"constant": "constant", "circular": "wrap", "reflect": "reflect", "replicate": "edge"}
+
+# Shapes of the inputs of a sum, of which some axes have size 1.
+BROADCAST = [
+    ((3, 1, 1), (3, 4, 5)),
+    ((3, 4, 5), (3, 1, 1)),
+    ((1, 4, 5), (3, 4, 5)),
+    ((3, 1, 5), (1, 4, 1)),
+    ((1,), (4,)),
+    ((2, 1), (1, 3), (2, 3)),
+    ((1, 1, 2, 1), (3, 2, 1, 2)),
+]
 
 
 def join(layer, *shapes):
@@ -148,9 +176,53 @@ def test_vectors_can_be_concatenated():
     assert trace["join"].tolist() == [[1, 2, 3]]
 
 
-def test_inputs_to_be_added_have_one_shape():
-    with pytest.raises(ShapeError, match=r"add: expected inputs of one shape, got \(2, 3\), \(3, 2\); project or pad"):
-        Add().output_shape((2, 3), (3, 2))
+@pytest.mark.parametrize("shapes", BROADCAST, ids=str)
+def test_axes_of_size_1_are_broadcast_as_torch_does(shapes, torch, agree):
+    rng = np.random.default_rng(0)
+    net = join(Add(), *shapes)
+    xs = {name: rng.standard_normal((4, *shape)) for name, shape in zip(net.inputs, shapes, strict=True)}
+    trace, leaves = net.run(xs), {name: torch.tensor(x, requires_grad=True) for name, x in xs.items()}
+    y = sum(leaves.values())
+    agree(trace["join"], y.detach().numpy())
+    dy = rng.standard_normal(y.shape)
+    y.backward(torch.tensor(dy))
+    for name, gradient in trace.backward(dy).inputs.items():
+        agree(gradient, leaves[name].grad.numpy())
+    matrices, offset = Add().affine_at({}, {}, *(x[0] for x in xs.values()))
+    agree(sum(m @ x[0].ravel() for m, x in zip(matrices, xs.values(), strict=True)) + offset, trace["join"][0].ravel())
+    for matrix, pattern in zip(matrices, net.nodes["join"].support, strict=True):
+        np.testing.assert_array_equal(matrix.toarray(), TiedMatrix(pattern, np.ones(1)).tocsr().toarray())
+    (proof,) = equivalence(net)
+    assert proof.ok and not proof.skipped, proof
+
+
+def test_a_shared_unit_has_many_rows_to_one_column():
+    whole, shared = join(Add(), (2, 3), (2, 1)).nodes["join"].support
+    assert TiedMatrix(shared, np.ones(1)).tocsr().toarray().tolist() == [[1, 0]] * 3 + [[0, 1]] * 3
+    assert shared.column(1)[0].tolist() == [3, 4, 5]
+    assert isinstance(whole, IdentityPattern)
+
+
+def test_what_is_broadcast_is_followed_unit_by_unit():
+    gate = [AveragePool("global"), Conv(4, kernel=1, bias=False)]
+    net = Network.sequential((4, 2, 3), gate, rng=0, dtype=np.float64).add(Add(), "input", "conv1", name="sum")
+    assert net.receptive_field("sum", (1, 1, 2)).mask.all()  # through the average
+    assert net.projective_field("conv1", (1, 0, 0)).units.tolist() == list(range(6, 12))
+    ways = paths(net, "sum[1, 1, 2]")
+    assert ways[1, 1, 2] == 2
+    assert ways.sum() == 1 + 24
+    one = affine(net, np.random.default_rng(0).standard_normal((4, 2, 3)))
+    assert one.difference < 1e-12
+    expected = np.eye(24) + np.kron(net.params["conv1.weight"].reshape(4, 4), np.full((6, 6), 1 / 6))
+    np.testing.assert_allclose(one.A.toarray() if hasattr(one.A, "toarray") else one.A, expected, atol=1e-15)
+
+
+@pytest.mark.parametrize("shapes", [((2, 3), (3, 2)), ((2, 3), (2, 2)), ((2, 3), (2,)), ((3, 1, 1), (3, 4))])
+def test_inputs_to_be_added_fit(shapes):
+    got = re.escape(", ".join(map(str, shapes)))
+    message = f"add: expected inputs with one number of axes, and on each sizes that are equal or 1, got {got}; project"
+    with pytest.raises(ShapeError, match=message):
+        Add().output_shape(*shapes)
 
 
 def test_inputs_to_be_concatenated_differ_only_in_channels():

@@ -35,7 +35,8 @@ def kernel(loops, nodes, plan, pools):
         return _batch_norm(loops, nodes)
     if type(layer) is MaxPool:
         return _max_pool(loops, nodes, pools)
-    if type(layer) is ReLU or (type(layer) is Add and len(nodes[0].inputs) == 2):
+    shapes = nodes[0].input_shapes
+    if type(layer) is ReLU or (type(layer) is Add and len(shapes) == 2 and shapes[0] == shapes[1]):
         return _sum(loops, nodes)
     if type(layer) in (Flatten, Reshape):
         return _reshape(nodes[0]), 1
