@@ -221,6 +221,9 @@ def train_gan(generator, discriminator, data, *, optimizer, epochs=80, batch_siz
         )
     check_size(epochs, "train-gan epochs")
     check_size(batch_size, "train-gan batch_size")
+    pictures = epochs * len(data)
+    generator = generator.settled(batch_size, 3 * pictures)
+    discriminator = discriminator.settled(2 * batch_size, 9 * pictures)  # real ones, drawn ones, and these once more
     return _epochs(generator, discriminator, data.inputs, optimizer, epochs, batch_size, as_rng(rng))
 
 
