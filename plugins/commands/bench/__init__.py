@@ -14,6 +14,7 @@ from simulator.cli.common import (
     engine_options,
     make_ready,
     print_json,
+    progress_bar,
     report_options,
     the_catalog,
 )
@@ -42,6 +43,7 @@ from simulator.cli.terminal import error_console, say
 )
 @click.option("--memory", is_flag=True, help="Measure peak memory, too: each side once in a process of its own.")
 @click.option("--growth", is_flag=True, help="Time one convolution over batch and nonzeros instead, over 100-fold.")
+@click.option("--start", is_flag=True, help="Time how long commands take to start instead, beside importing NumPy.")
 @picture_option("the growth")
 @dtype_option("float32")
 @engine_options
@@ -49,7 +51,20 @@ from simulator.cli.terminal import error_console, say
 @report_options
 @CatalogOptions.decorate
 def command(
-    nets, per_layer, forward, batch_size, repeat, memory, growth, output, dtype, engine, threads, as_json, **build
+    nets,
+    per_layer,
+    forward,
+    batch_size,
+    repeat,
+    memory,
+    growth,
+    start,
+    output,
+    dtype,
+    engine,
+    threads,
+    as_json,
+    **build,
 ):
     """Time training steps, forward passes and layers.
 
@@ -60,6 +75,8 @@ def command(
     """
     if output is not None and not growth:
         raise click.UsageError("--output: expected --growth with it, got none; add it")
+    if start and (growth or nets or per_layer or forward or memory):
+        raise click.UsageError("--start times commands: leave out NET, --per-layer, --forward, --memory and --growth")
     if growth and (nets or per_layer or forward or memory):
         raise click.UsageError(
             "--growth times a convolution of its own: leave out NET, --per-layer, --forward and --memory"
@@ -70,6 +87,13 @@ def command(
     from simulator.machine import machine
     from simulator.threads import check_cores
 
+    if start:
+        report = {"machine": machine(), "ok": True, "start": _start(repeat)}
+        if as_json:
+            print_json(report)
+        else:
+            _print_start(report)
+        return
     if any(build.values()) and (not nets or DIGITS in nets):
         got = DIGITS if nets else "the usual list"
         raise click.UsageError(f"--input, --classes and -o: expected architectures to build, got {got}; leave it out")
@@ -234,6 +258,24 @@ def _print_growth(report, output):
         click.echo(f"Time grows with the power {curve['exponent']:.3f} of {curve['over']} (at most {curve['bar']}).\n")
     if output is not None:
         click.echo(f"Drew {output}")
+    _print_machine(report["machine"])
+
+
+def _start(repeat):
+    from simulator_plugins.commands.bench import start
+
+    with progress_bar("Starting commands") as on_round:
+        found = start.measured(repeat, on_round)
+    return [{**vars(each), "vs_numpy": each.wall_ms / found[0].wall_ms} for each in found]
+
+
+def _print_start(report):
+    made = table("command", "ms", "ms of a core", "vs numpy")
+    for row in report["start"]:
+        made.add_row(
+            row["command"], *(cell(row[key], ".0f") for key in ("wall_ms", "cpu_ms")), f"{row['vs_numpy']:.1f}x"
+        )
+    print_table("Medians of fresh processes; vs numpy: how many times as long as importing NumPy", made)
     _print_machine(report["machine"])
 
 
