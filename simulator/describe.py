@@ -11,6 +11,7 @@ import numpy as np
 
 from simulator.layers.base import Counts
 from simulator.network import Input, Network
+from simulator.notebooks import html_table
 
 __all__ = ["Description", "LayerRow", "describe"]
 
@@ -81,6 +82,19 @@ class Description:
 
     layers: tuple[LayerRow, ...]
     totals: Counts
+
+    def _repr_html_(self) -> str:
+        def counted(counts: Counts) -> tuple[int, ...]:
+            stored = counts.nonzeros + counts.fixed_nonzeros
+            return counts.params, counts.connections, counts.links, stored, counts.macs
+
+        rows: list[tuple[object, ...]] = []
+        for row in self.layers:
+            shape = "x".join(map(str, row.output_shape))
+            rows.append((row.name, shape, *counted(row.counts), row.density, row.sharing))
+        rows.append(("total", "", *counted(self.totals), None, None))
+        columns = ("layer", "output", "params", "connections", "links", "nonzeros", "MACs", "density")
+        return html_table("Description", (*columns, "nonzeros per weight"), rows, left=2)
 
     def as_dict(self) -> dict[str, Any]:
         """With the keys `layers` and `totals`, for JSON."""

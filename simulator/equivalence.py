@@ -25,6 +25,7 @@ from simulator.layers import FunctionLayer, Layer, MatrixLayer
 from simulator.matrix import LARGEST_CSR, TiedMatrix
 from simulator.memory import available_memory
 from simulator.network import Input, Network, Node, Rng, as_rng
+from simulator.notebooks import Steps
 from simulator.patterns import Pattern
 from simulator.threads import one_blas_thread
 from simulator.windows import check_size
@@ -114,7 +115,11 @@ def equivalence(network: Network, *, batch: int = 2, rng: Rng = 0) -> Iterator[P
     [True]
     """
     check_size(batch, "equivalence batch")
-    generator = as_rng(rng)
+    proofs = _layer_proofs(network, batch, as_rng(rng))
+    return Steps(proofs, "Proofs, one for each layer: write for proof in equivalence(network)")
+
+
+def _layer_proofs(network: Network, batch: int, generator: np.random.Generator) -> Iterator[Proof]:
     for node in network.nodes.values():
         if isinstance(node.layer, Input):
             continue
@@ -171,7 +176,11 @@ def engine_equivalence(network: Network, *, batch: int = 32, rng: Rng = 0) -> It
     dense1 prediction True
     """
     check_size(batch, "equivalence batch")
-    generator = as_rng(rng)
+    proofs = _engine_proofs(network, batch, as_rng(rng))
+    return Steps(proofs, "Proofs, one for each step: write for proof in engine_equivalence(network)")
+
+
+def _engine_proofs(network: Network, batch: int, generator: np.random.Generator) -> Iterator[Proof]:
     exact = network.with_params(_rounded(network, generator))
     plan = fused(network.nodes, network.engine, network.outputs, batch)
     for kind, steps in (("products", alone(network.nodes, network.engine)), ("training", plan), ("prediction", plan)):

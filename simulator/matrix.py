@@ -20,6 +20,7 @@ from simulator.arrays import real_array
 from simulator.channels import ChannelGroups
 from simulator.errors import ShapeError
 from simulator.memory import check_memory
+from simulator.notebooks import html_matrix, html_table
 from simulator.patterns import LARGEST_CSR, ExplicitPattern, Pattern, WindowPattern
 
 __all__ = ["TiedMatrix", "identity"]
@@ -28,6 +29,7 @@ _BLOCK_BYTES = 2**20  # of intermediate results of the gradient: what stays in t
 _BLOCK_CELLS = 2**18  # of a block of all pairs of units
 _BLOCK_ROWS = 192  # more make a product no faster, but rows that are far apart read other columns
 _BLOCK_NONZEROS = 2**12  # enough for NumPy to work much longer than it takes to call it
+_SHOWN, _COLOURS = 20, 12  # rows and columns, and weights, that a notebook shows one by one
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -414,6 +416,18 @@ class TiedMatrix:
 
     def __repr__(self) -> str:
         return repr(self.pattern).replace(type(self.pattern).__name__, "TiedMatrix", 1)
+
+    def _repr_html_(self) -> str:
+        """The cells of a small matrix, with a colour for each weight; else what there is to count."""
+        title, (rows, columns), pattern = repr(self), self.shape, self.pattern
+        if max(self.shape) > _SHOWN or pattern.n_ties > _COLOURS:
+            counts = (rows, columns, pattern.nnz, pattern.n_ties, pattern.nbytes, pattern.csr_nbytes(self.weight.dtype))
+            names = "rows", "columns", "nonzeros", "weights", "pattern bytes", "CSR bytes"
+            return html_table(title, ("", "count"), list(zip(names, counts, strict=True)))
+        ties: dict[tuple[int, int], set[int]] = {}
+        for row, column, tie in zip(*pattern.triplets(), strict=True):
+            ties.setdefault((int(row), int(column)), set()).add(int(tie))
+        return html_matrix(title, self.tocsr().toarray().tolist(), ties, pattern.n_ties)
 
 
 def _scalar_products(a: np.ndarray, rows: np.ndarray, b: np.ndarray, cols: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ from simulator.matrix import TiedMatrix
 from simulator.memory import available_memory, check_memory
 from simulator.needs import Estimate, estimated
 from simulator.nodes import Input, Node, only
+from simulator.notebooks import html_table
 from simulator.optimizers import Optimizer, state_size
 from simulator.patterns import Pattern
 from simulator.pool import Pool
@@ -372,7 +373,9 @@ class Network:
         """The network as a frozen networkx graph; each node carries its `layer` and `shape`."""
         import networkx as nx
 
-        graph = nx.DiGraph()
+        from simulator.graphs import LayerGraph
+
+        graph = LayerGraph()
         for node in self._nodes.values():
             graph.add_node(node.name, layer=node.layer, shape=node.shape)
             graph.add_edges_from((source, node.name) for source in node.inputs)
@@ -1206,6 +1209,15 @@ class Network:
         ends = " -> ".join(", ".join(str(self._nodes[n].shape) for n in names) for names in (self.inputs, self.outputs))
         layers = len(self._nodes) - len(self.inputs)
         return f"Network {layers} layer{'s'[: layers != 1]}, {params} params: {ends}"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for node in self._nodes.values():
+            counts, shape = node.counts, "x".join(map(str, node.shape))
+            numbers = counts.params, counts.connections, counts.nonzeros + counts.fixed_nonzeros
+            rows.append((node.name, type(node.layer).__name__, ", ".join(node.inputs), shape, *numbers))
+        columns = ("node", "layer", "reads", "output", "params", "connections", "nonzeros")
+        return html_table(repr(self), columns, rows, left=4)
 
 
 @dataclass(frozen=True, eq=False)

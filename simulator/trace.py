@@ -15,6 +15,7 @@ from simulator.execution import Empty, Plan
 from simulator.interventions import Interventions
 from simulator.layers.base import Shape
 from simulator.nodes import Input, Node, only
+from simulator.notebooks import html_table
 from simulator.threads import one_blas_thread
 from simulator.units import Units
 
@@ -109,6 +110,15 @@ class Trace(Mapping[str, np.ndarray]):
         names = list(self)
         shown = ", ".join(names if len(names) <= 6 else [*names[:3], "...", *names[-2:]])
         return f"Trace of {count} sample{'s'[: count != 1]}: {shown}"
+
+    def _repr_html_(self) -> str:
+        rows = []
+        for name, array in self.items():
+            shape = "x".join(map(str, array.shape[1:]))
+            numbers = (array.min(), array.mean(), array.max(), np.mean(array == 0)) if array.size else ()
+            rows.append((name, shape, *(float(n) for n in numbers), *[None] * (4 - len(numbers))))
+        columns = ("node", "output", "least", "mean", "greatest", "share of zeros")
+        return html_table(repr(self), columns, rows, left=2)
 
     @property
     def activations(self) -> dict[str, np.ndarray]:

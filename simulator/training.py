@@ -28,6 +28,7 @@ from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNam
 from simulator.finite import check_finite
 from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network, Rng, Trace, as_rng
+from simulator.notebooks import Steps
 from simulator.optimizers import SGD, Optimizer
 from simulator.threads import one_blas_thread
 from simulator.windows import check_size
@@ -169,7 +170,7 @@ def train(
     if resume is not None:
         resume = replace(resume, network=settled_for_training(resume.network, *work))
     network.check_training(min(batch_size, len(data)), optimizer or SGD(), names)
-    return _epochs(
+    steps = _epochs(
         network,
         data,
         epochs,
@@ -184,6 +185,7 @@ def train(
         on_batch,
         trace_memory,
     )
+    return Steps(steps, "Epochs of training, one after the other: write for epoch in train(network, data)")
 
 
 def settled_for_training(

@@ -72,9 +72,9 @@ def layer_graph(network: Network) -> nx.MultiDiGraph:
     >>> list(graph.edges(keys=False))
     [('input', 'conv1'), ('input', 'add1'), ('conv1', 'add1')]
     """
-    import networkx as nx
+    from simulator.graphs import ConnectionGraph
 
-    graph, keys = nx.MultiDiGraph(), count()
+    graph, keys = ConnectionGraph(), count()
     for node in network.nodes.values():
         counts = node.counts
         told = {
@@ -155,6 +155,8 @@ def unit_graph(
     >>> [edge["name"] for edge in graph["conv1[0, 1, 2]"]["dense1[1]"].values()]
     ['dense1.weight[1, 5]']
     """
+    from simulator.graphs import ConnectionGraph
+
     check_size(hops, "unit_graph hops")
     check_size(max_edges, "unit_graph max_edges")
     nodes = network.nodes
@@ -165,7 +167,6 @@ def unit_graph(
     else:
         behind = _within(network.graph.reverse(copy=False), middle.node, hops - 1)
         ahead = _within(network.graph, middle.node, hops) - {middle.node}
-    import networkx as nx
 
     trace = None if x is None else run_sample(network, behind | ahead, x, "unit_graph")
     fan_ins = {name: _FanIn.of(network, node, trace) for name, node in nodes.items() if name in behind | ahead}
@@ -175,7 +176,7 @@ def unit_graph(
     else:
         hop_of = {(name, number): None for name, node in nodes.items() for number in range(math.prod(node.shape))}
         bundles = [(part, *part.pattern.triplets()) for part in parts]
-    graph, names, keys = nx.MultiDiGraph(), {}, count()
+    graph, names, keys = ConnectionGraph(), {}, count()
     order = {name: k for k, name in enumerate(nodes)}
     for name, number in sorted(hop_of, key=lambda unit: (order[unit[0]], unit[1])):
         node, fan_in = nodes[name], fan_ins.get(name)
