@@ -170,6 +170,7 @@ LAYERS = [
     ("batch-norm", (), {"momentum": 0.5, "epsilon": 0.1}, [(3, 5)]),
     ("batch-norm", (), {}, [(2, 3, 4)]),
     ("batch-norm", (), {"momentum": 1.0}, [(2, 2, 1, 3)]),
+    ("batch-norm", (), {"frozen": True}, [(3, 2, 2)]),
     ("local-response-norm", (), {}, [(4,)]),
     ("local-response-norm", (4,), {"alpha": 2.0}, [(6, 3)]),
     ("local-response-norm", (3,), {"alpha": 0.7, "beta": 0.5, "k": 2.0}, [(5, 2, 3)]),
@@ -199,6 +200,7 @@ LOSSES = [
     ("hinge", {}, PREDICTIONS, np.array([2, 0, 0, 1])),
     ("hinge", {"margin": 2.0, "p": 2}, PREDICTIONS, np.array([2, 0, 0, 1])),
     ("gaussian-kl", {}, PREDICTIONS.reshape(3, 2, 2), np.zeros(3)),
+    ("maximum-a-posteriori", {}, PREDICTIONS, np.array([2, 0, 0, 1])),
 ]
 
 OPTIMIZERS = [

@@ -3,6 +3,7 @@
 In this file
 
 - `BatchNorm`, the layer: it measures in training, and is one scale and one offset per channel at inference;
+- `freeze`, for fine-tuning: the layers of a network keep what they measured;
 - `fold`, which merges these into the weights of the convolutions and dense layers before it.
 """
 
@@ -31,6 +32,9 @@ class BatchNorm(FunctionLayer):
         Share of the new batch in the running mean and variance, from 0 to 1.
     epsilon : float, default 1e-5
         Added to the variance, so that nothing is divided by zero.
+    frozen : bool, default False
+        Normalise by the running mean and variance in training, too, and leave them as they are: PyTorch's layer in
+        evaluation mode. Weight and bias are trained all the same; what `train` takes as ``trainable`` decides on them.
 
     Raises
     ------
@@ -60,6 +64,7 @@ class BatchNorm(FunctionLayer):
 
     momentum: float = 0.1
     epsilon: float = 1e-5
+    frozen: bool = False
 
     def output_shape(self, *input_shapes):
         """The shape of the input."""
@@ -86,11 +91,11 @@ class BatchNorm(FunctionLayer):
         return [IdentityPattern(math.prod(input_shapes[0]))]
 
     def forward(self, params, buffers, *xs, training=False, rng=None):
-        """Normalise by the batch (training) or by the running mean and variance."""
+        """Normalise by the batch (training, unless frozen) or by the running mean and variance."""
         (x,) = xs
         flat = x.reshape(len(x), -1)  # (channels, sites * batch)
         n = flat.shape[1]
-        if not training or n == 0:
+        if not training or self.frozen or n == 0:
             return self._by_running(params, buffers, x, flat)
         if n == 1:
             raise ShapeError(
@@ -146,6 +151,55 @@ class BatchNorm(FunctionLayer):
         sites = math.prod(xs[0].shape[1:])
         scale, offset = (np.repeat(array, sites) for array in self.scale_and_offset(params, buffers))
         return [scipy.sparse.diags_array(scale).tocsr()], offset
+
+
+def freeze(network):
+    """The network with every batch normalisation frozen, for training on: what was measured stays.
+
+    As a matrix: in training as at inference, a diagonal and an offset that do not depend on the batch.
+
+    Parameters
+    ----------
+    network : Network
+        With weights.
+
+    Returns
+    -------
+    Network
+        Of the same nodes, params and buffers.
+
+    Raises
+    ------
+    SimulatorError
+        If the network has no weights.
+
+    Notes
+    -----
+    Usual where a trained network goes on with small batches, or with samples of another kind. To keep weights and
+    biases of these layers, too, leave their names out of ``train(trainable=...)``.
+
+    References
+    ----------
+    S. Ren, K. He, R. Girshick, J. Sun, "Faster R-CNN: towards real-time object detection with region proposal
+    networks", 2015, which trains ResNets with frozen batch normalisation.
+
+    Examples
+    --------
+    >>> from simulator import Conv
+    >>> net = Network.sequential((1, 8, 8), [Conv(4, kernel=3), BatchNorm()], rng=0)
+    >>> frozen = freeze(net)
+    >>> frozen.nodes["batchnorm1"].layer
+    BatchNorm(momentum=0.1, epsilon=1e-05, frozen=True)
+    >>> x = np.ones((2, 1, 8, 8))
+    >>> bool(np.all(frozen.run(x, training=True)[frozen.last] == net.predict(x)))
+    True
+    """
+    layers = {
+        name: replace(node.layer, frozen=True) if isinstance(node.layer, BatchNorm) else node.layer
+        for name, node in network.nodes.items()
+    }
+    frozen = _rebuilt(network, layers, {name: name for name in network.nodes})
+    return frozen.with_params(network.params, copy=False).with_buffers(network.buffers)
 
 
 def fold(network):

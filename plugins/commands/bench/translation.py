@@ -251,6 +251,7 @@ def _window(node):
 
 
 def _batch_norm(torch, node):
+    _require(node, frozen=False)
     layer = node.layer
     return _of(torch, "BatchNorm", node)(node.shape[0], eps=layer.epsilon, momentum=layer.momentum)
 

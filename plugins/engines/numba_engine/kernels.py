@@ -219,7 +219,7 @@ def _batch_norm(loops, nodes):
 
     def kernel(run, x):
         n = x.size // len(x)
-        measured = run.training and n > 0
+        measured = run.training and not layer.frozen and n > 0
         if measured and n == 1:
             layer.forward(run.own_params(node), run.own_buffers(node), x, training=True)  # says what is wrong
         weight, bias = run.params[weight_name], run.params[bias_name]

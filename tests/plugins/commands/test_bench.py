@@ -206,6 +206,7 @@ class TestTranslation:
             (MaxPool(2, padding=((0, 1),)), (1, 4), "expected as much padding before as behind"),
             (MaxPool(3, stride=1, padding=2), (1, 4), "expected padding of at most half a window"),
             (MAKE("dropout", 0.5, inverted=False), (4,), "expected inverted=True"),
+            (MAKE("batch-norm", frozen=True), (2, 4), "expected frozen=False"),
             (MAKE("locally-connected", 2, 3), (1, 4), "expected a layer that PyTorch has, got 'locally-connected'"),
         ],
     )

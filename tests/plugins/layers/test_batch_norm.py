@@ -5,14 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from simulator_plugins.layers.batch_norm import BatchNorm, fold
+from simulator_plugins.layers.batch_norm import BatchNorm, fold, freeze
 
 from simulator import (
+    SGD,
     Add,
     Catalog,
     ChannelGroups,
     Conv,
     ConvTranspose,
+    Dataset,
     Dense,
     ExplicitPattern,
     LocallyConnected,
@@ -24,7 +26,9 @@ from simulator import (
     Sparse,
     Subsample,
     WindowPattern,
+    train,
 )
+from simulator.files import load, save
 
 SHAPES = [(4,), (3, 7), (2, 4, 5), (1, 1, 1), (2, 3, 1, 2)]  # of one sample
 OPTIONS = [{}, {"momentum": 0.3, "epsilon": 1e-3}, {"momentum": 0.0}, {"momentum": 1.0}]
@@ -383,7 +387,62 @@ def test_folding_reaches_every_layer_whose_channels_have_weights_of_their_own(la
     agree(folded.predict(x), net.predict(x))
 
 
-def test_folding_needs_weights():
+@pytest.mark.parametrize("change", [fold, freeze])
+def test_folding_and_freezing_need_weights(change):
     net = Network.sequential((1, 4, 4), [Conv(2, kernel=3), BatchNorm(), ReLU()])
     with pytest.raises(SimulatorError, match="expected weights, got none"):
-        fold(net)
+        change(net)
+
+
+@pytest.mark.parametrize("engine", ["scipy", "blas", "numba", "auto"])
+def test_a_frozen_layer_trains_as_that_of_torch_in_evaluation_mode(engine, engine_called, torch, agree):
+    net = Network.sequential((2, 5, 4), [Conv(3, kernel=2), BatchNorm(), ReLU(), Dense(2)], rng=0, dtype="float64")
+    net = freeze(randomised(net)).with_engine(engine_called(engine))
+    modules = [torch.nn.Conv2d(2, 3, 2), torch.nn.BatchNorm2d(3), torch.nn.ReLU(), torch.nn.Flatten()]
+    theirs = torch.nn.Sequential(*modules, torch.nn.Linear(36, 2)).double().train()
+    names = {"0": "conv1", "1": "batchnorm1", "4": "dense1"}
+    arrays = {**net.params, **net.buffers}
+    state = {key: arrays.get(f"{names[key[0]]}{key[1:]}") for key in theirs.state_dict()}
+    theirs.load_state_dict({k: torch.tensor(0 if a is None else a) for k, a in state.items()})
+    theirs[1].eval()
+    descent = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    rng = np.random.default_rng(1)
+    data = Dataset(rng.standard_normal((6, 2, 5, 4)), rng.integers(2, size=6))
+    *_, last = train(net, data, epochs=2, batch_size=6, optimizer=SGD(0.1))
+    for _ in range(2):
+        descent.zero_grad()
+        scores = theirs(torch.tensor(data.inputs, dtype=torch.float64))
+        torch.nn.functional.cross_entropy(scores, torch.tensor(data.targets)).backward()
+        descent.step()
+    for key, array in theirs.state_dict().items():
+        if "num_batches" not in key:
+            ours = {**last.network.params, **last.network.buffers}[f"{names[key[0]]}{key[1:]}"]
+            agree(ours, array.numpy())
+    for name, array in net.buffers.items():
+        np.testing.assert_array_equal(last.network.buffers[name], array)
+
+
+def test_what_is_frozen_and_left_out_of_training_stays_to_the_last_bit(tmp_path):
+    net = Network.sequential((1, 4, 4), [Conv(2, kernel=3), BatchNorm(), Dense(2)], rng=0)
+    data = Dataset(np.random.default_rng(0).standard_normal((8, 1, 4, 4)), np.arange(8) % 2)
+    *_, measured = train(net, data, epochs=2, batch_size=4)
+    save(tmp_path / "net.safetensors", freeze(measured.network))
+    frozen = load(tmp_path / "net.safetensors").network
+    *_, last = train(frozen, data, epochs=2, batch_size=1, trainable=["conv*", "dense*"])  # of one sample each
+    for name in ("params", "buffers"):
+        before, after = getattr(measured.network, name), getattr(last.network, name)
+        same = [key for key in before if np.array_equal(before[key], after[key])]
+        assert same == [key for key in before if key.startswith("batchnorm1")]
+
+
+def test_freezing_keeps_what_the_network_computes_and_its_shared_weights(agree):
+    net = Network.input((2, 3), "left", dtype="float64").add_input((2, 3), "right")
+    net = net.add(BatchNorm(), "left", name="bn", rng=0).add(BatchNorm(), "right", name="twin", share="bn")
+    net = randomised(net.add(Add(), "bn", "twin", name="sum").subnetwork(["sum", "bn"]))
+    frozen = freeze(net)
+    assert [node.layer for node in frozen.nodes.values()][2:4] == [BatchNorm(frozen=True)] * 2
+    assert (frozen.inputs, frozen.outputs, frozen.node("twin").owner) == (net.inputs, net.outputs, "bn")
+    x = dict(zip(("left", "right"), np.random.default_rng(0).standard_normal((2, 4, 2, 3)), strict=True))
+    trace = frozen.run(x, training=True)
+    for name, y in net.predict(x).items():
+        agree(trace[name], y)
