@@ -230,7 +230,7 @@ def test_every_bundled_plugin_is_announced_and_packaged():
     schemas = [file for folder in ("simulator", "plugins") for file in (ROOT / folder).rglob("*.json")]
     assert len(schemas) > 10
     assert all(file.match("schemas/*.json") for file in schemas)
-    assert SETUP["options.package_data"]["*"].split() == ["schemas/*.json"]
+    assert SETUP["options.package_data"]["*"].split() == ["schemas/*.json", "static/*"]
     for top, folder in (("simulator", "simulator"), ("simulator_plugins", "plugins")):
         for init in (ROOT / folder).rglob("__init__.py"):
             assert ".".join((top, *init.parent.relative_to(ROOT / folder).parts)) in packages

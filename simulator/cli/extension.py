@@ -26,7 +26,7 @@ __all__ = ["CommandGroup"]
 _GROUP = "simulator.commands"
 _SECTIONS = {  # of the help; what is in none of them comes last
     "Train and use": ("train", "evaluate", "predict"),
-    "See the matrix": ("describe", "equivalence", "draw", "graph"),
+    "See the matrix": ("describe", "equivalence", "draw", "explore", "graph"),
     "Look into a network": ("unit", "weight", "effect", "ablate", "respond", "affine", "sharing"),
     "Repeat and measure": ("experiment", "bench"),
     "Extend": ("plugins", "new-plugin", "check-plugin"),

@@ -69,7 +69,8 @@ def next_command(
     root = context.find_root()
     target = root.command.get_command(root, name) if isinstance(root.command, click.Group) else None
     there = {} if target is None else {_longest(p): p for p in target.params if isinstance(p, click.Option)}
-    words = [*_plugins(context), name, *map(str, arguments)]
+    paths = (f"./{word}" if word.startswith("-") else word for word in map(str, arguments))  # or it were an option
+    words = [*_plugins(context), name, *paths]
     for option, said in _given(context, click.Option).items():
         if option in there and option not in add and (keep is ALL or option in keep):
             words += said

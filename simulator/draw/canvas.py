@@ -157,7 +157,7 @@ def check_picture(path: str | Path, kinds: Sequence[str] = STILL) -> str:
     """What kind of picture the name of a file asks for; a `FileError` now if it could not be written later."""
     kind = Path(path).suffix.lower().removeprefix(".")
     if kind not in kinds:
-        wanted = ", ".join(f".{each}" for each in kinds[:-1]) + f" or .{kinds[-1]}"
+        wanted = " or ".join(filter(None, (", ".join(f".{each}" for each in kinds[:-1]), f".{kinds[-1]}")))
         raise FileError(
             f"save: expected a file that ends in {wanted}, got {brief(Path(path).name)}; choose one of them"
         )

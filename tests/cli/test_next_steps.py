@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from simulator import Dense, Network, save
+from simulator import Catalog, Dense, Network, save
 from simulator.cli.steps import free, program, python
 
 ROOT = Path(__file__).parents[2]
@@ -333,3 +333,12 @@ def test_what_pip_is_told_to_install_is_what_was_missing(imported, wanted):
     for module in set(imported) - {"simulator"}:
         if module in brings:
             assert wanted in [name.lower() for name in brings[module]]
+
+
+@pytest.mark.parametrize("name", ["-net", "a b'c", "ü$x", "*"])
+def test_next_commands_name_odd_files_so_that_shell_and_program_find_them(name, run, folder):
+    save(name, Catalog().build("lenet5", (1, 12, 12), rng=0, width=0.3))
+    (last,) = run("ablate", "--data", "xo", "--samples", "9", "--", name, "relu1").out.splitlines()[-1:]
+    program, *words = shlex.split(last.partition(": ")[2])
+    assert program == "simulator"
+    assert run(*words).status == 0
