@@ -6,6 +6,7 @@ A catalog is an object, not a global: two of them with different plugins live si
 from __future__ import annotations
 
 import contextlib
+import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from simulator import hookspecs
 from simulator.auto import AutoEngine
-from simulator.data import Dataset
+from simulator.data import Dataset, fitted, scaled_like
 from simulator.declared import Declared, options_of
 from simulator.engine import Engine
 from simulator.errors import (
@@ -30,10 +31,14 @@ from simulator.errors import (
 from simulator.loading import load_plugins
 from simulator.losses import Loss
 from simulator.network import Network, Rng, as_rng
+from simulator.pictures import is_picture
+from simulator.preparation import Preparation
 from simulator.shelves import Entry, Plugin, Shelf
 from simulator.threads import check_cores
 
 __all__ = ["Catalog", "Entry", "Plugin", "Shelf"]
+
+_PACKED = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
 
 
 class Catalog:
@@ -327,7 +332,7 @@ class Catalog:
                 losses[output], weights[output] = self.create("losses", loss), float(weight)
         return losses, weights
 
-    def load_data(self, source: str, shape: tuple[int, ...] | None = None) -> Dataset:
+    def load_data(self, source: str, shape: tuple[int, ...] | None = None, like: Preparation | None = None) -> Dataset:
         """Load a data set.
 
         Parameters
@@ -336,11 +341,15 @@ class Catalog:
             A name ("digits"), a name with a path ("idx:folder") or another name ("openml:mnist_784"), or a path that
             one of the data sets accepts.
         shape : tuple of int, optional
-            Shape of one sample, for data sets that can be made in any size.
+            Shape of one sample: what has another is brought to it, see `simulator.data.fitted`. Default: as they are.
+        like : Preparation, optional
+            Of the data that a network was trained on: numbers are scaled as those were, see
+            `simulator.data.scaled_like`.
 
         Returns
         -------
         Dataset
+            What was done to the samples is in its `preparation`.
 
         Raises
         ------
@@ -348,6 +357,8 @@ class Catalog:
             If there is no such data set.
         FileError
             If there is nothing at the path, or nothing that can be read.
+        ShapeError
+            If the samples cannot be brought to the shape.
         """
         entry, path = self._source(source)
         parameters = inspect.signature(entry.object).parameters
@@ -382,7 +393,8 @@ class Catalog:
                 f"plugin {entry.plugin.name}, data set {entry.name}: expected a Dataset, got {type(data).__name__}; "
                 "return one from the function"
             )
-        return data
+        data = data if like is None else scaled_like(data, like)
+        return data if shape is None or "shape" in parameters else fitted(data, shape, source)
 
     def any_shape(self, source: str) -> bool:
         """Whether these data come in any asked shape; `source` as for `load_data`."""
@@ -405,11 +417,41 @@ class Catalog:
                     told += f" ({error})"
             if len(fitting) == 1:
                 return readers[fitting[0]], source
-            got, cure = "none", "save what it holds with numpy.savez(path, inputs=samples, targets=labels)"
+            got, cure = "none", _unread(Path(source))
             if fitting:
                 got = "several that could"
                 cure = "name the kind, " + " or ".join(f"{reader}:{source}" for reader in fitting)
             raise FileError(f"data {source}: expected one data set that reads it, got {got}; {cure}{told}")
         if Path(source).suffix or len(Path(source).parts) > 1:
             raise FileError(f"data: expected a data set or a path, got {source}, which does not exist; check the path")
+        if name not in self.datasets.disputes:
+            raise self._unknown_data(name)
         return self.datasets.entry(name), path
+
+    def _unknown_data(self, name: str) -> UnknownNameError:
+        """An error with what comes near to the name, also of what can be fetched by name."""
+        ways = {}
+        for entry in self.datasets.entries.values():
+            parameters = inspect.signature(entry.object).parameters
+            kind = next((f":{kind.upper()}" for kind in ("path", "name") if kind in parameters), "")
+            ways[entry.name] = entry.name + kind
+            ways.update({each.casefold(): f"{entry.name}:{each}" for each in entry.known})
+        close = [ways[near] for near in difflib.get_close_matches(name[:1000].casefold(), ways, n=3, cutoff=0.7)]
+        told = (
+            f"did you mean {' or '.join(map(repr, close))}?" if close else nearest("", [ways[n] for n in self.datasets])
+        )
+        return UnknownNameError(
+            f"catalog: expected one of the datasets, got {brief(name)}; {told} (see 'simulator plugins')"
+        )
+
+
+def _unread(path: Path) -> str:
+    """What to do with a path that no data set reads."""
+    name = path.name.lower()
+    if path.is_file() and name.endswith(_PACKED):
+        return "unpack it, and give the folder with what was in it"
+    if is_picture(path):
+        return f"put it into a folder of its class, or predict it with: simulator predict NET --image {path}"
+    if path.is_dir() and not any(path.iterdir()):
+        return "fill it, or check the path"
+    return "save what it holds with numpy.savez(path, inputs=samples, targets=labels)"

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from simulator.errors import ShapeError, brief
 from simulator.memory import check_memory
+from simulator.preparation import Preparation
 from simulator.windows import check_size
 
-__all__ = ["Dataset", "Normalise", "fingerprints_of", "held_out", "one_hot", "resized"]
+__all__ = ["Dataset", "Normalise", "fingerprints_of", "fitted", "held_out", "one_hot", "resized", "scaled_like"]
 
 _BLOCK = 2**22  # numbers that are resized at once
+_SMALLEST = 8  # pixels on a side: fewer numbers are no picture
+_GREY = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R 601, as Pillow
 
 Arrays = np.ndarray | Mapping[str, np.ndarray]
 
@@ -43,6 +46,8 @@ class Dataset:
         What each sample is recognised by, see `fingerprints_of`. Default: made from the inputs when they are asked for.
         A reader that brings samples to another size gives those of the samples as they are in the source, so that they
         are recognised in every size.
+    preparation : Preparation, optional
+        What a reader did to the samples, and what a command says of them. Default: nothing.
 
     Raises
     ------
@@ -68,6 +73,7 @@ class Dataset:
     classes: Sequence[str] = ()
     test: Dataset | None = None
     fingerprints: np.ndarray | None = None
+    preparation: Preparation = field(default_factory=Preparation)
 
     def __post_init__(self) -> None:
         arrays = [*_each(self.inputs).values(), *_each(self.targets).values()]
@@ -174,7 +180,7 @@ class Dataset:
         own, others = self.fingerprints, self.test.fingerprints
         prints = None if own is None or others is None else np.concatenate([own, others])
         inputs, targets = both(self.inputs, self.test.inputs), both(self.targets, self.test.targets)
-        return Dataset(inputs, targets, self.classes, fingerprints=prints)
+        return Dataset(inputs, targets, self.classes, fingerprints=prints, preparation=self.preparation)
 
     def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> Dataset:
         """The data with other inputs, in the test data as well.
@@ -532,7 +538,7 @@ def _interpolation(old: int, new: int) -> np.ndarray:
     return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(old)))
 
 
-def resized(inputs: np.ndarray, space: Sequence[int]) -> np.ndarray:
+def resized(inputs: np.ndarray, space: Sequence[int], antialias: bool = False) -> np.ndarray:
     """Samples brought to another size by linear interpolation.
 
     Parameters
@@ -541,6 +547,9 @@ def resized(inputs: np.ndarray, space: Sequence[int]) -> np.ndarray:
         The samples.
     space : sequence of int
         New sizes, one per axis of space.
+    antialias : bool, default False
+        Where an axis becomes shorter, average over all sites that a new one covers, with the weights of a triangle, as
+        Pillow does; without it thin lines are lost.
 
     Returns
     -------
@@ -568,7 +577,10 @@ def resized(inputs: np.ndarray, space: Sequence[int]) -> np.ndarray:
     need = 2 * math.prod((*inputs.shape[:2], *space)) * inputs.itemsize  # callers hold the samples and cast or cut them
     check_memory(need, f"{len(inputs):,} samples of size {'x'.join(map(str, space))}", "use a smaller --input")
     # Interpolation is a matrix for each axis: a dense product is much faster than scipy.ndimage.zoom on pictures.
-    matrices = [_interpolation(old, new) for old, new in zip(inputs.shape[2:], space, strict=True)]
+    matrices = [
+        (_averaging if antialias and new < old else _interpolation)(old, new)
+        for old, new in zip(inputs.shape[2:], space, strict=True)
+    ]
     found = np.empty((*inputs.shape[:2], *space), inputs.dtype)
     step = max(1, _BLOCK // math.prod((inputs.shape[1], *space)))
     for start in range(0, len(inputs), step):
@@ -577,3 +589,123 @@ def resized(inputs: np.ndarray, space: Sequence[int]) -> np.ndarray:
             some = np.moveaxis(np.tensordot(some, matrix, axes=(axis, 1)), -1, axis)
         found[start : start + step] = np.rint(some) if found.dtype.kind in "iu" else some
     return found
+
+
+def scaled_like(data: Dataset, like: Preparation) -> Dataset:
+    """Samples in the units of those that a network was trained on.
+
+    Parameters
+    ----------
+    data : Dataset
+        As a reader gives it.
+    like : Preparation
+        Of what the network was trained on.
+
+    Returns
+    -------
+    Dataset
+        Where the size of the numbers decides whether they are divided, that of the network's data decides it for these,
+        too. Pictures whose format says that they go from 0 to 1 are brought to the network's range.
+
+    Examples
+    --------
+    >>> dark = Dataset(np.full((2, 1, 8, 8), 51.0), np.array([0, 1]), preparation=Preparation(divisor=1.0))
+    >>> float(scaled_like(dark, Preparation(divisor=255.0)).inputs.max())
+    0.2
+    """
+    own, wanted = data.preparation.divisor, like.divisor
+    if isinstance(data.inputs, Mapping) or wanted is None or own == wanted:
+        return data
+    if own is None:
+        if data.inputs.ndim < 4 or not like.range_told:
+            return data
+        return replace(data.mapped(like.from_unit), preparation=data.preparation.then(*like.range_told))
+    factor = 1.0
+    if own == 1 and data.inputs.max() > 1:  # else they have its units already
+        factor = 1 / wanted
+    elif wanted == 1 and like.high is not None and like.high > 1:
+        factor = own
+    if factor == 1:
+        return data
+    undone = f"divided by {own:.0f}"
+    done = replace(data.preparation, notes=tuple(note for note in data.preparation.notes if note != undone))
+    done = replace(done if factor > 1 else done.then(f"divided by {wanted:.0f}"), divisor=wanted)
+    made = data.mapped(lambda inputs: inputs * inputs.dtype.type(factor))
+    return replace(made, preparation=done)
+
+
+def _averaging(old: int, new: int) -> np.ndarray:
+    """What makes an axis shorter, (new, old): each new site is a mean with the weights of a triangle."""
+    middles = (np.arange(new) + 0.5) * old / new
+    weights = np.clip(1 - np.abs(np.arange(old) + 0.5 - middles[:, None]) * new / old, 0, None)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def fitted(data: Dataset, shape: Sequence[int], who: str = "data") -> Dataset:
+    """Samples brought to the shape that a network reads: pictures resized, grey or coloured; features as a picture.
+
+    Parameters
+    ----------
+    data : Dataset
+        Of one input.
+    shape : tuple of int
+        Of one sample: (channels, height, width), or (features,).
+    who : str, default "data"
+        What the data are called, for the error.
+
+    Returns
+    -------
+    Dataset
+        It tells in `preparation` what was done, and keeps the fingerprints. Coloured pictures become grey as 0.299 red
+        + 0.587 green + 0.114 blue. As many features as the shape has numbers are taken in C order; as many as a square
+        picture has pixels become that picture, which is resized.
+
+    Raises
+    ------
+    ShapeError
+        If the samples are neither pictures nor as many features.
+
+    Examples
+    --------
+    >>> data = fitted(Dataset(np.zeros((2, 3, 32, 32)), np.array([0, 1])), (1, 28, 28))
+    >>> data.shape, data.preparation.told
+    ((1, 28, 28), 'colours to grey; resized from 32x32 to 28x28')
+    """
+    shape, own = tuple(shape), data.shape
+    if isinstance(data.inputs, Mapping) or own == shape:
+        return data
+    inputs, done = data.inputs, data.preparation
+    prints = fingerprints_of(inputs) if data.fingerprints is None else data.fingerprints
+    between = _as_pictures(own, shape)
+    if between is not None:
+        inputs = inputs.reshape(len(inputs), *between)
+        done = done.then(f"{math.prod(own)} numbers taken as {_times(between)}")
+    if inputs.ndim == 4 and len(shape) == 3:
+        if (inputs.shape[1], shape[0]) == (3, 1):
+            inputs = np.tensordot(inputs, np.array(_GREY, inputs.dtype), axes=(1, 0))[:, None]
+            done = done.then("colours to grey")
+        elif (inputs.shape[1], shape[0]) == (1, 3):
+            inputs, done = np.repeat(inputs, 3, axis=1), done.then("grey in all of 3 channels")
+        if inputs.shape[1] == shape[0] and inputs.shape[1:] != shape:
+            before = inputs.shape[2:]
+            inputs = resized(inputs, shape[1:], antialias=True)
+            done = done.then(f"resized from {_times(before)} to {_times(shape[1:])}", size=before)
+    if inputs.shape[1:] != shape:
+        raise ShapeError(f"{who}: expected samples of shape {shape}, got {own}; use data of that shape")
+    test = None if data.test is None else fitted(data.test, shape, who)
+    return replace(data, inputs=inputs, fingerprints=prints, preparation=done, test=test)
+
+
+def _as_pictures(own: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape in which to take features for a picture, or a picture for features; None where neither is asked for."""
+    if (len(own) == 1) == (len(shape) == 1):
+        return None
+    if math.prod(own) == math.prod(shape):
+        return shape
+    side = math.isqrt(own[0] // shape[0])
+    square = len(own) == 1 and len(shape) == 3 and shape[0] * side * side == own[0] and side >= _SMALLEST
+    return (shape[0], side, side) if square else None
+
+
+def _times(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))

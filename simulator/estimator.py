@@ -21,6 +21,7 @@ from simulator.files import load as read_file
 from simulator.files import save as write_file
 from simulator.layers import Layer, Standardise
 from simulator.network import Network
+from simulator.preparation import Preparation
 from simulator.schedules import CosineDecay, check_number
 from simulator.training import train
 from simulator.windows import check_size
@@ -71,7 +72,9 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
     options : dict, optional
         What the architecture declares in its signature, such as ``{"hidden": (100, 50)}``.
     scale : bool, default True
-        Bring every feature to mean 0 and variance 1 of the training data first, as gradient descent needs it.
+        Bring the features to mean 0 and variance 1 of the training data first, as gradient descent needs it: where
+        samples have space, as pictures do, all of them together, so that a pixel that is nearly always black stays as
+        dark as the others; else each by itself. For 64 features that are no picture write ``input_shape=(64,)``.
     engine : str, default "auto"
         Which engine multiplies the matrices: its name in the catalog; "auto" takes the fastest for the network.
     plugins : sequence of str, default ()
@@ -94,7 +97,10 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         As it was trained, in float32 for features in float32, else in float64; heads that only training needs are cut
         off. It reads features as they are: with `scale` its first layer, `Standardise`, brings them to one scale.
     scaler_ : sklearn.preprocessing.StandardScaler or None
-        What measured that scale; None without `scale`, and in a model from a file, whose network has the numbers.
+        What measured that scale, of one feature where all have one; None without `scale`, and in a model from a file,
+        whose network has the numbers.
+    preparation_ : simulator.preparation.Preparation
+        What the samples are like, so that ``simulator predict --image`` brings pictures to it.
     n_iter_ : int
         Epochs that were run.
     loss_curve_ : list of float
@@ -194,12 +200,12 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         optimizer = self._optimizer(catalog, steps=epochs * math.ceil(len(X) / batch_size))
         rng = np.random.default_rng(check_random_state(self.random_state).randint(2**31 - 1))
         network = self._network(catalog, classes, X.dtype, rng)
-        scaler = StandardScaler().fit(X) if self.scale else None
+        scaler = StandardScaler().fit(_on_one_scale(X, network)) if self.scale else None
         losses, weights = catalog.objective(self.architecture, network)
         curve = []
         for epoch in train(
             network,
-            Dataset(_samples(X if scaler is None else scaler.transform(X), network), labels),
+            Dataset(_samples(X if scaler is None else _scaled(X, scaler, network), network), labels),
             epochs=epochs,
             batch_size=batch_size,
             optimizer=optimizer,
@@ -215,6 +221,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         self.scaler_ = scaler
         trained = epoch.network.subnetwork(next(iter(losses)))
         self.network_ = trained if scaler is None else _reading_raw(trained, scaler)
+        self.preparation_ = Preparation(divisor=1.0).measured(_samples(X, network))
         self.loss_curve_ = curve
         self.n_iter_ = len(curve)
         return self
@@ -308,7 +315,8 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
             "features": list(getattr(self, "feature_names_in_", [])),
             "loss_curve": self.loss_curve_,
         }
-        info = {"classes": [str(label) for label in self.classes_.tolist()], "classifier": model}
+        classes = [str(label) for label in self.classes_.tolist()]
+        info = {"classes": classes, "classifier": model, "preparation": self.preparation_.plain()}
         write_file(path, self.network_, catalog=self._catalog(), info=info)
 
     @classmethod
@@ -364,6 +372,9 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
                 f"SimulatorClassifier.load {path}: expected what SimulatorClassifier.save wrote, got {brief(error)}; "
                 "the file is damaged"
             ) from None
+        model.preparation_ = Preparation()
+        with contextlib.suppress(KeyError, TypeError, ValueError):  # files of earlier versions have none
+            model.preparation_ = Preparation.restored(saved.info["preparation"])
         model.classes_, model.scaler_, model.n_iter_ = labels, None, len(model.loss_curve_)
         model.n_features_in_ = math.prod(saved.network.input_shape)
         if names:
@@ -447,6 +458,16 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
         return catalog.create("optimizers", self.optimizer, lr=CosineDecay(rate, steps), **decay)
 
 
+def _on_one_scale(X: np.ndarray, network: Network) -> np.ndarray:
+    """The columns to bring to one scale each: features (n_samples, n_features), or all pixels (n, 1)."""
+    return X.reshape(-1, 1) if len(network.input_shape) > 1 else X
+
+
+def _scaled(X: np.ndarray, scaler: StandardScaler, network: Network) -> np.ndarray:
+    """The features on the scale that was measured, (n_samples, n_features)."""
+    return scaler.transform(_on_one_scale(X, network)).reshape(X.shape)
+
+
 def _samples(X: np.ndarray, network: Network) -> np.ndarray:
     """Features as samples of the network, (n_samples, channels, *space)."""
     return X.reshape(len(X), *network.input_shape)
@@ -464,7 +485,8 @@ def _reading_raw(network: Network, scaler: StandardScaler) -> Network:
         if node.name != start
     ]
     shape = network.input_shape
-    scale = {f"{name}.mean": scaler.mean_.reshape(shape), f"{name}.scale": scaler.scale_.reshape(shape)}
+    numbers = {"mean": scaler.mean_, "scale": scaler.scale_}
+    scale = {f"{name}.{key}": np.resize(values, shape) for key, values in numbers.items()}
     whole = Network.input(shape, start, dtype=network.dtype, engine=network.engine).extended(nodes)
     whole = whole.with_params(network.params).with_buffers({**network.buffers, **scale})
     return whole.subnetwork(network.outputs)

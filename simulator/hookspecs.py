@@ -130,11 +130,12 @@ def register_architectures(register: Callable[..., None]) -> None:
 
 @hookspec
 def register_datasets(register: Callable[..., None]) -> None:
-    """Offer data sets: ``register(name, load, accepts=None)``.
+    """Offer data sets: ``register(name, load, accepts=None, known=())``.
 
     ``load(shape=None)`` makes samples of any asked shape, ``load(path)`` reads a file or folder, ``load(name)`` fetches
     by name; both may be taken together with ``shape``; each returns a `Dataset`. ``accepts(path)`` tells whether a path
-    looks like this kind of data.
+    looks like this kind of data; ``known`` are well-known names that it fetches, which errors propose. What was done to
+    the samples goes into the ``preparation`` of the data set; commands tell it, and keep it with a network.
 
     Examples
     --------

@@ -37,7 +37,7 @@ _DETAILS: dict[str, tuple[str, ...]] = {  # what a kind's register() takes besid
     "layers": ("examples",),
     "losses": ("examples",),
     "architectures": ("examples", "lr", "epochs", "task", "losses"),
-    "datasets": ("accepts",),
+    "datasets": ("accepts", "known"),
     "experiments": ("examples",),
 }
 _METHODS = {
@@ -258,6 +258,10 @@ def _fault(kind: str, obj: Any, details: Mapping[str, Any]) -> str | None:
             return f"expected a function of path, name or shape, got {inspect.signature(obj)}; give others a default"
         if not callable(details.get("accepts") or str):
             return f"expected accepts, a function of a path, got {brief(details['accepts'])}; pass the function itself"
+        if not (
+            isinstance(known := details.get("known", ()), (list, tuple)) and all(isinstance(n, str) for n in known)
+        ):
+            return f"expected known, a sequence of names, got {brief(known)}; write known=('iris',)"
     return _example_fault(obj, details.get("examples", ()))
 
 

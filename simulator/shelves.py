@@ -55,6 +55,8 @@ class Entry:
         For architectures: what it is trained for.
     losses : dict, optional
         For architectures: ``{output: loss name or (loss name, weight)}``; the first output is the one that predicts.
+    known : sequence of str
+        For data sets that are fetched by name: the best known of these names.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Entry:
     epochs: int = 20
     task: str = "classify"
     losses: Mapping[str, Any] | None = None
+    known: Sequence[str] = ()
 
     @property
     def summary(self) -> str:

@@ -161,6 +161,50 @@ def test_data_by_name_and_path(tmp_path):
         catalog.load_data("nothing")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("mnist", "openml:mnist_784"),
+        ("MNIST", "openml:mnist_784"),
+        ("fashion-mnist", "openml:Fashion-MNIST"),
+        ("FashionMNIST", "openml:Fashion-MNIST"),
+        ("cifar10", "cifar:PATH"),
+        ("digit", "digits"),
+    ],
+)
+def test_a_well_known_name_is_proposed_as_it_can_be_given(catalog, name, meant):
+    with pytest.raises(UnknownNameError, match=f"expected one of the datasets, got '{name}'; did you mean '{meant}'?"):
+        catalog.load_data(name)
+
+
+def test_what_can_be_given_is_listed_as_it_is_given(catalog):
+    with pytest.raises(UnknownNameError, match="choose one of: cifar:PATH, csv:PATH, digits, .*, openml:NAME, .*, xo"):
+        catalog.load_data("zzzzzz")
+
+
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("pictures.zip", "unpack it, and give the folder with what was in it"),
+        ("train-images.gz", "unpack it, and give the folder with what was in it"),
+        ("one.png", "put it into a folder of its class, or predict it with: simulator predict NET --image .*one.png"),
+        ("empty/", "fill it, or check the path"),
+        ("notes.txt", r"save what it holds with numpy.savez\(path, inputs=samples, targets=labels\)"),
+    ],
+)
+def test_what_to_do_with_a_path_that_nothing_reads(catalog, tmp_path, name, cure):
+    path = tmp_path / name
+    path.mkdir() if name.endswith("/") else path.touch()
+    with pytest.raises(FileError, match=f"expected one data set that reads it, got none; {cure}"):
+        catalog.load_data(str(path))
+
+
+def test_any_data_come_in_the_shape_that_is_asked_for(catalog, tmp_path):
+    np.savez(tmp_path / "a.npz", inputs=np.zeros((2, 3, 32, 32)), targets=np.array([0, 1]))
+    data = catalog.load_data(str(tmp_path / "a.npz"), (1, 28, 28))
+    assert (data.shape, data.preparation.told) == ((1, 28, 28), "colours to grey; resized from 32x32 to 28x28")
+
+
 def test_several_data_sets_that_could_read_a_path_ask_for_a_name(tmp_path):
     def both(name):
         module = types.ModuleType(name)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import Catalog, Dataset, Normalise, ShapeError, one_hot
-from simulator.data import fingerprints_of, held_out, resized
+from simulator.data import fingerprints_of, fitted, held_out, resized, scaled_like
+from simulator.preparation import Preparation
 from simulator.splits import split_of_0_1
 
 
@@ -420,3 +421,99 @@ def test_one_hot_wants_labels_in_range():
         one_hot(np.array([[0]]), 2)
     with pytest.raises(ShapeError, match="one-hot classes: expected an integer of at least 1, got 0"):
         one_hot(np.array([0]), 0)
+
+
+# ---------------------------------------------------------------------- brought to a shape and a scale
+
+
+@pytest.mark.parametrize("space", [(7, 9), (10, 3), (1, 1), (11, 20), (4, 30)])
+def test_resized_with_antialias_is_that_of_pytorch_where_it_shrinks(torch, agree, space):
+    inputs = np.random.default_rng(0).random((2, 3, 13, 15))
+    theirs = torch.nn.functional.interpolate(
+        torch.from_numpy(inputs), space, mode="bilinear", align_corners=False, antialias=True
+    )
+    agree(resized(inputs, space, antialias=True), theirs.numpy())
+
+
+def pictures(shape, divisor=None):
+    rng, done = np.random.default_rng(0), Preparation(("read",), divisor)
+    test = Dataset(rng.random((2, *shape), np.float32), np.array([1, 0]), preparation=done)
+    return Dataset(rng.random((4, *shape), np.float32), np.arange(4) % 2, test=test, preparation=done)
+
+
+@pytest.mark.parametrize(
+    ("own", "shape", "told"),
+    [
+        ((3, 32, 32), (1, 28, 28), "colours to grey; resized from 32x32 to 28x28"),
+        ((1, 8, 8), (3, 8, 8), "grey in all of 3 channels"),
+        ((1, 8, 6), (1, 12, 12), "resized from 8x6 to 12x12"),
+        ((784,), (1, 28, 28), "784 numbers taken as 1x28x28"),
+        ((192,), (3, 16, 8), "192 numbers taken as 3x8x8; resized from 8x8 to 16x8"),
+        ((1, 8, 8), (64,), "64 numbers taken as 64"),
+        ((2, 8, 9), (2, 9, 9), "resized from 8x9 to 9x9"),
+    ],
+)
+def test_fitted_says_what_it_does_and_keeps_the_fingerprints(own, shape, told):
+    data = pictures(own)
+    made = fitted(data, shape)
+    assert made.shape == made.test.shape == shape
+    assert made.preparation.told == made.test.preparation.told == f"read; {told}"
+    assert made.inputs.dtype == np.float32
+    assert np.array_equal(made.fingerprints, fingerprints_of(data.inputs))
+    assert np.array_equal(made.test.fingerprints, fingerprints_of(data.test.inputs))
+    assert made.targets is data.targets
+
+
+def test_fitted_is_what_resized_is(agree):
+    data = pictures((3, 9, 12))
+    agree(fitted(data, (3, 5, 30)).inputs, resized(data.inputs, (5, 30), antialias=True))
+    grey = data.inputs[:, 0] * 0.299 + data.inputs[:, 1] * 0.587 + data.inputs[:, 2] * 0.114
+    np.testing.assert_allclose(fitted(data, (1, 9, 12)).inputs[:, 0], grey, rtol=1e-5)
+    assert fitted(data, [3, 9, 12]) is data
+
+
+@pytest.mark.parametrize(
+    ("own", "shape"),
+    [((4,), (1, 28, 28)), ((2, 8, 8), (1, 8, 8)), ((63,), (64,)), ((1, 1, 9), (1, 9)), ((1, 4, 4, 4), (1, 8, 8))],
+)
+def test_other_shapes_do_not_fit(own, shape):
+    with pytest.raises(ShapeError, match=r"mine: expected samples of shape \(.*, got \(.*; use data of that shape"):
+        fitted(pictures(own), shape, "mine")
+
+
+@pytest.mark.parametrize(
+    ("own", "high", "like", "factor", "told"),
+    [
+        (1.0, 100, Preparation(divisor=255.0, high=1.0), 1 / 255, "read; divided by 255"),
+        (1.0, 1, Preparation(divisor=255.0, high=1.0), 1, "read"),
+        (255.0, 1, Preparation(divisor=1.0, high=1.0), 1, "read"),
+        (255.0, 1, Preparation(divisor=1.0, high=300.0), 255, "read"),
+        (255.0, 1, Preparation(divisor=65535.0, high=1.0), 1, "read"),
+        (255.0, 1, Preparation(divisor=None, low=0.0, high=1.0), 1, "read"),
+        (None, 1, Preparation(divisor=1.0, low=0.0, high=16.0), 16, "read; scaled from 0 to 1 to 0 to 16"),
+        (None, 1, Preparation(divisor=1.0, low=0.0, high=0.9), 1, "read"),
+    ],
+)
+def test_new_data_have_the_scale_of_the_old_ones(own, high, like, factor, told):
+    data = pictures((1, 8, 8), own)
+    data = data.mapped(lambda inputs: inputs * np.float32(high))
+    made = scaled_like(data, like)
+    np.testing.assert_allclose(made.inputs, data.inputs * factor, rtol=1e-5)
+    np.testing.assert_allclose(made.test.inputs, data.test.inputs * factor, rtol=1e-5)
+    assert made.preparation.told == told
+
+
+def test_pictures_come_in_the_range_of_normalised_ones():
+    data = pictures((1, 8, 8))
+    made = scaled_like(data, Preparation(divisor=1.0, low=-0.5, high=2.5))
+    np.testing.assert_allclose(made.inputs, data.inputs * 3 - 0.5, rtol=1e-5, atol=1e-6)
+    features = pictures((64,))
+    assert scaled_like(features, Preparation(divisor=1.0, low=-0.5, high=2.5)) is features
+
+
+def test_what_was_done_goes_with_the_samples():
+    data = pictures((1, 8, 8))
+    done = data.preparation
+    assert all(
+        part.preparation == done for part in (data.take([0]), data.joined(), *data.split(), data.mapped(np.negative))
+    )

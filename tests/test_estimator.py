@@ -140,7 +140,47 @@ def test_its_network_alone_has_the_scaling(digits, tmp_path):
     network = simulator.load(tmp_path / "net").network
     predicted = network.predict(X[1500:].reshape(-1, 1, 8, 8)).argmax(axis=1)
     np.testing.assert_array_equal(predicted, model.predict(X[1500:]))
-    np.testing.assert_array_equal(network.buffers["standardise.mean"].ravel(), model.scaler_.mean_)
+    np.testing.assert_array_equal(network.buffers["standardise.mean"], np.full((1, 8, 8), model.scaler_.mean_))
+
+
+def test_pictures_have_one_scale_whatever_a_pixel_is(digits):
+    """A pixel that is black but for one sample is on the scale of all; by itself it would be blown up."""
+    X, y = digits
+    X = X[:1200].copy()
+    assert not X[:, 0].any()
+    X[0, 0] = 16
+    model = SimulatorClassifier(epochs=5, random_state=0).fit(X, y[:1200])
+    assert model.scaler_.mean_ == pytest.approx([X.mean()])
+    assert model.scaler_.scale_ == pytest.approx([X.std()])
+    stray, labels = digits[0][1200:].copy(), y[1200:]
+    score = model.score(stray, labels)
+    stray[:, 0] = 4
+    assert abs(model.score(stray, labels) - score) < 0.02
+    each = SimulatorClassifier(epochs=5, random_state=0, input_shape=(64,)).fit(X, y[:1200])
+    assert each.scaler_.mean_ == pytest.approx(X.mean(axis=0))
+    assert each.score(stray, labels) < score - 0.2
+
+
+def test_a_saved_model_reads_pictures_from_files(digits, tmp_path, capsys, monkeypatch):
+    pillow = pytest.importorskip("PIL.Image")
+    from simulator.cli import main
+
+    X, y = digits
+    monkeypatch.chdir(tmp_path)
+    model = SimulatorClassifier(epochs=5, random_state=0).fit(X, y)
+    model.save("model")
+    again = SimulatorClassifier.load("model")
+    assert again.preparation_ == model.preparation_
+    again.save("again")
+    for k in range(5):  # black ink on white paper
+        pillow.fromarray(np.uint8(255 - X[k].reshape(8, 8) / 16 * 255)).save(f"{k}.png")
+    with pytest.raises(SystemExit):
+        main(["predict", "again", "--image", *(f"{k}.png" for k in range(5)), "--json"])
+    rows = json.loads(capsys.readouterr().out)["predictions"]
+    assert [row["prediction"] for row in rows] == [str(label) for label in model.predict(X[:5])]
+    expected = model.predict_proba(X[:5]).max(axis=1)
+    np.testing.assert_allclose([row["probability"] for row in rows], expected, atol=0.02)
+    assert rows[0]["done"][-1] == "scaled from 0 to 1 to 0 to 16"
 
 
 def test_the_command_line_evaluates_a_saved_model(digits, tmp_path, capsys, monkeypatch):

@@ -279,6 +279,10 @@ REFUSED = {
         registering("datasets", "register('many', lambda count: None)"),
         r"register_datasets: many: expected a function of path, name or shape, got \(count\); give others a default",
     ),
+    "known by a text": (
+        registering("datasets", "register('two', data, known='iris')"),
+        r"register_datasets: two: expected known, a sequence of names, got 'iris'; write known=\('iris',\)",
+    ),
     "accepts all paths": (
         registering("datasets", "register('two', data, accepts=True)"),
         "register_datasets: two: expected accepts, a function of a path, got True; pass the function itself",

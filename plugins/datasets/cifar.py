@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import tarfile
+import zlib
 from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
 
 import numpy as np
 
 from simulator import Dataset, FileError, hookimpl
+from simulator.errors import brief
 
 _PIXELS = 3 * 32 * 32
+_LARGEST = 2**28  # bytes of a file in an archive; CIFAR-100's has 154 million
 
 
 @dataclass(frozen=True)
@@ -44,8 +49,9 @@ def cifar(path):
     Parameters
     ----------
     path : pathlib.Path
-        The folder with data_batch_1.bin to data_batch_5.bin (CIFAR-10) or train.bin (CIFAR-100), or the folder that
-        holds cifar-10-batches-bin or cifar-100-binary. test_batch.bin or test.bin, if there, is the test data;
+        The archive as it is downloaded, cifar-10-binary.tar.gz or cifar-100-binary.tar.gz; or the folder with
+        data_batch_1.bin to data_batch_5.bin (CIFAR-10) or train.bin (CIFAR-100), or the folder that holds
+        cifar-10-batches-bin or cifar-100-binary. test_batch.bin or test.bin, if there, is the test data;
         batches.meta.txt or fine_label_names.txt, if there, names the classes.
 
     Returns
@@ -68,7 +74,7 @@ def cifar(path):
     if not found and _pickled(path):
         raise FileError(
             f"data cifar {path}: expected the binary version, got the Python version, whose pickled files could run "
-            "any program; download 'CIFAR binary version (suitable for C programs)' and unpack it"
+            "any program; download 'CIFAR binary version (suitable for C programs)'"
         )
     if len(found) != 1:
         names = " and ".join(str(folder) for _, folder in found) or "none"
@@ -77,16 +83,19 @@ def cifar(path):
             f"(train.bin), got {names}; point to the folder of one of them"
         )
     kind, folder = found[0]
-    classes = _classes(folder / kind.names, kind.classes)
-    inputs, labels = _samples(kind, [folder / file for file in kind.train])
+    files = _unpacked(path, kind) if path.is_file() else _unpacked_already(folder, kind)
+    classes = _classes(files.get(kind.names), kind.classes)
+    inputs, labels = _samples(kind, [files[name] for name in kind.train])
     data = Dataset(inputs, labels, classes)
-    if (folder / kind.test).is_file():
-        data = replace(data, test=Dataset(*_samples(kind, [folder / kind.test]), classes))
+    if kind.test in files:
+        data = replace(data, test=Dataset(*_samples(kind, [files[kind.test]]), classes))
     return data
 
 
 def _found(path):
-    """Each kind whose binary files are in the folder or in the archive's folder inside it, with that folder."""
+    """Each kind whose binary files are in the folder, in the archive's folder inside it, or in the archive."""
+    if path.is_file():
+        return [(kind, path) for kind in _KINDS if _top(path) == kind.folder]
     return [
         (kind, folder)
         for kind in _KINDS
@@ -96,10 +105,68 @@ def _found(path):
 
 
 def _pickled(path):
-    """Whether the folder, or the archive's folder inside it, holds the Python version."""
+    """Whether the folder, the archive's folder inside it, or the archive holds the Python version."""
+    if path.is_file():
+        return _top(path) in _PICKLED_FOLDERS[1:]
     return any(
         all((path / folder / name).is_file() for name in names) for folder in _PICKLED_FOLDERS for names in _PICKLED
     )
+
+
+def _top(path):
+    """The folder in which a packed archive puts its first file; None for any other file."""
+    if not path.name.lower().endswith((".tar.gz", ".tgz", ".tar")):
+        return None
+    try:
+        with tarfile.open(path) as archive:
+            first = archive.next()
+    except (OSError, EOFError, tarfile.TarError, zlib.error):
+        return None
+    return None if first is None else first.name.removeprefix("./").partition("/")[0]
+
+
+def _unpacked_already(folder, kind):
+    """The files of a folder by their names; those to train on are missed when they are read."""
+    others = [name for name in (kind.test, kind.names) if (folder / name).exists()]
+    return {name: folder / name for name in (*kind.train, *others)}
+
+
+def _unpacked(path, kind):
+    """The files of an archive by their names, as it is: nothing is written."""
+    files = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                name = PurePosixPath(member.name).name
+                if member.isfile() and name in (*kind.train, kind.test, kind.names):
+                    if member.size > _LARGEST:
+                        raise FileError(
+                            f"data cifar {path}: expected at most {_LARGEST:,} bytes in {name}, got {member.size:,}; "
+                            "download it again"
+                        )
+                    files[name] = _Packed(f"{path}, {name}", archive.extractfile(member).read())
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise FileError(
+            f"data cifar {path}: expected a whole archive, got {brief(error)}; download it again"
+        ) from error
+    missing = [name for name in kind.train if name not in files]
+    if missing:
+        raise FileError(f"data cifar {path}: expected a whole archive, got one without {missing[0]}; download it again")
+    return files
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """A file of an archive."""
+
+    name: str
+    content: bytes
+
+    def __str__(self):
+        return self.name
+
+    def read_bytes(self):
+        return self.content
 
 
 def _samples(kind, files):
@@ -127,7 +194,7 @@ def _rows(kind, file):
 
 def _classes(file, wanted):
     """Names of the labels from the archive's own list, or their numbers."""
-    if not file.exists():
+    if file is None:
         return tuple(map(str, range(wanted)))
     try:
         names = _content(file).decode().split()

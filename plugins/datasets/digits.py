@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from simulator import Dataset, ShapeError, SimulatorError, hookimpl
-from simulator.data import fingerprints_of, resized
+from simulator.data import fitted
 
 
 def digits(shape=None):
@@ -30,10 +30,8 @@ def digits(shape=None):
         )
     table = _table()
     images = (table[:, :64].reshape(-1, 1, 8, 8) / 16).astype(np.float32)
-    prints = fingerprints_of(images)  # of any size they are the same digits
-    if shape is not None:
-        images = resized(images, shape[1:])
-    return Dataset(images, table[:, 64].astype(np.int64), classes=tuple("0123456789"), fingerprints=prints)
+    data = Dataset(images, table[:, 64].astype(np.int64), classes=tuple("0123456789"))
+    return data if shape is None else fitted(data, shape)  # of any size they are the same digits
 
 
 def _table():

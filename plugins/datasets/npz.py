@@ -1,4 +1,4 @@
-"""The user's own arrays: one .npz file, as numpy.savez writes it."""
+"""The user's own arrays: one .npz file, as numpy.savez writes it, or a folder with .npy files."""
 
 from __future__ import annotations
 
@@ -6,85 +6,101 @@ import math
 import os
 import zipfile
 import zlib
-from dataclasses import replace
 
-import numpy as np
 from numpy.lib import format as npy
 
 from simulator import Dataset, FileError, ShapeError, hookimpl
 from simulator.errors import brief
+from simulator.reading import dataset, role_of
 
-_PAIRS = (("inputs", "targets"), ("x", "y"), ("x_train", "y_train"))
-_TEST = ("x_test", "y_test")
-_MOST_CLASSES = 2**16
 _ALWAYS_FINE = 2**28  # bytes that a file of any size may unpack to
 _MOST_PACKED = 100  # beyond that: bytes for each byte of the file
+_TRAIN, _TEST = ([(part, False), (part, True)] for part in ("train", "test"))
+_CLASSES = ("classes", "class_names")
+_NAMES = "inputs and targets, x and y, x_train and y_train, images and labels"
 
 
-def npz(path):
-    """Arrays of a .npz file: ``numpy.savez("mine.npz", inputs=..., targets=..., classes=["cat", "dog"])``.
+def npz(path) -> Dataset:
+    """NumPy's arrays: ``numpy.savez("mine.npz", inputs=..., targets=..., classes=["cat", "dog"])``, or x.npy and y.npy.
 
     Parameters
     ----------
     path : pathlib.Path
-        The file. It holds one of the pairs "inputs" and "targets", "x" and "y", or "x_train" and "y_train". "x_test"
-        and "y_test", if there, become the test data; "classes", if there, names the labels. Anything else in it is not
-        read, and nothing pickled ever is.
+        A .npz file, a folder with .npy files, or one of these files. Their names say what they hold: "inputs" and
+        "targets", "x" and "y", "x_train" and "y_train", "images" and "labels" and the like; "x_test" and "y_test", if
+        there, become the test data; "classes", if there, names the labels. Anything else is not read, and nothing
+        pickled ever is.
 
     Returns
     -------
     Dataset
-        Inputs (n, channels, *space) in float32. Labels are int64; without "classes" they are named "0", "1", ...
+        What `simulator.reading.dataset` makes of these arrays; in `preparation` it tells what was done to them.
 
     Raises
     ------
     FileError
-        If the file is damaged, foreign or pickled, lacks an array, or would unpack to more than 100 times its size.
+        If a file is damaged, foreign or pickled, lacks an array, or would unpack to more than 100 times its size.
     ShapeError
         If an array has the wrong axes or kind of numbers, or test and training inputs differ in them.
 
     Notes
     -----
-    What the axes of the inputs mean depends on their number only, and axes are never swapped:
+    What the axes of the inputs mean depends on their number:
 
     - 2: (n, features), samples without space;
     - 3: (n, height, width), grey pictures, which get a channel axis. A 1-D signal is saved as (n, channels, 1, length);
-    - 4: (n, channels, height, width). Pictures with channels last are first turned with ``x.transpose(0, 3, 1, 2)``;
-    - 5: (n, channels, depth, height, width).
-
-    Inputs of uint8 are divided by 255, all others are taken as they are. Targets are integer labels (n,), or real
-    values (n, ...), which become float32.
+    - 4: (n, channels, height, width), or (n, height, width, channels) with 1, 3 or 4 channels and longer sides;
+    - 5: (n, channels, depth, height, width), or with channels last likewise.
     """
     who = f"data npz {path}"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-            pairs = _pairs(who, members)
-            wanted = [*(name for pair in pairs for name in pair), *({"classes"} & members.keys())]
-            arrays = {name: _array(f"{who}, {name}", archive, members[name]) for name in wanted}
-    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise FileError(f"{who}: expected a whole file from numpy.savez, got {brief(error)}; save it again") from error
-    kinds = [f"{arrays[x].dtype} {arrays[x].shape[1:]}" for x, _ in pairs]
-    if len(set(kinds)) > 1:
-        raise ShapeError(
-            f"{who}: expected test inputs like those to train on, {kinds[0]}, got {kinds[1]}; save both alike"
-        )
-    parts = [(_inputs(f"{who}, {x}", arrays[x]), _targets(f"{who}, {y}", arrays[y])) for x, y in pairs]
-    classes = _classes(who, arrays.get("classes"), [targets for _, targets in parts])
-    data, *test = (Dataset(inputs, targets, classes) for inputs, targets in parts)
-    return replace(data, test=test[0]) if test else data
+    if path.is_dir() or path.suffix.lower() == ".npy":
+        arrays = _of_files(who, path)
+    else:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+                arrays = {name: _array(f"{who}, {name}", archive, members[name]) for name in _wanted(who, members)}
+        except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise FileError(
+                f"{who}: expected a whole file from numpy.savez, got {brief(error)}; save it again"
+            ) from error
+    roles = {role: array for name, array in arrays.items() if (role := role_of(name))}
+    parts = [part for part in ("train", "test") if (part, True) in roles]
+    classes = next((_classes(who, arrays[name]) for name in _CLASSES if name in arrays), ())
+    return dataset(who, [roles[part, True] for part in parts], [roles[part, False] for part in parts], classes)
 
 
-def _pairs(who, members):
-    """Names of the inputs and targets: the pair to train on, and the test pair if there is one."""
-    found = [pair for pair in _PAIRS if members.keys() & set(pair)]
-    test = [_TEST] if members.keys() & set(_TEST) else []
-    if len(found) != 1 or not all(name in members for pair in found + test for name in pair):
+def _wanted(who, names):
+    """The names of what is read: inputs and targets to train on, perhaps those to test on, and classes."""
+    roles = {name: role for name in names if (role := role_of(name))}
+    found = sorted(roles.values())
+    if found not in (_TRAIN, [*_TEST, *_TRAIN]):
         raise FileError(
-            f"{who}: expected one of the pairs inputs and targets, x and y, x_train and y_train, with both or neither "
-            f"of x_test and y_test, got {', '.join(sorted(members)) or 'an empty file'}; save under these names"
+            f"{who}: expected one of the pairs {_NAMES}, with both or neither of x_test and y_test, got "
+            f"{', '.join(sorted(map(str, names))) or 'an empty file'}; save under these names"
         )
-    return found + test
+    return [*roles, *(name for name in _CLASSES if name in names)]
+
+
+def _of_files(who, path):
+    """The arrays of a folder with .npy files, by their names; of one file those beside it."""
+    folder = path if path.is_dir() else path.parent
+    files = {file.stem: file for file in sorted(folder.iterdir()) if file.suffix.lower() == ".npy" and file.is_file()}
+    if not path.is_dir() and (path.stem not in files or role_of(path.stem) is None or len(files) == 1):
+        raise FileError(
+            f"{who}: expected samples and their labels, got one array; put both into one file: "
+            f"numpy.savez('data.npz', inputs=numpy.load({str(path)!r}), targets=labels)"
+        )
+    arrays = {}
+    for name in _wanted(who, files):
+        try:
+            arrays[name] = npy.open_memmap(files[name], mode="r")
+        except (OSError, ValueError) as error:
+            raise FileError(
+                f"{who}, {name}: expected a whole file of plain numbers from numpy.save, got {brief(error)}; save it "
+                "again"
+            ) from error
+    return arrays
 
 
 def _array(who, archive, member):
@@ -113,61 +129,19 @@ def _array(who, archive, member):
         return npy.read_array(file, allow_pickle=False)
 
 
-def _inputs(who, array):
-    """(n, channels, *space) in float32."""
-    if array.dtype.kind not in "buif" or not 2 <= array.ndim <= 5:
-        raise ShapeError(
-            f"{who}: expected numbers (n, features), (n, height, width) or (n, channels, *space), got {array.dtype} "
-            f"{array.shape}; reshape or convert them"
-        )
-    with np.errstate(over="ignore"):  # what becomes infinite is reported by Dataset
-        inputs = array.astype(np.float32)
-    if array.dtype == np.uint8:
-        inputs /= 255
-    return inputs[:, None] if inputs.ndim == 3 else inputs
-
-
-def _targets(who, array):
-    """Labels (n,) in int64, or values (n, ...) in float32."""
-    if array.dtype.kind in "iu" and array.ndim == 1:
-        return array.astype(np.int64)
-    if array.dtype.kind == "f" and array.ndim > 0:
-        with np.errstate(over="ignore"):
-            return array.astype(np.float32)
-    if array.dtype.kind in "US" and array.ndim == 1:
-        cure = "number them: classes, targets = numpy.unique(targets, return_inverse=True), and save both"
-    elif array.dtype.kind in "biu" and array.ndim == 2:
-        cure = f"save targets.{'ravel' if array.shape[1] == 1 else 'argmax'}({'' if array.shape[1] == 1 else 'axis=1'})"
-        cure += " as integers"
-    else:
-        cure = "save one integer from 0 on for each sample"
-    raise ShapeError(
-        f"{who}: expected integer labels (n,) or real values (n, ...), got {array.dtype} {array.shape}; {cure}"
-    )
-
-
-def _classes(who, names, targets):
+def _classes(who, names):
     """Names of the labels."""
-    if names is not None:
-        if names.dtype.kind != "U" or names.ndim != 1:
-            raise ShapeError(
-                f"{who}, classes: expected a list of names, got {names.dtype} {names.shape}; save strings, one per "
-                "label"
-            )
-        return tuple(names.tolist())
-    if targets[0].dtype.kind == "f":
-        return ()
-    largest = max(int(labels.max(initial=0)) for labels in targets)
-    if largest >= _MOST_CLASSES:
+    if names.dtype.kind != "U" or names.ndim != 1:
         raise ShapeError(
-            f"{who}: expected labels from 0 to {_MOST_CLASSES - 1}, got {largest}; number the classes from 0, for "
-            "example with numpy.unique(labels, return_inverse=True)"
+            f"{who}, classes: expected a list of names, got {names.dtype} {names.shape}; save strings, one per label"
         )
-    return tuple(map(str, range(largest + 1)))
+    return tuple(names.tolist())
 
 
 def _accepts(path):
-    return path.is_file() and path.suffix.lower() == ".npz"
+    if path.is_dir():
+        return any(file.suffix.lower() == ".npy" and role_of(file.stem) for file in path.iterdir())
+    return path.suffix.lower() in (".npz", ".npy")
 
 
 @hookimpl

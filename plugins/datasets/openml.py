@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import scipy
 
 from simulator import Dataset, FileError, ShapeError, SimulatorError, hookimpl
-from simulator.data import fingerprints_of, resized
+from simulator.data import fingerprints_of, fitted
 from simulator.errors import brief
 
 _SOURCE = re.compile(r"([\w.(),+-]+?)(?:@([1-9]\d*))?", re.ASCII)
@@ -69,8 +69,8 @@ def openml(name, shape=None):
     targets, classes = _targets(who, bunch.target)
     inputs = features.astype(np.float32)
     prints = fingerprints_of(inputs)  # in any size they are the same samples
-    inputs = inputs if shape is None else _shaped(who, inputs, tuple(shape))
-    return Dataset(inputs, targets, classes, fingerprints=prints)
+    data = Dataset(inputs, targets, classes, fingerprints=prints)
+    return data if shape is None else _shaped(who, data, tuple(shape))
 
 
 def _fetched(who, name):
@@ -128,25 +128,27 @@ def _targets(who, target):
     return labels.astype(np.int64), tuple(names.tolist())
 
 
-def _shaped(who, inputs, shape):
+def _shaped(who, data, shape):
     """Features (n, features) as samples of `shape`."""
-    n, features = inputs.shape
-    positive, pictures = min(shape, default=0) > 0, len(shape) == 3
-    side = math.isqrt(features // shape[0]) if positive and pictures else 0
-    if positive and math.prod(shape) == features:
-        inputs = inputs.reshape(n, *shape)
-    elif side and shape[0] * side * side == features:
-        inputs = resized(inputs.reshape(n, shape[0], side, side), shape[1:])
-    else:
-        raise ShapeError(
-            f"{who}: expected features that fill samples of shape {shape}, or square pictures with as many channels, "
-            f"got {features}; use a shape of as many numbers"
-        )
-    if pictures and inputs.min() >= 0 and inputs.max() == 255:
-        inputs = inputs / np.float32(255)
-    return inputs
+    if min(shape, default=0) < 1:
+        raise _unfit(who, data, shape)
+    try:
+        data = fitted(data, shape, who)
+    except ShapeError:
+        raise _unfit(who, data, shape) from None
+    if len(shape) == 3 and data.inputs.min() >= 0 and data.inputs.max() == 255:
+        inputs = data.inputs / np.float32(255)
+        data = replace(data, inputs=inputs, preparation=data.preparation.then("divided by 255"))
+    return data
+
+
+def _unfit(who, data, shape):
+    return ShapeError(
+        f"{who}: expected features that fill samples of shape {shape}, or square pictures with as many channels, got "
+        f"{data.shape[0]}; use a shape of as many numbers"
+    )
 
 
 @hookimpl
 def register_datasets(register):
-    register("openml", openml)
+    register("openml", openml, known=("mnist_784", "Fashion-MNIST", "Kuzushiji-MNIST", "iris"))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from simulator.engine import Engine
     from simulator.files import Saved
     from simulator.network import Network
+    from simulator.preparation import Preparation
 
 _COMPILING = "Compiling fast loops, once on this machine"
 _BATCH = 256  # samples that are predicted at a time
@@ -249,24 +250,27 @@ def _for_prediction(saved: Saved) -> Saved:
     return saved
 
 
-def data_for(catalog: Catalog, source: str, shape: tuple[int, ...]) -> Dataset:
-    """Data whose samples have the shape of a network's input."""
+def data_for(catalog: Catalog, source: str, shape: tuple[int, ...], like: Preparation | None = None) -> Dataset:
+    """Data whose samples have the shape of a network's input, in the units of what it was trained on."""
     from simulator.errors import ShapeError
 
-    any_shape, told = catalog.any_shape(source), None
     try:
-        data = catalog.load_data(source, shape if any_shape else None)
+        data, told = catalog.load_data(source, shape, like), None
     except ShapeError as error:
-        if not any_shape:
-            raise
         told = str(error).partition("; ")[0]  # another cure follows
         data = catalog.load_data(source)  # as they are, or what is wrong with them
     if told is None and data.shape == shape:
         return data
-    other = (data.shape[0], *shape[1:]) if any_shape else data.shape
+    other = (data.shape[0], *shape[1:]) if catalog.any_shape(source) else data.shape
     cure = _at_another_size(catalog, other) or _at_another_size(catalog, data.shape)
     told = told or f"{source}: expected samples of shape {shape}, got {data.shape}"
     raise ShapeError(f"{told}; use data of that shape{cure}")
+
+
+def tell_bundled(catalog: Catalog, source: str) -> None:
+    """Say so where the name of a bundled data set is that of a folder or file of the user's own, too."""
+    if source in catalog.datasets and Path(source).exists():
+        click.echo(f"Note: {source} is the bundled data set; for your own write --data ./{source}", err=True)
 
 
 def _at_another_size(catalog: Catalog, shape: tuple[int, ...]) -> str:

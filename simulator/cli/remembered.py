@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from simulator.data import Dataset
     from simulator.files import Saved
     from simulator.lab import Silence
+    from simulator.preparation import Preparation
     from simulator.splits import Splits
 
 
@@ -76,6 +77,19 @@ def classes_of(saved: Saved) -> tuple[str, ...]:
     return tuple(classes)
 
 
+def preparation_of(saved: Saved) -> Preparation | None:
+    """What was done to the data that a network was trained on, and what they are like; None for older files."""
+    from simulator.preparation import Preparation
+
+    told = saved.info.get("preparation")
+    if told is None:
+        return None
+    try:
+        return Preparation.restored(told)
+    except (TypeError, KeyError, ValueError):
+        raise _damaged("what was done to the data", told) from None
+
+
 def silence_of(saved: Saved) -> Silence | None:
     """The channels that responded to no held-out sample when training ended; None for other files."""
     from simulator.lab import Silence
@@ -115,7 +129,7 @@ def splits_of(catalog: Catalog, saved: Saved, train: click.Command) -> Splits | 
     if not {"data", "held_out", "seed"} <= settings.keys():
         return None
     try:
-        data = data_for(catalog, settings["data"], saved.network.input_shape)
+        data = data_for(catalog, settings["data"], saved.network.input_shape, preparation_of(saved))
     except SimulatorError:
         return None
     split = split_of_0_1(data, settings["data"], settings["held_out"], settings["seed"])

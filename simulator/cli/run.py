@@ -12,8 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from simulator.cli.alone import is_layer
-from simulator.cli.common import data_for, is_file, labels_of, network_from, planned_network, was_given
-from simulator.cli.remembered import splits_of, trained_source, with_classes
+from simulator.cli.common import (
+    data_for,
+    is_file,
+    labels_of,
+    network_from,
+    planned_network,
+    shape_text,
+    tell_bundled,
+    was_given,
+)
+from simulator.cli.remembered import preparation_of, splits_of, trained_source, with_classes
 from simulator.cli.steps import ALL, next_command
 from simulator.errors import counted, shown
 
@@ -109,7 +118,9 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     optimizer = catalog.create("optimizers", settings["optimizer"], lr=settings["lr"])
     if start is None and wanted is not None:
         _check_a_sample(catalog, settings, wanted, engine, optimizer)
-    data = catalog.load_data(source) if wanted is None else data_for(catalog, source, wanted)
+    like = None if start is None else preparation_of(start)
+    data = catalog.load_data(source) if wanted is None else data_for(catalog, source, wanted, like)
+    tell_bundled(catalog, source)
     told = Splits() if start is None else splits_of(catalog, start, train) or Splits(complete=False)
     if resumed is None:
         splits = told.on(data, source, settings["held_out"], settings["split_seed"])
@@ -133,7 +144,10 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
         build["classes"] = build["classes"] or classes
     if start is None:
         build["input_shape"] = data.shape
-        planned = planned_network(catalog, net, rng=settings["seed"], dtype=settings["dtype"], **build)
+        try:
+            planned = planned_network(catalog, net, rng=settings["seed"], dtype=settings["dtype"], **build)
+        except ShapeError as error:
+            raise _with_another_input(catalog, net, data, source, error) from None
         start, drawn = planned.saved, planned.drawn
     else:
         drawn = functools.partial(replace, start)
@@ -163,6 +177,21 @@ def prepared(catalog: Catalog, settings: dict[str, Any], engine: Engine, resumed
     return Run(
         train_on, held_out, splits, start, architecture, task, *_objective(catalog, settings, architecture, start)
     )
+
+
+def _with_another_input(catalog: Catalog, net: str, data: Dataset, source: str, error: Exception) -> Exception:
+    """The error of an architecture that cannot read samples of this shape, with the command that resizes them."""
+    from simulator.data import fitted
+    from simulator.errors import ShapeError
+
+    usual = catalog.default_shape(net)
+    try:
+        if usual is None or usual == data.shape or fitted(data.take([0]), usual).shape != usual:
+            return error
+    except ShapeError:
+        return error
+    told, resized = str(error).partition("; ")[0], next_command(add={"--input": shape_text(usual)})
+    return ShapeError(f"{told}; resize the samples of {source}: {resized}")
 
 
 def _check_a_sample(

@@ -11,7 +11,7 @@ import click
 from simulator.cli.alone import COUNTING, counting_data
 from simulator.cli.common import data_for, options
 from simulator.cli.completion import data_sets
-from simulator.cli.remembered import splits_of, trained_source
+from simulator.cli.remembered import preparation_of, splits_of, trained_source
 from simulator.cli.train import train
 from simulator.errors import counted, shown
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from simulator.catalog import Catalog
     from simulator.data import Dataset
     from simulator.files import Saved
+    from simulator.preparation import Preparation
     from simulator.splits import Splits
 
 data_options: Callable[..., Any] = options(
@@ -106,7 +107,10 @@ def chosen_data(catalog: Catalog, saved: Saved, source: str | None) -> Chosen:
     if source is None and "layer" in saved.info:
         return Chosen(counting_data(saved), COUNTING, None)
     source = source or trained_source(saved, train) or "digits"
-    data = data_for(catalog, source, saved.network.input_shape)
+    like = preparation_of(saved)
+    data = data_for(catalog, source, saved.network.input_shape, like)
+    for note in _prepared(catalog, source, data, like):
+        click.echo(f"Note: {note}", err=True)
     return Chosen(data, source, splits_of(catalog, saved, train))
 
 
@@ -176,7 +180,8 @@ def data_of(catalog: Catalog, several: Sequence[Saved], source: str | None, ever
     source = trained_source(several[0], train) if source is None else source
     if source is None:
         raise click.UsageError("the file does not say what the network was trained on; name the data with --data")
-    data = data_for(catalog, source, several[0].network.input_shape)
+    like = preparation_of(several[0])
+    data = data_for(catalog, source, several[0].network.input_shape, like)
     prints = fingerprints(data)
     told = [splits_of(catalog, saved, train) for saved in several]
     known = [splits for splits in told if splits is not None and splits.all]
@@ -203,8 +208,21 @@ def data_of(catalog: Catalog, several: Sequence[Saved], source: str | None, ever
     elif trained.any() and kind == "sample":
         rest += f" that {'it was not' if len(several) == 1 else 'none of them was'} trained on"
     return Samples(
-        part, numbers, source, kind, rest, None if None in told else trained[numbers], _notes(source, prints, told)
+        part,
+        numbers,
+        source,
+        kind,
+        rest,
+        None if None in told else trained[numbers],
+        (*_prepared(catalog, source, data, like), *_notes(source, prints, told)),
     )
+
+
+def _prepared(catalog: Catalog, source: str, data: Dataset, like: Preparation | None) -> tuple[str, ...]:
+    """What was done to data, if it is not what was done to those that the network was trained on."""
+    done = data.preparation
+    known = source in catalog.datasets if like is None else done.notes == like.notes
+    return () if known or not done.notes else (f"{shown(source)}: {done.told}.",)
 
 
 def _notes(source: str, prints: np.ndarray, told: Sequence[Splits | None]) -> tuple[str, ...]:

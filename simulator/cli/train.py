@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,6 +227,8 @@ def train(
         click.echo(f"{shown(settings['net'])}: {run.start.network!r}")
         samples = counted(len(run.data), "sample", f" to train on, {len(run.held_out)} held out to test on")
         click.echo(f"{settings['data']}: {samples}")
+        if run.data.preparation.told:
+            click.echo(f"{settings['data']}: {run.data.preparation.told}")
         click.echo(f"Engine {engine} on {counted(settings['threads'], 'core')}")
         if run.start.epoch is not None and run.start.epoch.number >= settings["epochs"]:
             finished = counted(settings["epochs"], "epoch")
@@ -237,6 +240,11 @@ def train(
     last: Epoch | None = run.start.epoch
     found: Silence | None = None  # known when the last epoch has ended
 
+    arrays = run.data.inputs
+    preparation = run.data.preparation.measured(
+        next(iter(arrays.values())) if isinstance(arrays, Mapping) else arrays
+    ).plain()
+
     def write(path: Path, epoch: Epoch) -> None:
         info = {
             "settings": settings,
@@ -244,6 +252,7 @@ def train(
             "classes": list(run.data.classes),
             "architecture": run.architecture,
             "output": run.output,
+            "preparation": preparation,
         }
         if found is not None:
             info["silence"] = {"samples": found.samples, "silent": found.silent}
@@ -294,6 +303,7 @@ def train(
         result = {
             "network": settings["net"],
             "data": settings["data"],
+            "done_to_data": preparation["notes"],
             "epochs": last.number,
             "seed": settings["seed"],
             "engine": engine,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,16 +17,17 @@ from simulator.cli.common import (
     load_file,
     print_json,
     report_options,
+    save_figure,
     the_catalog,
     title_of,
 )
 from simulator.cli.completion import files
-from simulator.cli.grammar import examples, limit_option, listed
-from simulator.cli.remembered import classes_of, settings_of, with_classes
+from simulator.cli.grammar import examples, limit_option, listed, picture_option
+from simulator.cli.remembered import classes_of, settings_of, splits_of, with_classes
 from simulator.cli.sample import data_of, data_options
 from simulator.cli.tables import Cell, cell, print_table, table
 from simulator.cli.train import train
-from simulator.errors import shown
+from simulator.errors import counted, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -126,8 +128,7 @@ def evaluate(
     labels_of(data, what)
     data = with_classes(data, saved, what)
     labels = labels_of(data, what)
-    inputs = next(iter(data.inputs.values())) if isinstance(data.inputs, Mapping) else data.inputs
-    probabilities = average([each.network for each in several], inputs)
+    probabilities = average([each.network for each in several], _inputs(data))
     predicted = probabilities.argmax(axis=1)
     if len(several) == 1:
         measured = measure(saved.network, data, losses=losses)
@@ -152,10 +153,12 @@ def evaluate(
 
 @click.command(
     epilog=examples(
-        "simulator predict net.safetensors --wrong", "simulator predict net.safetensors --sample 7 --sample 12"
+        "simulator predict net.safetensors --wrong",
+        "simulator predict net.safetensors --sample 7 --sample 12 --output digits.png",
     )
 )
 @click.argument("net", shell_complete=files)
+@click.argument("more", nargs=-1, metavar="[--image PICTURE...]", shell_complete=files)
 @data_options
 @click.option(
     "--sample",
@@ -167,35 +170,130 @@ def evaluate(
 )
 @limit_option("samples", old=["--samples"])
 @click.option("--wrong", is_flag=True, help="Only samples that are predicted wrongly.")
+@click.option(
+    "--image",
+    "images",
+    metavar="PICTURE",
+    multiple=True,
+    shell_complete=files,
+    help="A picture file, or a folder of pictures, in place of samples; several may follow: --image *.png",
+)
+@click.option(
+    "--invert/--no-invert",
+    default=None,
+    help="Show the network each picture with light and dark exchanged, or as it is.  [default: where its background "
+    "is light and that of the network's data dark, or the other way round]",
+)
+@picture_option("the samples or pictures, as the network sees them, with their predicted classes")
 @engine_options
 @report_options
 @CatalogOptions.decorate
 def predict(
     net: str,
+    more: tuple[str, ...],
     source: str | None,
     every: bool,
     chosen: tuple[int, ...],
     limit: int | None,
     wrong: bool,
+    images: tuple[str, ...],
+    invert: bool | None,
+    output: Path | None,
     engine: str,
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Predict the classes of samples.
+    """Predict the classes of samples, or of pictures from files.
 
     NET is a file that `simulator train --save` wrote. A sample has the same number here as in every other command: its
     place in the data as they are loaded, test samples after the others. The first 10 are shown of those held out of
     training, unless --sample, --limit, --all or other --data are given.
+
+    A picture is brought to the size, the colours, the scale and the background of the data that the network was
+    trained on, and a note says what was done to it.
     """
+    from simulator.pictures import ENDINGS
+
+    if (more or invert is not None) and not images:
+        got = f"{more[0]}, which belongs to none" if more else "--invert or --no-invert"
+        raise click.UsageError(f"expected --image before the names of pictures, got {got}; write --image PICTURE")
+    if images and (chosen or limit is not None or wrong or every or source is not None):
+        raise click.UsageError(
+            "--image: expected pictures only, got samples of data, too; leave out --data, --sample, --limit, --all and "
+            "--wrong"
+        )
+    if chosen and (limit is not None or wrong or every):
+        raise click.UsageError("--sample: expected no other choice of samples; leave out --limit, --wrong and --all")
+    if images:  # a shell puts the files of a pattern where it stands, perhaps before NET
+        words = [net, *more]
+        net = next((word for word in words if not word.lower().endswith(ENDINGS)), net)
+        more = tuple(word for word in words if word != net)
+    catalog = the_catalog()
+    saved = _with_engine(catalog, load_file(catalog, net), engine, threads)
+    _check_classifier(saved)
+    if images:
+        found = _of_images(catalog, net, saved, (*images, *more), invert)
+    else:
+        found = _of_samples(catalog, net, saved, source, every, chosen, limit, wrong)
+    if output is not None and found.rows:
+        _draw(found, output)
+    if as_json:
+        print_json({"network": net, "untrained": saved.untrained, "predictions": found.rows})
+        return
+    if not found.rows:
+        click.echo(f"{found.title}.")
+        return
+    truth = found.kind == "sample"
+    seen = any(row["trained_on"] for row in found.rows)
+    columns = [
+        found.kind,
+        "prediction",
+        *(["truth"] if truth else []),
+        "probability",
+        *(["trained on"] if seen else []),
+    ]
+    made = table(*columns, left=2 + truth)
+    for row in found.rows:
+        cells: dict[str, str | Cell] = {key: shown(str(row[key] or "")) for key in ("prediction", "truth")}
+        cells["sample"], cells["image"] = cell(row["sample"], "d"), shown(str(row.get("image")))
+        cells["probability"], cells["trained on"] = (
+            cell(row["probability"], ".2%"),
+            ("no", "yes")[bool(row["trained_on"])],
+        )
+        made.add_row(*(cells[column] for column in columns))
+    print_table(found.title, made)
+    if len(found.rows) < found.there:
+        click.echo(f"The first {len(found.rows)} of {found.there:,}; --limit {found.there} lists all.")
+    if output is not None:
+        click.echo(f"Drew {output}")
+
+
+@dataclass(frozen=True, eq=False)
+class _Predicted:
+    """What was predicted: a row for each sample or picture, what they are, and how many there are."""
+
+    title: str
+    kind: str
+    rows: list[dict[str, Any]]
+    there: int
+    inputs: np.ndarray | None
+
+
+def _of_samples(
+    catalog: Catalog,
+    net: str,
+    saved: Saved,
+    source: str | None,
+    every: bool,
+    chosen: tuple[int, ...],
+    limit: int | None,
+    wrong: bool,
+) -> _Predicted:
+    """Predictions of samples of a data set."""
     import numpy as np
 
     from simulator.errors import ShapeError
 
-    if chosen and (limit is not None or wrong or every):
-        raise click.UsageError("--sample: expected no other choice of samples; leave out --limit, --wrong and --all")
-    catalog = the_catalog()
-    saved = _with_engine(catalog, load_file(catalog, net), engine, threads)
-    _check_classifier(saved)
     found = data_of(catalog, [saved], source, every or bool(chosen))
     saved = _for_samples(saved, len(chosen) or len(found.data))
     samples: Samples | None
@@ -217,55 +315,76 @@ def predict(
         samples = found.take(slice(listed(limit, there)))
     rows = [] if samples is None else _rows(net, saved, samples)
     found.tell()
-    if as_json:
-        print_json({"network": net, "untrained": saved.untrained, "predictions": rows})
-        return
-    if not rows:
-        click.echo(f"{title}.")
-        return
-    seen = any(row["trained_on"] for row in rows)
-    made = table("sample", "prediction", "truth", "probability", *(["trained on"] if seen else []), left=3)
-    for row in rows:
-        named = (shown(str(row[key] or "")) for key in ("prediction", "truth"))
-        made.add_row(
-            cell(row["sample"], "d"),
-            *named,
-            cell(row["probability"], ".2%"),
-            *([("no", "yes")[bool(row["trained_on"])]] if seen else []),
-        )
-    print_table(title, made)
-    if len(rows) < there:
-        click.echo(f"The first {len(rows)} of {there:,}; --limit {there} lists all.")
+    return _Predicted(title, "sample", rows, there, None if samples is None else _inputs(samples.data))
+
+
+def _of_images(catalog: Catalog, net: str, saved: Saved, named: tuple[str, ...], invert: bool | None) -> _Predicted:
+    """Predictions of pictures from files."""
+    from simulator.cli.images import images_for, picture_files
+
+    images = images_for(catalog, saved, picture_files(named), invert)
+    splits = splits_of(catalog, saved, train)
+    trained = [None] * len(images.paths) if splits is None else splits.trained_on(images.fingerprints).tolist()
+    rows = []
+    for path, notes, (prediction, probability), seen in zip(
+        images.paths, images.notes, _named(net, saved, images.inputs, ()), trained, strict=True
+    ):
+        row = {"sample": None, "prediction": prediction, "probability": probability, "truth": None, "trained_on": seen}
+        rows.append({**row, "image": str(path), "done": list(notes)})
+    images.tell()
+    title = f"{title_of(net, saved)} on {counted(len(rows), 'picture')}"
+    return _Predicted(title, "image", rows, len(rows), images.inputs)
+
+
+def _draw(found: _Predicted, path: Path) -> None:
+    """A picture of what was predicted, as the network sees it."""
+    from simulator.draw import draw_predictions
+
+    assert found.inputs is not None
+    titles, wrong = [], []
+    for row in found.rows:
+        name = f"sample {row['sample']}" if row["sample"] is not None else Path(row["image"]).name
+        wrong.append(row["truth"] is not None and row["truth"] != row["prediction"])
+        told = f" (it is {row['truth']})" if wrong[-1] else ""
+        titles.append(f"{name}\n{row['prediction']}: {row['probability']:.1%}{told}")
+    save_figure(draw_predictions(found.inputs, titles, wrong), path, found.title)
+
+
+def _named(net: str, saved: Saved, inputs: np.ndarray, classes: Sequence[str]) -> list[tuple[str, float]]:
+    """The class of each sample and its probability; `classes` where the network knows no names."""
+    from simulator.averaging import average
+    from simulator.finite import check_finite
+
+    probabilities = average([saved.network], inputs)
+    check_finite({"the probabilities": probabilities}, f"predict {net}")
+    names = list(classes_of(saved) or classes)
+    names += [str(i) for i in range(len(names), probabilities.shape[1])]
+    best = probabilities.argmax(axis=1).tolist()
+    return [(names[k], float(row[k])) for k, row in zip(best, probabilities, strict=True)]
 
 
 def _rows(net: str, saved: Saved, samples: Samples) -> list[dict[str, Any]]:
     """What is predicted of each sample, and what is known of it."""
-    from simulator.finite import check_finite
-
-    data, probabilities = samples.data, _probabilities(saved, samples.data)
-    check_finite({"the probabilities": probabilities}, f"predict {net}")
-    names = list(classes_of(saved) or data.classes)
-    names += [str(i) for i in range(len(names), probabilities.shape[1])]
+    data = samples.data
+    predicted = _named(net, saved, _inputs(data), data.classes)
     rows = []
-    for i, number in enumerate(samples.numbers.tolist()):
-        best, truth = int(probabilities[i].argmax()), None
+    for i, (number, (prediction, probability)) in enumerate(zip(samples.numbers.tolist(), predicted, strict=True)):
+        truth = None
         if data.labels is not None:
             label = int(data.labels[i])
             truth = data.classes[label] if data.classes else str(label)
-        row = {
-            "sample": number,
-            "prediction": names[best],
-            "probability": float(probabilities[i, best]),
-            "truth": truth,
-        }
+        row = {"sample": number, "prediction": prediction, "probability": probability, "truth": truth}
         rows.append({**row, "trained_on": None if samples.trained_on is None else bool(samples.trained_on[i])})
     return rows
+
+
+def _inputs(data: Dataset) -> np.ndarray:
+    """Of the only input."""
+    return next(iter(data.inputs.values())) if isinstance(data.inputs, Mapping) else data.inputs
 
 
 def _probabilities(saved: Saved, data: Dataset) -> np.ndarray:
     """Of every class for every sample, (n, classes)."""
     from simulator.averaging import average
 
-    return average(
-        [saved.network], next(iter(data.inputs.values())) if isinstance(data.inputs, Mapping) else data.inputs
-    )
+    return average([saved.network], _inputs(data))

@@ -11,6 +11,7 @@ from simulator.draw.graphs import draw_unit_graph
 from simulator.draw.layers import draw_layer_graph
 from simulator.draw.maps import draw_activations, draw_curve, draw_kernel
 from simulator.draw.matrices import draw_graph, draw_matrix
+from simulator.draw.predictions import draw_predictions
 from simulator.draw.rows import draw_rows
 from simulator.draw.units import draw_ablation, draw_products, draw_responses
 from simulator.draw.window import draw_window, walk_window
@@ -25,6 +26,7 @@ __all__ = [
     "draw_kernel",
     "draw_layer_graph",
     "draw_matrix",
+    "draw_predictions",
     "draw_products",
     "draw_responses",
     "draw_rows",

@@ -104,9 +104,10 @@ def files(tmp_path_factory):
         "beyond": {"inputs": inputs, "targets": labels, "classes": ["a", "b"]},
         "negative": {"inputs": inputs, "targets": labels - 1},
         "alone": {"inputs": inputs[:1], "targets": labels[:1]},
-        "real": {"inputs": inputs, "targets": labels.astype(float)},
+        "real": {"inputs": inputs, "targets": labels + 0.5},
         "wide": {"inputs": inputs.repeat(2, axis=3), "targets": labels},
         "flat": {"inputs": inputs.reshape(60, 144), "targets": labels},
+        "short": {"inputs": inputs.reshape(60, 144)[:, :143], "targets": labels},
         "signal": {"inputs": inputs.reshape(60, 1, 1, 144), "targets": labels},
         "tested": {
             "x_train": inputs[:40],

@@ -26,8 +26,8 @@ from simulator.training import evaluate, train
 
 SMALL = ("--data", "xo", "--input", "1x12x12", "-o", "width=0.3", "--no-proof")
 KEYS = {
-    "network", "data", "epochs", "seed", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "seconds",
-    "engine", "threads", "peak_memory", "saved", "silence", "test_samples", "test_samples_trained_on",
+    "network", "data", "done_to_data", "epochs", "seed", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
+    "seconds", "engine", "threads", "peak_memory", "saved", "silence", "test_samples", "test_samples_trained_on",
 }  # fmt: skip
 
 STOPPING = '''
@@ -185,6 +185,7 @@ def test_json_says_what_python_says(run):
     assert content == {
         "network": "lenet5",
         "data": "xo",
+        "done_to_data": [],
         "epochs": 2,
         "seed": 5,
         "engine": "scipy",  # for nets as small as this
@@ -900,17 +901,80 @@ def test_unknown_data_is_answered_with_the_nearest(run):
 
 
 def test_data_of_another_shape(run, files, trained):
-    path = files / "wide.npz"
+    path = files / "short.npz"
     assert (
-        "expected samples of shape (1, 16, 16), got (1, 12, 24); use data of that shape, or another input: "
-        f"simulator train --data {path} --input 1x12x24" in run("train", "--data", path, "--input", "1x16x16").complaint
+        "expected samples of shape (1, 16, 16), got (143,); use data of that shape, or another input: simulator train "
+        f"mlp --data {path} --input 143" in run("train", "mlp", "--data", path, "--input", "1x16x16").complaint
     )
-    cured = run("train", "--data", path, "--input", "1x12x24", "--epochs", "1", "--no-proof")
+    cured = run("train", "mlp", "--data", path, "--input", "143", "--epochs", "1", "--no-proof")
     assert cured.status == 0, cured.err
-    complaint = run("train", trained, "--data", path).complaint
-    assert "expected samples of shape (1, 12, 12), got (1, 12, 24); use data of that shape" in complaint
-    unfit = run("train", "lecun1989", "--data", path, "--input", "1x16x16").complaint
-    assert ("--input 1x12x24" in unfit) == (run("describe", "lecun1989", "--input", "1x12x24").status == 0)
+    for net in (trained, "lenet5"):
+        side = "12" if net == trained else "28"
+        more = [] if net == trained else ["--input", "1x28x28"]
+        complaint = run("train", net, "--data", path, *more).complaint
+        assert complaint.endswith(
+            f"short.npz: expected samples of shape (1, {side}, {side}), got (143,); use data of that shape"
+        )
+
+
+@pytest.mark.parametrize(
+    ("shape", "told"),
+    [
+        ((1, 8, 8), "resized from 8x8 to 28x28"),
+        ((64,), "64 numbers taken as 1x8x8; resized from 8x8 to 28x28"),
+        ((3, 8, 8), "colours to grey; resized from 8x8 to 28x28"),
+    ],
+)
+def test_samples_that_are_too_small_are_resized_by_the_cure(shape, told, run, follow):
+    rng = np.random.default_rng(0)
+    np.savez("small.npz", inputs=rng.random((20, *shape)), targets=np.arange(20) % 2)
+    complaint = run("train", "--data", "small.npz", "--epochs", "1", "--no-proof").complaint
+    assert "got (" in complaint
+    (result,) = follow(complaint.replace("resize the samples of small.npz", "so")).values()
+    assert f"small.npz: {told}\n" in result.out
+    np.savez("iris.npz", inputs=rng.random((20, 4)), targets=np.arange(20) % 2)
+    assert "--input" not in run("train", "--data", "iris.npz").complaint
+
+
+def test_what_was_done_to_the_data_is_kept_and_done_again(run, files):
+    inputs, labels = (np.load(files / "good.npz")[name] for name in ("inputs", "targets"))
+    bright = np.clip(inputs, 0, 3) * 85  # to 255, in floats
+    np.savez("bright.npz", inputs=np.moveaxis(bright, 1, -1), targets=labels)
+    np.savez("dark.npz", inputs=bright[:9] / 4, targets=labels[:9])
+    result = run("train", "lenet5", "-o", "width=0.3", "--data", "bright.npz", "--no-proof", "--save", "net")
+    assert "bright.npz: channels moved to the front; divided by 255\n" in result.out
+    kept = load("net").info["preparation"]
+    assert kept["notes"] == ["channels moved to the front", "divided by 255"]
+    assert (kept["divisor"], round(kept["low"], 3), kept["high"]) == (255, 0, 1)
+    assert run("evaluate", "net").err == ""  # what is known is not told again
+    dark = run("evaluate", "net", "--data", "dark.npz")
+    assert "Note: dark.npz: divided by 255.\n" in dark.err
+    assert "accuracy 100.00%" in dark.out
+    np.savez("done.npz", inputs=bright[:9] / 255 / 4, targets=labels[:9])  # the same, divided already
+    done = run("evaluate", "net", "--data", "done.npz")
+    assert (done.out.replace("done", "dark"), done.err) == (dark.out, "")
+    run("sharing", "net", "--untie", "--save", "loose")
+    assert load("loose").info["preparation"] == kept
+
+
+@pytest.mark.parametrize("damage", [{"notes": 1}, {"size": [0]}, {"divisor": "x"}, None, []])
+def test_a_damaged_preparation_is_refused(damage, run, trained):
+    saved = load(trained)
+    told = {**saved.info["preparation"], **damage} if damage else "nothing"
+    save("net", saved.network, info={**saved.info, "preparation": told}, splits=saved.splits)
+    assert "load: expected what was done to the data as simulator train writes" in run("evaluate", "net").complaint
+
+
+def test_an_own_folder_with_the_name_of_a_bundled_data_set(run, files):
+    Path("xo").mkdir()
+    result = run("train", *SMALL, "--epochs", "1", "--no-proof")
+    assert "Note: xo is the bundled data set; for your own write --data ./xo\n" in result.err
+    np.savez("xo/x.npz", inputs=np.zeros((4, 1, 12, 12)), targets=np.arange(4) % 2)
+    assert "data ./xo: expected one data set that reads it" in run("train", "--data", "./xo").complaint
+    for name, array in {"x": np.zeros((10, 1, 12, 12)), "y": np.arange(10) % 2}.items():
+        np.save(f"xo/{name}.npy", array)
+    result = run("train", "--data", "./xo", "--epochs", "1", "--no-proof", "-o", "width=0.3")
+    assert (result.status, "./xo: 8 samples" in result.out, "bundled" in result.err) == (0, True, False)
 
 
 @pytest.mark.parametrize(("side", "shift"), [(56, 4), (28, 2), (16, 1), (12, 0)])

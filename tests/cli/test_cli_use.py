@@ -283,7 +283,7 @@ def test_only_files_of_trained_networks(command, run, files):
     [
         ("nan.npz", "expected finite numbers, got 1 NaN or infinite ones"),
         ("empty.npz", "expected as many targets as samples, and at least one"),
-        ("wide.npz", "wide.npz: expected samples of shape (1, 12, 12), got (1, 12, 24); use data of that shape"),
+        ("short.npz", "short.npz: expected samples of shape (1, 12, 12), got (143,); use data of that shape"),
         ("nothing.npz", "which does not exist; check the path"),
     ],
 )

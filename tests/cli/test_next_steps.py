@@ -129,7 +129,7 @@ CURES = [  # what is run, what it says, and what the cure leads to
         "dense1[0] of",
     ),
     (["unit", "resnet20-cifar", "conv[0, 0, 0]"], "a shape (1, height, width), got (3, 32, 32)", "conv[0, 0, 0] of"),
-    (["train", "--data", "my data.npz", "--input", "1x16x16", *FAST], "got (1, 14, 14)", "lenet5: Network"),
+    (["train", "mlp", "--data", "vec.npz", "--input", "1x16x16", *FAST], "got (20,)", "mlp: Network"),
     (
         ["train", "--data", "xo", "--input", "1x5x5", *FAST, "-o", "width=0.3"],
         "at least 8 x 8, got (1, 5, 5)",

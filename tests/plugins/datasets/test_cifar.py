@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import tarfile
 
 import numpy as np
 import pytest
@@ -161,3 +163,85 @@ def test_names_for_all_classes(catalog, tmp_path, content, got):
     (ten(tmp_path) / "batches.meta.txt").write_bytes(content)
     with pytest.raises(FileError, match=f"batches.meta.txt: expected 10 names as text, got {got}; unpack the archive"):
         catalog.load_data(str(tmp_path))
+
+
+# ---------------------------------------------------------------------- archives
+
+
+def archive(folder, path):
+    with tarfile.open(path, "w:gz" if path.suffix != ".tar" else "w") as packed:
+        packed.add(folder, folder.name)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["cifar-10-binary.tar.gz", "mine.tgz", "mine.tar"])
+def test_the_archive_is_read_as_it_is(catalog, tmp_path, name):
+    source = archive(ten(tmp_path / "cifar-10-batches-bin"), tmp_path / name)
+    for given in (source, f"cifar:{source}"):
+        data = catalog.load_data(given)
+        check(data, np.concatenate([pixels(2, i) for i in range(5)]), [0, 9, 1, 8, 2, 7, 3, 6, 4, 5])
+        check(data.test, pixels(2, 5), [5, 4])
+        assert data.classes == tuple(NAMES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["cifar-10-batches-bin", name])
+
+
+def test_the_archive_of_cifar100(catalog, tmp_path):
+    data = catalog.load_data(archive(hundred(tmp_path / "cifar-100-binary"), tmp_path / "cifar-100-binary.tar.gz"))
+    check(data, pixels(3, 0), [99, 0, 50])
+    check(data.test, pixels(3, 1), [99, 0, 51])
+
+
+def test_the_archive_of_the_python_version_is_refused_unopened(catalog, tmp_path, monkeypatch):
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(pickle.dumps({"data": [1]}))
+    source = archive(tmp_path / "cifar-10-batches-py", tmp_path / "cifar-10-python.tar.gz")
+    monkeypatch.delattr(pickle, "loads")
+    with pytest.raises(FileError, match="expected the binary version, got the Python version, .*; download 'CIFAR bin"):
+        catalog.load_data(source)
+
+
+def test_another_archive_is_to_be_unpacked(catalog, tmp_path):
+    (tmp_path / "mine").mkdir()
+    np.save(tmp_path / "mine" / "x.npy", np.zeros((2, 3)))
+    np.save(tmp_path / "mine" / "y.npy", np.array([0, 1]))
+    source = archive(tmp_path / "mine", tmp_path / "mine.tar.gz")
+    with pytest.raises(FileError, match="got none; unpack it, and give the folder with what was in it"):
+        catalog.load_data(source)
+    (tmp_path / "there").mkdir()
+    with tarfile.open(source) as packed:
+        packed.extractall(tmp_path / "there", filter="data")
+    assert len(catalog.load_data(str(tmp_path / "there" / "mine"))) == 2
+
+
+def test_archives_that_are_damaged(catalog, tmp_path):
+    source = archive(ten(tmp_path / "cifar-10-batches-bin"), tmp_path / "a.tar.gz")
+    whole = (tmp_path / "a.tar.gz").read_bytes()
+    for end in range(0, len(whole) // 2, len(whole) // 20):
+        (tmp_path / "a.tar.gz").write_bytes(whole[:end])
+        with pytest.raises(FileError, match=r"a.tar.gz: expected (a whole archive, got|one data set that reads it)"):
+            catalog.load_data(source)
+
+
+def test_archives_that_lack_a_file_or_promise_too_much(catalog, tmp_path, monkeypatch):
+    folder = ten(tmp_path / "cifar-10-batches-bin")
+    (folder / "data_batch_4.bin").unlink()
+    with pytest.raises(FileError, match="a whole archive, got one without data_batch_4.bin; download it again"):
+        catalog.load_data(archive(folder, tmp_path / "a.tar.gz"))
+    ten(folder)
+    monkeypatch.setattr("simulator_plugins.datasets.cifar._LARGEST", 6000)
+    with pytest.raises(FileError, match="expected at most 6,000 bytes in .*.bin, got 6,146; download it again"):
+        catalog.load_data(archive(folder, tmp_path / "a.tar.gz"))
+
+
+def test_links_in_an_archive_are_not_followed(catalog, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(record(pixels(2, 0), [0, 1]))
+    with tarfile.open(tmp_path / "a.tar", "w") as packed:
+        first = tarfile.TarInfo("cifar-10-batches-bin/readme.html")
+        packed.addfile(first, io.BytesIO())
+        for name in TEN:
+            link = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            link.type, link.linkname = tarfile.SYMTYPE, str(secret)
+            packed.addfile(link)
+    with pytest.raises(FileError, match="expected a whole archive, got one without data_batch_1.bin"):
+        catalog.load_data(str(tmp_path / "a.tar"))

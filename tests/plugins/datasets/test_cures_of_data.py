@@ -43,7 +43,7 @@ def pictures(path, *sizes, shape=None, folder="a"):
 
 ROWS = {
     "other names in a file": (
-        lambda t: npz(t, pictures=INPUTS, labels=LABELS),
+        lambda t: npz(t, pixels=INPUTS, numbers=LABELS),
         "the pairs inputs and targets, x and y, .* save under these names",
         lambda t: [npz(t, inputs=INPUTS, targets=LABELS), npz(t, x=INPUTS, y=LABELS)][1],
     ),

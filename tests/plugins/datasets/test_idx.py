@@ -87,18 +87,18 @@ def test_a_missing_file_is_named(catalog, tmp_path, missing):
 
 
 BAD = {
-    "empty": (b"", "expected 00000803 and 3 sizes of at least 1 at the start, got an empty file; download"),
-    "labels": (CONTENTS[1], "expected 00000803 .* got 00000801"),
-    "floats": (packed(TRAIN[0], kind=13), "expected 00000803 .* got 00000d03"),
-    "no header": (CONTENTS[0][:15], "expected 00000803 and 3 sizes of at least 1 at the start, got 00000803"),
-    "no sample": (packed(TRAIN[0][:0]), "expected 00000803 .* got 0000080300000000"),
-    "short": (CONTENTS[0][:-1], "expected 240 numbers after the sizes, got 239; download it again"),
-    "long": (CONTENTS[0] + b"x", "expected 240 numbers after the sizes, got more; download it again"),
+    "empty": (b"", "expected an IDX file, which starts with 0000, .*, got an empty file; download it again"),
+    "labels": (CONTENTS[1], "expected images with 3 axes, or 4 for colours, got 1 in a valid file; give each file the"),
+    "another type": (b"\0\0\x0a\3" + CONTENTS[0][4:], "expected an IDX file, .*, got 00000a03; download it again"),
+    "no header": (CONTENTS[0][:15], "expected 3 sizes of at least 1 after the type, got 0000000c"),
+    "no sample": (packed(TRAIN[0][:0]), "expected 3 sizes of at least 1 after the type, got 00000000"),
+    "short": (CONTENTS[0][:-1], "expected 240 bytes after the sizes, got 239; download it again"),
+    "long": (CONTENTS[0] + b"x", "expected 240 bytes after the sizes, got more; download it again"),
     "huge": (
         struct.pack(">IIII", 0x803, *[2**32 - 1] * 3) + bytes(99),
-        "expected a file for the 79228162458924105385300197375 numbers that it promises, got only",
+        "expected a file for the 79228162458924105385300197375 bytes that it promises, got only",
     ),
-    "web page": (b"<!DOCTYPE html><html>not found</html>", "expected 00000803 .* got 3c21444f"),
+    "web page": (b"<!DOCTYPE html><html>not found</html>", "expected an IDX file, .* got 3c21444f"),
 }
 
 
@@ -143,7 +143,7 @@ def test_blank_pictures_may_be_packed_as_small_as_they_get(catalog, tmp_path):
 def test_a_small_file_does_not_unpack_to_a_huge_one(catalog, tmp_path):
     promise = struct.pack(">IIII", 0x803, 1, 1, 2**28 + 1)
     written(tmp_path, [f"{NAMES[0]}.gz", NAMES[1]], [promise + bytes(1000), CONTENTS[1]])
-    with pytest.raises(FileError, match="expected a file for the 268435457 numbers that it promises, got only"):
+    with pytest.raises(FileError, match="expected a file for the 268435457 bytes that it promises, got only"):
         catalog.load_data(str(tmp_path))
 
 
@@ -163,3 +163,67 @@ def test_files_that_do_not_fit_each_other_are_refused(catalog, tmp_path, part, a
     contents = [packed(array) if i == part else content for i, content in enumerate(CONTENTS)]
     with pytest.raises(FileError, match=f"data idx .*: {message}"):
         catalog.load_data(str(written(tmp_path, NAMES, contents)))
+
+
+# ---------------------------------------------------------------------- other names and types
+
+
+@pytest.mark.parametrize("front", ["", "emnist-letters-"])
+def test_test_files_may_be_called_test(catalog, tmp_path, front):
+    names = [front + name.replace("t10k", "test") for name in NAMES]
+    written(tmp_path, names)
+    for source in (str(tmp_path), *(str(tmp_path / name) for name in names)):
+        data = catalog.load_data(source)
+        check(data, *TRAIN, "0123456789")
+        check(data.test, *TEST, "0123456789")
+
+
+def test_files_without_a_part_are_to_train_on(catalog, tmp_path):
+    written(tmp_path, ["images-idx3-ubyte", "labels-idx1-ubyte"], CONTENTS[:2])
+    check(catalog.load_data(str(tmp_path)), *TRAIN, "0123456789")
+
+
+@pytest.mark.parametrize(
+    ("kind", "dtype", "told"),
+    [(9, "i1", ""), (11, ">i2", "divided by 255"), (12, ">i4", "divided by 255"), (13, ">f4", "divided by 255")],
+)
+def test_other_types_of_numbers(catalog, tmp_path, kind, dtype, told):
+    pixels = TRAIN[0] // 2 if dtype == "i1" else TRAIN[0]
+    contents = packed(pixels.astype(dtype), kind), packed(TRAIN[1].astype(">i4"), 12)
+    data = catalog.load_data(str(written(tmp_path, NAMES, contents)))
+    np.testing.assert_allclose(data.inputs[:, 0] * (255 if told else 1), pixels, rtol=1e-6)
+    assert data.labels.tolist() == TRAIN[1].tolist()
+    assert data.preparation.told == told
+
+
+def test_colours_last(catalog, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 5, 6, 3), np.uint8)
+    data = catalog.load_data(str(written(tmp_path, NAMES, (packed(pixels), CONTENTS[1]))))
+    assert np.array_equal(data.inputs, pixels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255))
+    assert data.preparation.told == "channels moved to the front"
+
+
+def test_several_data_sets_in_one_folder(catalog, tmp_path):
+    for front, content in (("emnist-digits-", CONTENTS[:2]), ("emnist-letters-", [packed(a) for a in TEST])):
+        written(tmp_path, [front + name for name in NAMES], content)
+    with pytest.raises(FileError, match="data idx .*: expected one data set, got 2; choose by a file: idx:") as error:
+        catalog.load_data(str(tmp_path))
+    one, other = str(error.value).partition("choose by a file: ")[2].split(", or ")
+    assert [len(catalog.load_data(source)) for source in (one, other)] == [12, 3]
+
+
+def test_one_file_misses_its_labels(catalog, tmp_path):
+    (file,) = written(tmp_path, ["emnist-train-images-idx3-ubyte"], CONTENTS).iterdir()
+    with pytest.raises(FileError, match="expected emnist-train-labels-idx1-ubyte or .*.gz in this folder, got no such"):
+        catalog.load_data(str(file))
+    written(tmp_path, ["emnist-train-labels-idx1-ubyte"], CONTENTS[1:])
+    check(catalog.load_data(str(file)), *TRAIN, "0123456789")
+
+
+def test_a_file_of_another_name(catalog, tmp_path):
+    (file,) = written(tmp_path, ["digits"], CONTENTS).iterdir()
+    with pytest.raises(FileError, match="expected a name such as train-images-idx3-ubyte, got another; rename it, and"):
+        catalog.load_data(f"idx:{file}")
+    file.rename(tmp_path / NAMES[0])
+    written(tmp_path, [NAMES[1]], [CONTENTS[1]])
+    check(catalog.load_data(f"idx:{tmp_path / NAMES[0]}"), *TRAIN, "0123456789")

@@ -32,10 +32,23 @@ def loaded(catalog, tmp_path):
     return load
 
 
-@pytest.mark.parametrize("names", [("inputs", "targets"), ("x", "y"), ("x_train", "y_train")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("inputs", "targets"),
+        ("x", "y"),
+        ("X", "y"),
+        ("x_train", "y_train"),
+        ("X_train", "Y_train"),
+        ("train_images", "train_labels"),
+        ("images", "labels"),
+        ("data", "target"),
+        ("x", "targets"),
+    ],
+)
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 def test_the_pairs_of_names(loaded, save, names):
-    data = loaded(save, **dict(zip(names, (PICTURES, LABELS), strict=True)), other=np.zeros(7))
+    data = loaded(save, **dict(zip(names, (PICTURES, LABELS), strict=True)), other=np.zeros(7), val_images=np.zeros(3))
     assert np.array_equal(data.inputs, PICTURES)
     assert np.array_equal(data.labels, LABELS)
     assert (data.inputs.dtype, data.labels.dtype) == (np.float32, np.int64)
@@ -67,7 +80,7 @@ def test_the_file_of_keras(loaded):
     [((4, 6), (6,)), ((4, 5, 7), (1, 5, 7)), ((4, 2, 5, 7), (2, 5, 7)), ((4, 2, 3, 5, 7), (2, 3, 5, 7))],
 )
 def test_what_the_axes_mean(loaded, shape, sample):
-    inputs = np.arange(np.prod(shape)).reshape(shape)
+    inputs = np.arange(np.prod(shape)).reshape(shape) / 1024
     data = loaded(inputs=inputs, targets=LABELS)
     assert data.shape == sample
     assert np.array_equal(data.inputs.ravel(), inputs.ravel())
@@ -114,7 +127,7 @@ def test_a_network_learns_from_it(loaded):
 
 @pytest.mark.parametrize(
     "names",
-    [[], ["inputs"], ["targets", "x"], ["images", "labels"], ["inputs", "targets", "x", "y"], ["x", "y", "x_test"]],
+    [[], ["inputs"], ["x_test", "y_test"], ["inputs", "targets", "x", "y"], ["x", "y", "x_test"], ["pixels", "y"]],
 )
 def test_names_that_do_not_say_what_is_what(loaded, names):
     got = ", ".join(sorted(names)) or "an empty file"
@@ -144,35 +157,168 @@ def test_inputs_that_are_no_samples(loaded, inputs, got):
 @pytest.mark.parametrize(
     ("targets", "got"),
     [
-        (LABELS[:, None], r"int64 \(4, 1\)"),
-        (np.array(["a", "b", "c", "b"]), r"<U1 \(4,\)"),
-        (LABELS == 1, r"bool \(4,\)"),
+        (np.array([[0, 1, 1], [1, 0, 0], [0, 0, 1], [0, 1, 0]]), r"int64 \(4, 3\)"),
+        (np.array([["a", "b"]] * 4), r"<U1 \(4, 2\)"),
+        (np.zeros((4, 2, 2), bool), r"bool \(4, 2, 2\)"),
+        (LABELS * 1j, r"complex128 \(4,\)"),
         (np.float64(1), r"float64 \(\)"),
     ],
 )
 def test_targets_that_are_neither_labels_nor_values(loaded, targets, got):
-    with pytest.raises(
-        ShapeError, match=rf"data npz .*, y: expected integer labels \(n,\) or .*, got {got}; (save|number)"
-    ):
+    message = (
+        rf"data npz .*, targets: expected labels \(n,\) or one-hot .*, got {got}; save one integer from 0 on for each"
+    )
+    with pytest.raises(ShapeError, match=message):
         loaded(x=PICTURES, y=targets)
+    assert len(loaded(x=PICTURES, y=np.arange(4))) == 4
+
+
+NAMES = np.array(["dog", "cat", "cow", "cat"])
 
 
 @pytest.mark.parametrize(
-    "targets",
-    [np.eye(4, dtype=int)[LABELS], LABELS[:, None], np.array(["cat", "dog", "cat", "dog"])],
-    ids=["one-hot", "a column", "text"],
+    ("targets", "classes", "labels", "told"),
+    [
+        (np.eye(4)[LABELS], "0123", LABELS, "one-hot targets of 4 columns read as labels"),
+        (np.eye(4, dtype=int)[LABELS], "0123", LABELS, "one-hot targets of 4 columns read as labels"),
+        (np.eye(3, dtype=bool)[LABELS], "012", LABELS, "one-hot targets of 3 columns read as labels"),
+        (LABELS[:, None], "012", LABELS, ""),
+        (LABELS.astype(float), "012", LABELS, "whole floats read as labels"),
+        (LABELS[:, None].astype(np.float32), "012", LABELS, "whole floats read as labels"),
+        (LABELS == 1, ("False", "True"), [0, 1, 0, 1], ""),
+        (NAMES, ("cat", "cow", "dog"), [2, 0, 1, 0], ""),
+        (NAMES[:, None].astype("S"), ("cat", "cow", "dog"), [2, 0, 1, 0], ""),
+        (np.array(["10", "9", "2", "9"]), ("2", "9", "10"), [2, 1, 0, 1], ""),
+    ],
+    ids=[
+        "one-hot",
+        "integers",
+        "bools",
+        "a column",
+        "floats",
+        "floats in a column",
+        "yes and no",
+        "names",
+        "bytes",
+        "numbers as text",
+    ],
 )
-def test_the_cure_for_labels_of_other_kinds_works(loaded, targets):
-    with pytest.raises(ShapeError, match="expected integer labels") as error:
-        loaded(x=PICTURES, y=targets)
-    cure, names = str(error.value).rpartition("; ")[2], {"numpy": np, "targets": targets}
-    if cure.startswith("number them: "):
-        exec(cure.removeprefix("number them: ").removesuffix(", and save both"), names)
-        data = loaded(inputs=PICTURES, targets=names["targets"], classes=names["classes"])
-        assert [data.classes[label] for label in data.labels] == targets.tolist()
-    else:
-        data = loaded(inputs=PICTURES, targets=eval(cure.removeprefix("save ").removesuffix(" as integers"), names))
-        assert data.labels.tolist() == LABELS.tolist()
+def test_labels_as_people_keep_them(loaded, targets, classes, labels, told):
+    data = loaded(x=PICTURES, y=targets)
+    assert data.classes == tuple(classes)
+    assert data.labels.tolist() == list(labels)
+    assert data.labels.dtype == np.int64
+    assert data.preparation.told == told
+    both = loaded(x_train=PICTURES, y_train=targets, x_test=PICTURES[:2], y_test=targets[:2])
+    assert both.test.labels.tolist() == list(labels)[:2]
+    assert both.test.classes == tuple(classes)
+
+
+def test_names_that_are_labels_have_the_order_of_the_classes(loaded):
+    data = loaded(x=PICTURES, y=NAMES, classes=["dog", "cow", "cat", "bee"])
+    assert (data.classes, data.labels.tolist()) == (("dog", "cow", "cat", "bee"), [0, 2, 1, 2])
+    with pytest.raises(ShapeError, match="targets: expected names of the classes, got 'cow'; add it to classes, or"):
+        loaded(x=PICTURES, y=NAMES, classes=["dog", "cat"])
+
+
+def test_values_are_no_labels(loaded):
+    for targets in (LABELS + 0.5, -LABELS.astype(float), LABELS * 1e6):
+        assert loaded(x=PICTURES, y=targets).labels is None
+
+
+# ---------------------------------------------------------------------- inputs as people keep them
+
+BYTES = np.random.default_rng(2).integers(0, 256, (4, 9, 8), np.uint8)
+BYTES[0, 0, 0] = 255
+
+
+@pytest.mark.parametrize(
+    ("array", "divisor", "told"),
+    [
+        (BYTES, 255, ""),
+        (BYTES.astype(float), 255, "divided by 255"),
+        (BYTES.astype(int), 255, "divided by 255"),
+        (BYTES[:, None].astype(np.float32) * 0.99, 255, "divided by 255"),
+        (BYTES.astype(np.uint16) * 257, 65535, "divided by 65535"),
+        (BYTES / 255, 1, ""),
+        (BYTES // 16 + 0.0, 1, ""),
+        (BYTES - 127.0, 1, ""),
+        (BYTES.reshape(4, 72).astype(float), 1, ""),
+        (np.pad(BYTES, ((0, 0), (0, 0), (0, 1))).reshape(4, 81).astype(float), 255, "divided by 255"),
+    ],
+    ids=[
+        "uint8",
+        "floats",
+        "integers",
+        "fractions",
+        "16 bits",
+        "0 to 1",
+        "0 to 15",
+        "negative",
+        "features",
+        "a square",
+    ],
+)
+def test_how_bright_white_is(loaded, array, divisor, told):
+    data = loaded(x=array, y=LABELS)
+    np.testing.assert_allclose(data.inputs.ravel(), array.ravel() / divisor, rtol=1e-6)
+    assert data.preparation.told == told
+    assert data.preparation.divisor == (None if array.dtype == np.uint8 else divisor)
+
+
+def test_the_largest_number_of_all_decides(loaded):
+    dark = BYTES.astype(float) / 10
+    data = loaded(x_train=dark, y_train=LABELS, x_test=BYTES.astype(float), y_test=LABELS)
+    np.testing.assert_allclose(data.inputs[:, 0], dark / 255, rtol=1e-6)
+    np.testing.assert_allclose(data.test.inputs[:, 0], BYTES / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_channels_last_are_moved(loaded, channels):
+    array = np.random.default_rng(0).random((4, 6, 5, channels)).astype(np.float32)
+    data = loaded(x=array, y=LABELS)
+    assert np.array_equal(data.inputs, array.transpose(0, 3, 1, 2))
+    assert data.preparation.told == "channels moved to the front"
+    first = loaded(x=np.ascontiguousarray(data.inputs), y=LABELS)
+    assert np.array_equal(first.inputs, data.inputs)
+    assert first.preparation.told == ""
+
+
+# ---------------------------------------------------------------------- .npy
+
+
+def test_a_folder_of_npy_files(catalog, tmp_path):
+    for name, array in {"X_train": PICTURES, "y_train": LABELS, "X_test": PICTURES[:2], "y_test": LABELS[:2]}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    for source in (str(tmp_path), str(tmp_path / "X_train.npy"), f"npz:{tmp_path}"):
+        data = catalog.load_data(source)
+        assert np.array_equal(data.inputs, PICTURES)
+        assert np.array_equal(data.test.labels, LABELS[:2])
+
+
+def test_one_npy_file_lacks_labels(catalog, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", PICTURES)
+    with pytest.raises(FileError, match="expected samples and their labels, got one array; put both into") as error:
+        catalog.load_data("x.npy")
+    exec(str(error.value).rpartition("one file: ")[2], {"numpy": np, "labels": LABELS})
+    assert np.array_equal(catalog.load_data("data.npz").inputs, PICTURES)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\x93NUMPY\x01\x00" + bytes(100)])
+def test_npy_files_that_are_damaged(catalog, tmp_path, content):
+    np.save(tmp_path / "y.npy", LABELS)
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(FileError, match="data npz .*, x: expected a whole file of plain numbers from numpy.save, got"):
+        catalog.load_data(str(tmp_path))
+
+
+def test_npy_files_with_objects_are_never_opened(catalog, tmp_path, monkeypatch):
+    np.save(tmp_path / "y.npy", LABELS)
+    np.save(tmp_path / "x.npy", np.array([1, None]), allow_pickle=True)
+    monkeypatch.setattr("pickle.load", lambda *_, **__: pytest.fail("a pickle was opened"))
+    with pytest.raises(FileError, match="x: expected a whole file of plain numbers from numpy.save, got ValueError"):
+        catalog.load_data(str(tmp_path))
 
 
 @pytest.mark.parametrize("test", [PICTURES[:, :1], PICTURES.astype(np.float64)], ids=["shape", "dtype"])
@@ -237,10 +383,8 @@ def test_other_files_are_refused(catalog, tmp_path, content, got):
         catalog.load_data(str(tmp_path / "a.npz"))
 
 
-def test_a_folder_is_refused(catalog, tmp_path):
-    with pytest.raises(
-        FileError, match=r"expected a whole file from numpy.savez, got (IsADirectoryError|PermissionError)"
-    ):
+def test_an_empty_folder_is_refused(catalog, tmp_path):
+    with pytest.raises(FileError, match=r"expected one of the pairs .*, got an empty file; save under these names"):
         catalog.load_data(f"npz:{tmp_path}")
 
 

@@ -119,12 +119,39 @@ def test_grey_is_what_has_no_coloured_pixel(catalog, tmp_path):
     assert catalog.load_data(saved(tmp_path, {"a/3.png": tinted})).shape == (3, 5, 7)
 
 
-def test_transparency_is_dropped_without_a_warning(catalog, tmp_path, recwarn):
-    picture = Image.fromarray(np.arange(35, dtype=np.uint8).reshape(5, 7)).convert("P")
-    picture.info["transparency"] = bytes(range(256))
-    data = catalog.load_data(saved(tmp_path, {"a/1.png": picture}))
-    assert np.array_equal(data.inputs[0, 0] * 255, np.arange(35).reshape(5, 7))
+def see_through(mode):
+    """A black bar of full, half and no ink, and what it is on white paper."""
+    ink = np.repeat(np.array([[255], [128], [0]], np.uint8), 4, axis=1)
+    if mode == "P":
+        picture = Image.fromarray(np.repeat(np.arange(3, dtype=np.uint8)[:, None], 4, axis=1)).convert("P")
+        picture.putpalette([0] * 9)
+        picture.info["transparency"] = bytes([255, 128, 0])
+        return picture, 255.0 - ink
+    if mode in ("L", "RGB"):  # one colour that is none
+        grey = np.array([[0], [128], [9]], np.uint8).repeat(4, axis=1)
+        picture = Image.fromarray(grey).convert(mode)
+        picture.info["transparency"] = 9 if mode == "L" else (9, 9, 9)
+        return picture, np.where(grey == 9, 255.0, grey)
+    alpha = Image.fromarray(ink)
+    bands = [Image.new("L", alpha.size)] * (len(mode) - 1)
+    return Image.merge(mode, [*bands, alpha]), 255.0 - ink
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
+@pytest.mark.parametrize("shape", [None, (1, 3, 4), (3, 3, 4)])
+def test_what_is_transparent_is_white(catalog, tmp_path, mode, shape, recwarn):
+    picture, expected = see_through(mode)
+    data = catalog.load_data(saved(tmp_path, {"a/1.png": picture}), shape)
+    np.testing.assert_allclose(data.inputs[0] * 255, np.stack([expected] * len(data.inputs[0])), rtol=0, atol=1)
+    assert data.preparation.told == "transparent pixels became white"
     assert not recwarn
+
+
+def test_transparency_that_is_none_is_not_told(catalog, tmp_path):
+    opaque = Image.fromarray(GREY).convert("RGBA")
+    data = catalog.load_data(saved(tmp_path, {"a/1.png": opaque, "a/2.png": see_through("LA")[0].resize((7, 5))}))
+    assert np.array_equal(data.inputs[0, 0], scaled(GREY))
+    assert data.preparation.told == "transparent pixels became white in 1 of 2 pictures"
 
 
 def test_pictures_are_turned_as_the_camera_says(catalog, tmp_path):
@@ -147,28 +174,126 @@ def test_the_first_frame_counts(catalog, tmp_path):
     assert (catalog.load_data(str(tmp_path)).inputs * 255 == 10).all()
 
 
-def test_hidden_files_and_files_beside_the_classes_are_not_read(catalog, tmp_path):
-    source = saved(tmp_path, {"a/1.png": GREY})
-    for name in (".hidden", ".cache/x.png", "a/.DS_Store"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"x")
-    assert catalog.load_data(source).classes == ("a",)
-    (tmp_path / "README.txt").touch()
-    assert len(catalog.load_data(f"pictures:{source}")) == 1
+JUNK = (
+    ".hidden",
+    ".cache/x.png",
+    "a/.DS_Store",
+    "Thumbs.db",
+    "a/Thumbs.db",
+    "desktop.ini",
+    "b/Desktop.ini",
+    "__MACOSX/a/._1.png",
+    "@eaDir/1.png",
+    "$RECYCLE.BIN/2.png",
+)
 
 
-def test_other_files_among_the_pictures_are_refused(catalog, tmp_path):
+def put(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+
+
+def test_what_systems_leave_behind_is_not_looked_at(catalog, tmp_path):
+    source = saved(tmp_path, {"a/1.png": GREY, "b/1.png": GREY})
+    put(tmp_path, *JUNK)
+    for data in (catalog.load_data(source), catalog.load_data(f"pictures:{source}")):
+        assert (data.classes, len(data), data.preparation.told) == (("a", "b"), 2, "")
+
+
+def test_files_that_are_no_pictures_are_left_out_and_named(catalog, tmp_path):
+    source = saved(tmp_path, {"a/1.png": GREY, "b/1.png": GREY})
+    put(tmp_path, "README.txt", "a/notes.txt", "b/labels.csv", "b/more.json")
+    data = catalog.load_data(source)
+    assert (data.classes, len(data)) == (("a", "b"), 2)
+    assert data.preparation.told == "files left out that are no pictures: README.txt, notes.txt, labels.csv and 1 more"
+
+
+def test_classes_without_pictures_are_left_out_and_named(catalog, tmp_path):
+    source = saved(tmp_path, {"a/1.png": GREY, "c/1.png": GREY})
+    (tmp_path / "b").mkdir()
+    put(tmp_path, "docs/notes.txt", "d/Thumbs.db")
+    data = catalog.load_data(source)
+    assert (data.classes, data.labels.tolist()) == (("a", "c"), [0, 1])
+    assert data.preparation.told == "folders left out that have no pictures: b, d, docs"
+
+
+def test_pictures_that_cannot_be_read_are_not_left_out(catalog, tmp_path):
     source = saved(tmp_path, {"a/1.png": GREY})
-    for name in ("notes.txt", "1.tiff"):
-        (tmp_path / "a" / name).touch()
-        with pytest.raises(
-            FileError, match=rf"a.{name}: expected only pictures \(.png .*\) in the folder of a class, got"
-        ):
+    for name in ("1.tiff", "1.HEIC", "1.svg"):
+        put(tmp_path, f"a/{name}")
+        with pytest.raises(FileError, match=rf"a.{name}: expected only pictures .* a class, got another kind; convert"):
             catalog.load_data(source)
         (tmp_path / "a" / name).unlink()
     (tmp_path / "a" / "deeper.png").mkdir()
-    with pytest.raises(FileError, match=r"deeper.png: expected only pictures .*; convert it or move it away"):
+    with pytest.raises(FileError, match=r"deeper.png: expected only pictures .*, got a folder; convert it or move it"):
         catalog.load_data(source)
+    (tmp_path / "a" / "deeper.png").rename(tmp_path / "moved away")
+    assert len(catalog.load_data(source)) == 1
+
+
+# ---------------------------------------------------------------------- train and test
+
+
+@pytest.mark.parametrize(("train", "test"), [("train", "test"), ("Training", "Testing"), ("train", "val")])
+def test_folders_to_train_and_to_test_on(catalog, tmp_path, train, test):
+    arrays = _RNG.integers(0, 256, (5, 5, 7), np.uint8)
+    names = [f"{train}/cat/2.png", f"{train}/dog/1.png", f"{train}/cat/1.png", f"{test}/dog/1.png", f"{test}/cat/9.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    source = saved(tmp_path, dict(zip(names, arrays, strict=True)))
+    put(tmp_path, "README.md", *(name for name in JUNK if name[1] != "/"))
+    data = catalog.load_data(source)
+    assert data.classes == data.test.classes == ("cat", "dog")
+    assert (data.labels.tolist(), data.test.labels.tolist()) == ([0, 0, 1], [0, 1])
+    assert np.array_equal(data.inputs[:, 0], scaled(arrays[[2, 0, 1]]))
+    assert np.array_equal(data.test.inputs[:, 0], scaled(arrays[[4, 3]]))
+    assert data.preparation.told == ""
+
+
+def test_of_several_test_folders_one_is_held_out(catalog, tmp_path):
+    for name in ("train/a/1.png", "val/a/1.png", "test/a/1.png", "extra/a/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+    values = {"train/a/1.png": GREY, "val/a/1.png": GREY, "test/a/1.png": 255 - GREY, "extra/a/1.png": GREY}
+    data = catalog.load_data(saved(tmp_path, values))
+    assert np.array_equal(data.test.inputs[0, 0], scaled(255 - GREY))
+    assert data.preparation.told == "folders left out: val, extra"
+
+
+def test_a_folder_to_train_on_alone(catalog, tmp_path):
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    data = catalog.load_data(saved(tmp_path, {"train/a/1.png": GREY}))
+    assert (data.classes, data.test) == (("a",), None)
+
+
+def test_classes_may_be_called_train_and_test(catalog, tmp_path):
+    data = catalog.load_data(saved(tmp_path, {"train/1.png": GREY, "test/1.png": GREY}))
+    assert (data.classes, data.test) == (("test", "train"), None)
+
+
+def test_a_class_that_is_only_tested_is_refused(catalog, tmp_path):
+    for name in ("train/a", "test/a", "test/b"):
+        (tmp_path / name).mkdir(parents=True)
+    source = saved(tmp_path, {"train/a/1.png": GREY, "test/a/1.png": GREY, "test/b/1.png": GREY})
+    with pytest.raises(FileError, match=r"test: expected the classes of .*train, got b, too; rename or remove its fol"):
+        catalog.load_data(source)
+    (tmp_path / "test" / "b" / "1.png").unlink()
+    assert catalog.load_data(source).classes == ("a",)
+
+
+def test_one_folder_too_many(catalog, tmp_path):
+    (tmp_path / "cats and dogs" / "cat").mkdir(parents=True)
+    source = saved(tmp_path, {"cats and dogs/cat/1.png": GREY})
+    with pytest.raises(FileError, match="expected one subfolder of pictures per class, got none; point to") as error:
+        catalog.load_data(source)
+    assert catalog.load_data(str(error.value).partition("point to ")[2]).classes == ("cat",)
+
+
+def test_resizing_is_told(catalog, tmp_path):
+    data = catalog.load_data(saved(tmp_path, {"a/1.png": GREY}), (1, 4, 4))
+    assert (data.preparation.told, data.preparation.size) == ("resized from 5x7 to 4x4", (5, 7))
+    data = catalog.load_data(saved(tmp_path, {"a/2.png": GREY[:4]}), (1, 4, 4))
+    assert (data.preparation.told, data.preparation.size) == ("resized from 2 sizes to 4x4", None)
 
 
 def test_sizes_must_agree_where_none_is_asked_for(catalog, tmp_path):
@@ -194,9 +319,7 @@ def test_empty_folders_and_files_are_refused(catalog, tmp_path):
     ):
         catalog.load_data(f"pictures:{tmp_path}")
     (tmp_path / "a").mkdir()
-    with pytest.raises(
-        FileError, match=r"data pictures .*a: expected pictures, got an empty folder; fill or remove it"
-    ):
+    with pytest.raises(FileError, match=r"data pictures .*: expected one subfolder of pictures per class, got none"):
         catalog.load_data(f"pictures:{tmp_path}")
     Image.fromarray(GREY).save(tmp_path / "1.png")
     with pytest.raises(
@@ -255,13 +378,13 @@ def test_a_small_file_does_not_unpack_to_a_huge_one(catalog, tmp_path):
         catalog.load_data(str(tmp_path))
 
 
-def test_more_than_eight_bits_are_refused(catalog, tmp_path):
-    source = saved(tmp_path, {"a/1.png": GREY.astype(np.uint16) * 257})
-    for shape in (None, (3, 4, 4)):
-        with pytest.raises(
-            FileError, match=r"1.png: expected 8 bits per channel, got mode I.*; convert it, or save arrays"
-        ):
-            catalog.load_data(source, shape)
+def test_sixteen_bits_are_kept(catalog, tmp_path):
+    deep = _RNG.integers(0, 2**16, (5, 7), np.uint16)
+    source = saved(tmp_path, {"a/1.png": deep})
+    for shape in (None, (1, 5, 7), (3, 5, 7)):
+        data = catalog.load_data(source, shape)
+        np.testing.assert_allclose(data.inputs[0], np.stack([deep / 65535] * data.shape[0]), rtol=1e-6, atol=1e-7)
+        assert data.preparation.told == "16 bits per channel, divided by 65535"
 
 
 @pytest.mark.parametrize(
@@ -277,14 +400,22 @@ def test_more_than_eight_bits_are_refused(catalog, tmp_path):
         ("cifar", "in/cifar-100-python/train in/cifar-100-python/meta"),
         ("pictures", "in/cats/1.JPEG in/dogs/1.webp in/.git/config"),
         ("pictures", "in/train/1.png in/meta/1.png"),
-        (None, "in/cats/1.png in/dogs/notes.txt"),
-        (None, "in/cats/1.png in/labels.csv"),
-        (None, "in/train/cats/1.png"),
+        ("pictures", "in/cats/1.png in/dogs/notes.txt"),
+        ("pictures", "in/cats/1.png in/labels.csv"),
+        ("pictures", "in/train/cats/1.png in/test/cats/1.png"),
+        ("pictures", "in/1.png"),
+        ("pictures", "in/in/cats/1.png"),
+        ("csv", "a.CSV"),
+        ("csv", "in/mnist_train.csv in/mnist_test.csv"),
+        ("npz", "in/x.npy in/y.npy"),
+        ("npz", "a.npy"),
+        ("idx", "train-images-idx3-ubyte"),
         (None, "in/.hidden/1.png"),
+        (None, "in/table.csv"),
+        (None, "pictures.zip"),
         (None, "in/train"),
         (None, "in/meta"),
         (None, "in.npz/a.npy"),
-        (None, "a.npy"),
     ],
 )
 def test_each_path_is_accepted_by_one_data_set(catalog, tmp_path, kind, names):
@@ -299,5 +430,5 @@ def test_each_path_is_accepted_by_one_data_set(catalog, tmp_path, kind, names):
 def test_pillow_is_asked_for_where_it_is_missing(catalog, tmp_path, monkeypatch):
     source = saved(tmp_path, {"a/1.png": GREY})
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(SimulatorError, match=r"expected Pillow, which reads them, .*; pip install pillow"):
+    with pytest.raises(SimulatorError, match=r"expected Pillow, which reads pictures, .*; pip install pillow"):
         catalog.load_data(source)
