@@ -75,8 +75,10 @@ def command(
     """
     if output is not None and not growth:
         raise click.UsageError("--output: expected --growth with it, got none; add it")
-    if start and (growth or nets or per_layer or forward or memory):
-        raise click.UsageError("--start times commands: leave out NET, --per-layer, --forward, --memory and --growth")
+    if start and (growth or nets or per_layer or forward or memory or any(build.values())):
+        raise click.UsageError(
+            "--start times commands: leave out NET and its options, --per-layer, --forward, --memory and --growth"
+        )
     if growth and (nets or per_layer or forward or memory):
         raise click.UsageError(
             "--growth times a convolution of its own: leave out NET, --per-layer, --forward and --memory"
@@ -272,9 +274,8 @@ def _start(repeat):
 def _print_start(report):
     made = table("command", "ms", "ms of a core", "vs numpy")
     for row in report["start"]:
-        made.add_row(
-            row["command"], *(cell(row[key], ".0f") for key in ("wall_ms", "cpu_ms")), f"{row['vs_numpy']:.1f}x"
-        )
+        taken = (cell(row[key], ".0f") for key in ("wall_ms", "cpu_ms"))
+        made.add_row(row["command"], *taken, cell(row["vs_numpy"], ".1f", "x"))
     print_table("Medians of fresh processes; vs numpy: how many times as long as importing NumPy", made)
     _print_machine(report["machine"])
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from simulator_plugins.commands.bench import baselines, comparison, growth, memory
+from simulator_plugins.commands.bench import baselines, comparison, growth, memory, start
 from simulator_plugins.commands.bench.cases import BACKWARD, FORWARD, STEP, Case, Settings, digits_net, plans
 from simulator_plugins.commands.bench.comparison import SIDES, compared, differences, made, timed
 from simulator_plugins.commands.bench.sides import LeftOut
@@ -528,6 +528,9 @@ class TestCommand:
             (["--output", "a.png"], "--output: expected --growth with it"),
             (["--growth", "--output", "a.jpg"], "expected a file that ends in .png, .svg or .pdf, got 'a.jpg'"),
             (["--growth", "lenet5"], "--growth times a convolution of its own"),
+            (["--start", "lenet5"], "--start times commands: leave out NET"),
+            (["--start", "--growth"], "--start times commands: leave out NET"),
+            (["--start", "--input", "1x8x8"], "--start times commands: leave out NET"),
             (["--input", "1x8x8"], "--input, --classes and -o: expected architectures to build, got the usual list"),
             (["lenet5", "digits-net", "--classes", "3"], "expected architectures to build, got digits-net"),
             (["autoencoder"], "expected one output per class to train"),
@@ -550,6 +553,25 @@ class TestCommand:
             "dense 1024 -> 256",
         ]
         assert digits_net(MAKE, None).param_shapes["conv2.weight"] == (32, 16, 3, 3)
+
+
+class TestStart:
+    def test_commands_beside_numpy(self, bench, monkeypatch):
+        some = {command: start.COMMANDS[command] for command in (start.NUMPY, "simulator --help")}
+        monkeypatch.setattr(start, "COMMANDS", some)
+        rows = json.loads(bench("--start", "--repeat", "2", "--json").out)["start"]
+        assert [row["command"] for row in rows] == list(some)
+        assert [row["vs_numpy"] for row in rows] == [1.0, rows[1]["wall_ms"] / rows[0]["wall_ms"]]
+        assert all(row["wall_ms"] > 1 and row["cpu_ms"] >= 0 for row in rows)
+        printed = bench("--start", "--repeat", "1").out
+        assert "python -c 'import numpy'" in printed
+        assert "1.0x" in printed
+
+    def test_a_command_that_fails_is_named(self, bench, monkeypatch):
+        monkeypatch.setitem(start.COMMANDS, "simulator nothing", ("-m", "simulator", "nothing"))
+        result = bench("--start", "--repeat", "1")
+        assert result.status == 2
+        assert "bench --start: expected simulator nothing to work, got exit status 2; run it alone" in result.err
 
 
 class TestGrowth:
