@@ -34,7 +34,7 @@ class _Escaped:
 def escaped_output() -> Iterator[None]:
     """Show control characters as escapes on standard output and standard error, but for the ends of lines."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (_Escaped(stream) for stream in before)
+    sys.stdout, sys.stderr = (stream and _Escaped(stream) for stream in before)  # None if it was closed
     try:
         yield
     finally:
