@@ -34,7 +34,7 @@ _WHERE = {
     "patterns": ["ExplicitPattern", "IdentityPattern", "Pattern", "WindowPattern"],
     "projective": ["ProjectiveField"],
     "receptive": ["MatrixColumn", "MatrixRow", "ReceptiveField"],
-    "schedules": ["CosineDecay", "StepDecay", "WarmUp"],
+    "schedules": ["CosineDecay", "PlateauDecay", "StepDecay", "WarmUp"],
     "training": ["Epoch", "evaluate", "train"],
     "units": ["Units", "Weight"],
     "windows": ["Window"],
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from simulator.patterns import ExplicitPattern, IdentityPattern, Pattern, WindowPattern
     from simulator.projective import ProjectiveField
     from simulator.receptive import MatrixColumn, MatrixRow, ReceptiveField
-    from simulator.schedules import CosineDecay, StepDecay, WarmUp
+    from simulator.schedules import CosineDecay, PlateauDecay, StepDecay, WarmUp
     from simulator.training import Epoch, evaluate, train
     from simulator.units import Units, Weight
     from simulator.windows import Window

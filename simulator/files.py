@@ -122,6 +122,7 @@ def save(
             "seconds": epoch.seconds,
             "optimizer": _plain({k: v for k, v in state.items() if not isinstance(v, np.ndarray)}),
             "rng": _plain(epoch.rng_state),
+            "curve": _plain(epoch.curve),
         }
     if splits is not None:
         content["splits"], more = splits.plain()
@@ -305,6 +306,7 @@ def _rebuilt(content: dict[str, Any], arrays: dict[str, np.ndarray], catalog: Ca
             _number(saved["seconds"], "seconds"),
             {**_of(dict, saved["optimizer"], "optimizer"), **part("optimizer/")},
             dict(generator_at(_of(dict, saved["rng"], "rng")).bit_generator.state),
+            curve=tuple(map(_losses, _of(list, saved.get("curve", []), "curve"))),  # version 0.1.0 has none
         )
     splits = Splits.restored(content["splits"], arrays) if "splits" in content else None
     return Saved(network, _of(dict, content["info"], "info"), epoch, splits)
@@ -368,6 +370,11 @@ def _number(value: Any, what: str) -> float:
 
 def _numbers(value: Any, what: str) -> dict[str, float]:
     return {key: _number(number, what) for key, number in _of(dict, value, what).items()}
+
+
+def _losses(told: Any) -> tuple[float, float | None]:
+    training, validation = _of(list, told, "curve")
+    return _number(training, "curve"), None if validation is None else _number(validation, "curve")
 
 
 def _plain_value(value: Any) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import fnmatch
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,7 +15,7 @@ from simulator.declared import Declared
 from simulator.errors import ShapeError, blamed, brief
 from simulator.schedules import Rate, check_number, check_rate, learning_rate
 
-__all__ = ["SGD", "Clipped", "Grouped", "Optimizer", "decayed", "state_size"]
+__all__ = ["SGD", "Clipped", "Grouped", "Optimizer", "after_epoch", "decayed", "state_size"]
 
 Params = Mapping[str, np.ndarray]
 _GROUPS = "write Grouped([('*.bias', SGD(0.1)), ('*', SGD(1.0))])"
@@ -50,6 +51,50 @@ def state_size(optimizer: Optimizer, names: Iterable[str]) -> float:
         state = dict(optimizer.init(params))
     size = sum(value.nbytes for value in state.values() if isinstance(value, np.ndarray))
     return size / max(1, sum(param.nbytes for param in params.values()))
+
+
+def after_epoch(part: Any, training: float, validation: float | None) -> Any:
+    """An optimizer whose schedules have been told the losses of an epoch.
+
+    Parameters
+    ----------
+    part : Optimizer
+        Or anything that is in one: a schedule, a pair of `Grouped`. Attributes of optimizers and dataclasses are looked
+        into, and sequences.
+    training : float
+        Mean loss of the epoch.
+    validation : float or None
+        Loss on the validation data after it, if there are any.
+
+    Returns
+    -------
+    Optimizer
+        The same object where nothing in it has a method `after_epoch`, else a copy.
+
+    Examples
+    --------
+    >>> from simulator.schedules import PlateauDecay
+    >>> sgd = Clipped(SGD(PlateauDecay(1.0, patience=0)), norm=1)
+    >>> for loss in (0.5, 0.5):
+    ...     sgd = after_epoch(sgd, training=0.4, validation=loss)
+    >>> sgd.optimizer.lr(0)
+    0.1
+    """
+    if isinstance(part, type):
+        return part
+    if callable(tell := getattr(part, "after_epoch", None)):
+        return tell(training, validation)
+    if type(part) in (list, tuple):
+        told = [after_epoch(one, training, validation) for one in part]
+        return part if all(a is b for a, b in zip(told, part, strict=True)) else type(part)(told)
+    if not (is_dataclass(part) or isinstance(part, Optimizer)):
+        return part
+    held = getattr(part, "__dict__", {})
+    changed = {k: new for k, old in held.items() if (new := after_epoch(old, training, validation)) is not old}
+    if changed:
+        part = copy.copy(part)
+        vars(part).update(changed)
+    return part
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""Learning rates that change with the step: functions of its number, counted from 0."""
+"""Learning rates that change with the step: functions of its number, counted from 0.
+
+A schedule may also have a method ``after_epoch(training, validation)``. After each epoch it is told the mean loss on
+the training data, and that on the validation data or None, and gives the schedule to go on with: see `PlateauDecay`.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,16 @@ import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 from simulator.declared import Declared
 from simulator.errors import ShapeError, brief
 from simulator.windows import check_size
 
-__all__ = ["CosineDecay", "Rate", "StepDecay", "WarmUp", "check_number", "check_rate", "learning_rate"]
+__all__ = ["CosineDecay", "PlateauDecay", "Rate", "StepDecay", "WarmUp", "check_number", "check_rate", "learning_rate"]
 
 Rate = float | Callable[[int], float]
 
@@ -148,6 +153,95 @@ class StepDecay(Declared):
     def __call__(self, step: int) -> float:
         stair = bisect_right(self.every, step) if isinstance(self.every, Sequence) else step // self.every
         return float(self.start * self.factor**stair)
+
+
+@dataclass(frozen=True)
+class PlateauDecay(Declared):
+    """A learning rate that is multiplied by `factor` whenever the loss has stopped falling.
+
+    Parameters
+    ----------
+    start : float
+        Rate until then.
+    factor : float, default 0.1
+        From 0 to below 1.
+    patience : int, default 10
+        Epochs in a row without a new least loss that are waited for; after one more the rate falls.
+    threshold : float, default 1e-4
+        A loss counts as a new least one if it is smaller by more than this share of the least before.
+    cooldown : int, default 0
+        Epochs after a fall that are not counted.
+    end : float, default 0
+        Least rate.
+    epsilon : float, default 1e-8
+        A smaller fall than this does not take place.
+    watch : {"validation", "training"}, default "validation"
+        Which loss. Samples whose loss decides on the rate are no test any more.
+    seen : sequence of float
+        The losses of all epochs before; `train` sees to it.
+
+    Raises
+    ------
+    ShapeError
+        If a number is out of range, or the validation loss is to be watched and there is none.
+
+    Notes
+    -----
+    As PyTorch's ReduceLROnPlateau of mode "min" and a relative threshold. The rate follows from the losses alone. They
+    are in each `Epoch`, so that training that is resumed goes on with the same rate.
+
+    Examples
+    --------
+    >>> rate = PlateauDecay(1.0, factor=0.5, patience=1)
+    >>> for loss in (0.9, 0.5, 0.6, 0.6):
+    ...     rate = rate.after_epoch(training=0.0, validation=loss)
+    >>> rate(0)
+    0.5
+    """
+
+    start: float
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    cooldown: int = 0
+    end: float = 0.0
+    epsilon: float = 1e-8
+    watch: Literal["validation", "training"] = "validation"
+    seen: Sequence[Any] = ()  # a loss on validation data may be NaN or infinite
+
+    def __post_init__(self) -> None:
+        for name in ("start", "threshold", "end", "epsilon"):
+            check_number(getattr(self, name), f"plateau-decay {name}")
+        check_number(self.factor, "plateau-decay factor", below=1)
+        check_size(self.patience, "plateau-decay patience", least=0)
+        check_size(self.cooldown, "plateau-decay cooldown", least=0)
+
+    def __call__(self, step: int) -> float:
+        return self._rate
+
+    def after_epoch(self, training: float, validation: float | None) -> PlateauDecay:
+        """The schedule after one more epoch with these mean losses."""
+        loss = training if self.watch == "training" else validation
+        if loss is None:
+            raise ShapeError(
+                "plateau-decay watch: expected validation data for 'validation', got none; give them with "
+                "train(validation=...), or write watch='training'"
+            )
+        return replace(self, seen=(*self.seen, float(loss)))
+
+    @cached_property
+    def _rate(self) -> float:
+        rate, least, waited, cooling = self.start, math.inf, 0, 0
+        for loss in self.seen:
+            better = loss < least * (1 - self.threshold)
+            least, waited = (loss, 0) if better else (least, waited + 1)
+            if cooling:
+                cooling, waited = cooling - 1, 0
+            if waited > self.patience:
+                lower = max(rate * self.factor, self.end)
+                rate = lower if rate - lower > self.epsilon else rate
+                cooling, waited = self.cooldown, 0
+        return rate
 
 
 @dataclass(frozen=True)

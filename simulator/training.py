@@ -29,7 +29,7 @@ from simulator.finite import check_finite
 from simulator.losses import CrossEntropy, Loss, accuracy
 from simulator.network import Network, Rng, Trace, as_rng
 from simulator.notebooks import Steps
-from simulator.optimizers import SGD, Optimizer
+from simulator.optimizers import SGD, Optimizer, after_epoch
 from simulator.threads import one_blas_thread
 from simulator.windows import check_size
 from simulator.workspace import Workspace
@@ -66,6 +66,9 @@ class Epoch:
     peak_memory : int, optional
         Bytes that the first step after the start needed at most beyond data and weights: activations, gradients, new
         weights, and what the engine keeps. None where `train` was not asked for it.
+    curve : tuple of (float, float or None)
+        Of each epoch so far the loss on the training data and that on the validation data: schedules such as
+        `PlateauDecay` go by them.
     """
 
     number: int
@@ -77,6 +80,7 @@ class Epoch:
     optimizer_state: dict[str, Any] = field(repr=False)
     rng_state: dict[str, Any] = field(repr=False)
     peak_memory: int | None = None
+    curve: tuple[tuple[float, float | None], ...] = field(default=(), repr=False)
 
 
 def train(
@@ -163,6 +167,7 @@ def train(
         raise ShapeError(f"train optimizer: expected an optimizer, got {brief(optimizer)}; write SGD(lr=0.1)")
     check_size(epochs, "train epochs")
     check_size(batch_size, "train batch_size")
+    _told(optimizer, (0.0, None if validation is None else 0.0))  # what a schedule lacks is said before the work
     objective = _Objective(network, losses, loss_weights or {}, metrics, data)
     names = _trainable_names(network, trainable)
     work = epochs, min(batch_size, len(data)), data, validation
@@ -229,6 +234,9 @@ def _epochs(
                 "optimizer and the trainable params of that run"
             )
         generator = generator_at(resume.rng_state)
+    curve = () if resume is None else resume.curve
+    for losses in curve:
+        optimizer = _told(optimizer, losses)
     steps = math.ceil(len(data) / batch_size)
     workspace = Workspace(network, (*network.outputs, *objective.losses))
     watched = _Peak(trace_memory)
@@ -273,16 +281,20 @@ def _epochs(
                     on_batch(step + 1, steps)
         means = {name: total / len(data) for name, total in totals.items()}
         checked = {} if validation is None else objective.evaluate(network, validation, batch_size)
+        loss = means.pop("loss")
+        curve = (*curve, (loss, checked.get("loss")))
+        optimizer = _told(optimizer, curve[-1])
         yield Epoch(
             number,
             network,
-            means.pop("loss"),
+            loss,
             means,
             checked,
             time.perf_counter() - start,
             state,
             generator.bit_generator.state,  # type: ignore[arg-type]
             watched.bytes,
+            curve,
         )
 
 
@@ -418,6 +430,12 @@ class _Peak:
             self.bytes = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
             self._tracing = False
+
+
+def _told(optimizer: Any, losses: tuple[float, float | None]) -> Any:
+    """The optimizer for the next epoch, after one with these losses on training and validation data."""
+    with blamed(f"optimizer {brief(optimizer)}", "after_epoch of a schedule to give the next one"):
+        return after_epoch(optimizer, *losses)
 
 
 def _as_trained(optimizer: Optimizer, new: Mapping[str, Any], old: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

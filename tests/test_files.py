@@ -193,6 +193,15 @@ def _set(*keys, value):
 
 
 CONV = ("nodes", 1)
+EPOCH = {
+    "number": 1,
+    "loss": 1.0,
+    "metrics": {},
+    "validation": {},
+    "seconds": 1.0,
+    "optimizer": {},
+    "rng": np.random.PCG64(0).state,
+}
 HOSTILE = {
     "huge kernel": _set(*CONV, "config", "kernel", value=10**15),
     "huge layer": _set("nodes", 4, "config", "out", value=10**12),
@@ -240,6 +249,10 @@ HOSTILE = {
             "rng": {"state": 1},
         },
     ),
+    **{
+        f"a curve with {curve!r}": _set("epoch", value={**EPOCH, "curve": curve})
+        for curve in ("no", ["no"], [[1, "no"]])
+    },
 }
 
 
@@ -497,3 +510,10 @@ def test_another_format_in_the_same_place(catalog, tmp_path, network):
     changed(tmp_path / "n.safetensors", catalog, network, _set("format", value="other"))
     with pytest.raises(FileError, match="expected a network saved by the simulator, got another safetensors file"):
         load(tmp_path / "n.safetensors", catalog=catalog)
+
+
+def test_the_curve_of_an_epoch_is_kept_and_older_files_have_none(catalog, tmp_path, network):
+    path = tmp_path / "n.safetensors"
+    for told, curve in ((EPOCH, ()), ({**EPOCH, "curve": [[1, None], [0.5, 0.25]]}, ((1.0, None), (0.5, 0.25)))):
+        changed(path, catalog, network, _set("epoch", value=told))
+        assert load(path, catalog=catalog).epoch.curve == curve

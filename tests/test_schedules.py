@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from simulator import SGD, CosineDecay, ShapeError, StepDecay, WarmUp
+from simulator import SGD, CosineDecay, PlateauDecay, ShapeError, StepDecay, WarmUp
 from simulator.schedules import check_number, check_rate, learning_rate
 
 
@@ -90,6 +90,46 @@ def test_the_schedule_of_goyal_et_al():
     assert [rates[e * epoch - 1] for e in (60, 80, 90)] == pytest.approx([full / 10, full / 100, full / 1000])
 
 
+# Losses that fall and stand still, that only shrink by little, that rise, and that are no longer finite.
+CURVES = [
+    [1.0, 0.8, 0.8, 0.9, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.3, 0.3, 0.3, 0.3],
+    [1 - 1e-5 * k for k in range(30)],
+    [0.1 * k for k in range(20)],
+    [1.0, np.nan, np.inf, 2.0, 0.5, np.nan, np.nan, np.nan, np.nan],
+    np.random.default_rng(0).uniform(0.5, 1, 60).tolist(),
+]
+PLATEAUS = [  # our options and PyTorch's
+    ({}, {}),
+    ({"patience": 2, "factor": 0.5}, {"patience": 2, "factor": 0.5}),
+    ({"patience": 0, "cooldown": 2}, {"patience": 0, "cooldown": 2}),
+    ({"patience": 1, "threshold": 0.1, "end": 0.02}, {"patience": 1, "threshold": 0.1, "min_lr": 0.02}),
+    ({"patience": 0, "threshold": 0.0, "end": 1.0}, {"patience": 0, "threshold": 0.0, "min_lr": 1.0}),
+    ({"patience": 0, "epsilon": 0.03, "factor": 0.6}, {"patience": 0, "eps": 0.03, "factor": 0.6}),
+    ({"patience": 1, "factor": 0.0}, {"patience": 1, "factor": 0.0}),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), PLATEAUS, ids=str)
+@pytest.mark.parametrize("losses", CURVES, ids=["stairs", "slow", "rising", "not finite", "noise"])
+def test_the_rate_on_a_plateau_is_that_of_torch(losses, ours, theirs, torch):
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.4)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, **theirs)
+    rate, twin = PlateauDecay(0.4, **ours), PlateauDecay(0.4, watch="training", **ours)
+    for loss in losses:
+        optimizer.step()
+        scheduler.step(loss)
+        rate, twin = rate.after_epoch(0.0, loss), twin.after_epoch(loss, None)
+        assert rate(7) == twin(7) == optimizer.param_groups[0]["lr"]
+    assert PlateauDecay(0.4, seen=losses, **ours)(0) == rate(0)
+
+
+def test_a_plateau_of_the_validation_loss_needs_validation_data():
+    with pytest.raises(
+        ShapeError, match=r"^plateau-decay watch: expected validation data for 'validation', got none; "
+    ):
+        PlateauDecay(0.1).after_epoch(0.5, None)
+
+
 def test_warm_ups_of_none_and_of_one_step_are_none():
     for steps in (0, 1):
         assert [WarmUp(0.3, steps)(step) for step in range(3)] == [0.3, 0.3, 0.3]
@@ -101,13 +141,16 @@ def test_a_number_is_a_constant_rate_and_a_callable_is_asked():
     assert type(learning_rate(np.float64(0.1), 0)) is type(StepDecay(1, 1, np.float64(0.5))(1)) is float
 
 
-@pytest.mark.parametrize("schedule", [CosineDecay(0.1, 5), StepDecay(0.1, (2, 3)), WarmUp(StepDecay(0.1, 2), 5)])
+@pytest.mark.parametrize(
+    "schedule",
+    [CosineDecay(0.1, 5), StepDecay(0.1, (2, 3)), WarmUp(StepDecay(0.1, 2), 5), PlateauDecay(0.1, seen=(1.0, 0.5))],
+)
 def test_schedules_are_values(schedule):
-    namespace = {kind.__name__: kind for kind in (CosineDecay, StepDecay, WarmUp)}
+    namespace = {kind.__name__: kind for kind in (CosineDecay, PlateauDecay, StepDecay, WarmUp)}
     assert eval(repr(schedule), namespace) == schedule
     assert hash(schedule) == hash(dataclasses.replace(schedule))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        schedule.steps = 7
+        schedule.start = 7
 
 
 @pytest.mark.parametrize(
@@ -123,6 +166,13 @@ def test_schedules_are_values(schedule):
             lambda: StepDecay(0.1, [3] * 999),
             r"step-decay every: expected steps in increasing order, got a list of 999 \(3, ...\); sort",
         ),
+        (lambda: PlateauDecay(-1), "plateau-decay start: expected a finite number of at least 0, got -1"),
+        (lambda: PlateauDecay(0.1, factor=1), "plateau-decay factor: expected a number from 0 to below 1, got 1"),
+        (lambda: PlateauDecay(0.1, patience=-1), "plateau-decay patience: expected an integer of at least 0, got -1"),
+        (lambda: PlateauDecay(0.1, cooldown=-1), "plateau-decay cooldown: expected an integer of at least 0, got -1"),
+        (lambda: PlateauDecay(0.1, threshold=-1), "plateau-decay threshold: expected a finite number of at least 0"),
+        (lambda: PlateauDecay(0.1, end=-1), "plateau-decay end: expected a finite number of at least 0, got -1"),
+        (lambda: PlateauDecay(0.1, epsilon=-1), "plateau-decay epsilon: expected a finite number of at least 0"),
         (lambda: WarmUp(-1, 5), "warm-up rate: expected a finite number of at least 0, got -1"),
         (lambda: WarmUp(0.1, -1), "warm-up steps: expected an integer of at least 0, got -1"),
         (lambda: check_rate(None, "sgd lr"), "sgd lr: expected a finite number of at least 0, got None"),

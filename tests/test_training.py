@@ -12,20 +12,26 @@ import pytest
 from simulator import (
     SGD,
     Catalog,
+    Clipped,
     Conv,
     CrossEntropy,
     Dataset,
     Dense,
+    Grouped,
     Network,
+    PlateauDecay,
+    PluginError,
     RandomShift,
     ReLU,
     ShapeError,
     SimulatorError,
     SquaredError,
     UnknownNameError,
+    WarmUp,
     evaluate,
     train,
 )
+from simulator.files import load, save
 from simulator.training import generator_at
 
 
@@ -88,6 +94,75 @@ def test_resuming_gives_the_uninterrupted_run(network, data):
     assert [e.number for e in resumed] == [3, 4]
     for name, array in whole[-1].network.params.items():
         np.testing.assert_array_equal(resumed[-1].network.params[name], array)
+
+
+class Plain:
+    """An optimizer that is no dataclass."""
+
+    def __init__(self, lr):
+        self.inner = SGD(lr)
+
+    def init(self, params):
+        return self.inner.init(params)
+
+    def step(self, params, grads, state):
+        return self.inner.step(params, grads, state)
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        SGD,
+        Plain,
+        lambda rate: SGD(WarmUp(rate, steps=3)),
+        lambda rate: Clipped(SGD(rate), norm=100.0),
+        lambda rate: Grouped([("*.bias", SGD(0.01)), ("*", SGD(rate))]),
+        Catalog().optimizers["adam"],
+    ],
+    ids=["sgd", "no dataclass", "warm-up", "clipped", "grouped", "adam"],
+)
+@pytest.mark.parametrize("watch", ["validation", "training"])
+def test_training_tells_a_schedule_the_losses_and_resumes_it_from_a_file(network, data, tmp_path, watch, wrapped):
+    rate = PlateauDecay(0.9, factor=0.3, patience=0, threshold=0.3, watch=watch)
+    options = {"epochs": 6, "batch_size": 7, "augment": RandomShift(1), "validation": data, "optimizer": wrapped(rate)}
+    whole = list(train(network, data, rng=3, **options))
+    told = [(epoch.loss, epoch.validation["loss"]) for epoch in whole]
+    assert whole[-1].curve == tuple(told)
+    for losses in told:
+        rate = rate.after_epoch(*losses)
+    assert rate(0) < 0.9  # it did fall
+    still = last(train(network, data, rng=3, **{**options, "optimizer": wrapped(0.9)}))
+    differs = [name for name, array in whole[-1].network.params.items() if np.any(array != still.network.params[name])]
+    assert differs
+    save(tmp_path / "run.safetensors", whole[3].network, epoch=whole[3])
+    resume = load(tmp_path / "run.safetensors").epoch
+    assert resume.curve == whole[3].curve
+    resumed = list(train(network, data, rng=99, resume=resume, **options))
+    assert [e.number for e in resumed] == [5, 6]
+    for name, array in whole[-1].network.params.items():
+        np.testing.assert_array_equal(resumed[-1].network.params[name], array)
+    assert resumed[-1].curve == whole[-1].curve
+
+
+def test_a_schedule_of_the_validation_loss_needs_validation_data(network, data):
+    message = (
+        r"expected validation data for 'validation', got none; give them with train\(validation=...\), or write watch"
+    )
+    with pytest.raises(ShapeError, match=message):
+        train(network, data, optimizer=SGD(PlateauDecay(0.1)))
+    last(train(network, data, epochs=1, optimizer=SGD(PlateauDecay(0.1)), validation=data))
+    last(train(network, data, epochs=1, optimizer=SGD(PlateauDecay(0.1, watch="training"))))
+
+
+def test_a_schedule_that_fails_is_named(network, data):
+    class Broken(PlateauDecay):
+        def after_epoch(self, training, validation):
+            return 1 / 0
+
+    with pytest.raises(
+        PluginError, match=r"optimizer SGD.*: expected after_epoch of a schedule to give the next one, got"
+    ):
+        train(network, data, optimizer=SGD(Broken(0.1)))
 
 
 def test_the_last_batch_may_be_smaller_and_every_step_is_announced(network, data):

@@ -327,13 +327,15 @@ def epochs_of(catalog: Catalog, settings: dict[str, Any], run: Run) -> Generator
 
 def _rate(settings: dict[str, Any], steps: int) -> Any:
     """The learning rate as a number or a function of the step, for so many steps per epoch."""
-    from simulator.schedules import CosineDecay, StepDecay, WarmUp
+    from simulator.schedules import CosineDecay, PlateauDecay, StepDecay, WarmUp
 
     total, rate = settings["epochs"] * steps, settings["lr"]
     if settings["schedule"] == "cosine":
         rate = CosineDecay(rate, total)
     elif settings["schedule"] == "step":
         rate = StepDecay(rate, every=max(1, math.ceil(total / 3)))
+    elif settings["schedule"] == "plateau":  # what is held out must not decide: it is the test
+        rate = PlateauDecay(rate, patience=math.ceil(settings["epochs"] / 10), watch="training")
     return WarmUp(rate, round(settings["warm_up"] * steps)) if settings["warm_up"] else rate
 
 

@@ -108,10 +108,11 @@ _LATER: dict[str, Any] = {
 )
 @click.option(
     "--schedule",
-    type=click.Choice(["cosine", "step", "constant"]),
+    type=click.Choice(["cosine", "step", "plateau", "constant"]),
     default="cosine",
     show_default=True,
-    help="How the learning rate goes on: down to 0 along a cosine, down to a tenth after each third, or as it is.",
+    help="How the learning rate goes on: down to 0 along a cosine; down to a tenth after each third (step), or where "
+    "the training loss has not fallen for more than a tenth of the epochs (plateau); or as it is.",
 )
 @click.option(
     "--warm-up",

@@ -20,6 +20,7 @@ from simulator.cli import cli
 from simulator.cli.run import _rate
 from simulator.errors import counted
 from simulator.lab import silence
+from simulator.optimizers import after_epoch
 from simulator.schedules import learning_rate
 from simulator.threads import available_cores
 from simulator.training import evaluate, train
@@ -221,6 +222,7 @@ def test_every_setting_arrives(run, files):
         ("--lr", "0.02"),
         ("--schedule", "constant"),
         ("--schedule", "step"),
+        ("--schedule", "plateau"),
         ("--warm-up", "1"),
         ("--clip", "0.1"),
         ("--loss", "squared-error"),
@@ -441,6 +443,12 @@ def test_the_rate_of_every_schedule():
     np.testing.assert_allclose(rates["constant"], [0.1] * 5)
     np.testing.assert_allclose(rates["step"], [0.1, 0.1, 0.01, 0.001, 0.0001])
     np.testing.assert_allclose(rates["cosine"], [0.1, 0.0773, 0.075, 0.025, 0], atol=1e-4)
+    plateau = _rate({**settings, "schedule": "plateau", "warm_up": 0.5}, steps=10)
+    told = []
+    for training in (0.5, 0.5, 0.5):
+        plateau = after_epoch(plateau, training, validation=0.0)  # what is held out has no say
+        told.append(plateau(20))
+    np.testing.assert_allclose(told, [0.1, 0.1, 0.01])
     warm = _rate({**settings, "schedule": "constant", "warm_up": 0.5}, steps=10)
     np.testing.assert_allclose([warm(step) for step in (0, 2, 4, 5)], [0.02, 0.06, 0.1, 0.1])
 
