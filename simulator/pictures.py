@@ -53,6 +53,19 @@ class Picture:
         prints: np.uint64 = fingerprints_of(self.pixels[None].astype(np.float32) / np.float32(255))[0]
         return prints
 
+    def framed(self, top: int, left: int, height: int, width: int) -> Picture:
+        """A part of it; what lies outside of the picture has the colour of its border."""
+        from PIL import Image
+
+        pixels = _array(self.image)
+        edges = (pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1])
+        colour = np.median(np.concatenate(edges, axis=1), axis=1).tolist()
+        grey, deep = len(colour) == 1, self.image.mode == "F"
+        fill = (colour[0] if deep else round(colour[0])) if grey else tuple(map(round, colour))
+        part = Image.new(self.image.mode, (width, height), fill)
+        part.paste(self.image, (-left, -top))
+        return Picture(part, self.notes)
+
     def brought_to(self, shape: Sequence[int]) -> np.ndarray:
         """The pixels in a shape (1 or 3, height, width), from 0 to 255, by linear interpolation.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Preparation", "background_of", "channels_first", "divisor_of"]
+__all__ = ["Preparation", "background_of", "channels_first", "divisor_of", "drawing_of"]
 
 _CHANNELS = (1, 3, 4)  # of pictures: grey, coloured, coloured with transparency
 _BRIGHT = 128  # pictures of 8 bits that are all darker than this are no pictures of anything
@@ -20,6 +20,7 @@ _LOOKED_AT = 1000  # samples whose background is looked at
 _PLAIN, _NEAR = 0.6, 0.2  # a plain border: this share of it is so near to its median
 _DARK, _LIGHT = 0.35, 0.65
 _MOST = 0.8  # of all samples
+_FEW = 5  # percent
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,9 @@ class Preparation:
         Their smallest and largest number; None before they are measured.
     background : {"dark", "light"}, optional
         What most of them are drawn on, None if on no plain background.
+    extent : tuple of float, optional
+        What part of the height such drawings have at least, but for a few, then what part of the height and of the
+        width they have usually.
 
     Examples
     --------
@@ -52,6 +56,7 @@ class Preparation:
     low: float | None = None
     high: float | None = None
     background: str | None = None
+    extent: tuple[float, float, float] | None = None
 
     @property
     def told(self) -> str:
@@ -82,21 +87,27 @@ class Preparation:
     def measured(self, inputs: np.ndarray) -> Preparation:
         """With what the samples (n, channels, *space) are like."""
         low, high = float(inputs.min()), float(inputs.max())
-        background = None
+        background, extent = None, None
         if inputs.ndim == 4 and high > low:
             images = (inputs[:_LOOKED_AT].mean(axis=1) - low) / (high - low)
             found = [background_of(image) for image in images]
             background = next((name for name in ("dark", "light") if found.count(name) >= _MOST * len(found)), None)
-        return replace(self, low=low, high=high, background=background)
+        if background is not None:
+            boxes = [drawing_of(image) for image, on in zip(images, found, strict=True) if on == background]
+            sizes = np.array([(bottom - top, right - left) for top, bottom, left, right in boxes]) / inputs.shape[2:]
+            least, (height, width) = np.percentile(sizes[:, 0], _FEW), np.median(sizes, axis=0)
+            extent = (float(least), float(height), float(width))
+        return replace(self, low=low, high=high, background=background, extent=extent)
 
     def plain(self) -> dict[str, Any]:
         """As a file keeps it."""
-        return {**asdict(self), "notes": list(self.notes), "size": None if self.size is None else list(self.size)}
+        lists = {"notes": self.notes, "size": self.size, "extent": self.extent}
+        return {**asdict(self), **{name: None if part is None else list(part) for name, part in lists.items()}}
 
     @classmethod
     def restored(cls, plain: Any) -> Preparation:
         """From what `plain` gives; a TypeError, KeyError or ValueError for anything else."""
-        notes, size, background = plain["notes"], plain["size"], plain["background"]
+        notes, size, background, extent = (plain[name] for name in ("notes", "size", "background", "extent"))
         divisor, low, high = numbers = [plain[name] for name in ("divisor", "low", "high")]
         if not (
             isinstance(notes, list)
@@ -105,9 +116,11 @@ class Preparation:
             and background in (None, "dark", "light")
             and all(n is None or (type(n) in (int, float) and np.isfinite(n)) for n in numbers)
             and (divisor is None or divisor > 0)
+            and (extent is None or (len(extent) == 3 and all(type(n) is float and 0 < n <= 1 for n in extent)))
         ):
             raise ValueError("a preparation of another kind")
-        return cls(tuple(notes), divisor, None if size is None else tuple(size), low, high, background)
+        sizes, parts = (None if part is None else tuple(part) for part in (size, extent))
+        return cls(tuple(notes), divisor, sizes, low, high, background, parts)
 
 
 def background_of(image: np.ndarray) -> str | None:
@@ -130,6 +143,28 @@ def background_of(image: np.ndarray) -> str | None:
     if _DARK < middle < _LIGHT or np.mean(np.abs(border - middle) <= _NEAR) < _PLAIN:
         return None
     return "light" if middle >= _LIGHT else "dark"
+
+
+def drawing_of(image: np.ndarray) -> tuple[int, int, int, int]:
+    """The smallest box that holds a drawing: first row and one past the last, first column and one past the last.
+
+    Parameters
+    ----------
+    image : numpy.ndarray, (height, width)
+        On a plain background: the drawing is what differs from it by more than half of what differs most.
+
+    Examples
+    --------
+    >>> paper = np.ones((8, 8))
+    >>> paper[2:6, 4] = 0
+    >>> drawing_of(paper)
+    (2, 6, 4, 5)
+    """
+    border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
+    away = np.abs(image - np.median(border))
+    ink = away >= away.max() / 2
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
 
 
 def divisor_of(arrays: Sequence[np.ndarray]) -> float:

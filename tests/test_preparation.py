@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from simulator import Catalog
-from simulator.preparation import Preparation, background_of
+from simulator.preparation import Preparation, background_of, drawing_of
 
-DONE = Preparation(("divided by 255", "resized from 8x6 to 28x28"), 255.0, (8, 6), 0.0, 0.996, "dark")
+DONE = Preparation(("divided by 255", "resized from 8x6 to 28x28"), 255.0, (8, 6), 0.0, 0.996, "dark", (0.5, 0.75, 0.6))
 
 
 @pytest.mark.parametrize("done", [Preparation(), DONE])
@@ -36,6 +36,10 @@ def test_plain_values_come_back(done):
         {"high": [1]},
         {"background": "red"},
         {"background": []},
+        {"extent": 3},
+        {"extent": [0.5, 0.5]},
+        {"extent": [0.5, 0.5, 2.0]},
+        {"extent": [0, 0.5, 0.5]},
     ],
 )
 def test_other_values_are_refused(change):
@@ -77,6 +81,16 @@ def test_ink_that_touches_the_border_is_no_background():
     image[:, 3:5] = 1
     assert background_of(image) == "dark"
     assert background_of(1 - image) == "light"
+
+
+def test_how_large_drawings_are():
+    drawings = np.ones((100, 1, 10, 20))
+    drawings[:, 0, 2:8, 5:9] = 0  # 6 of 10 rows, 4 of 20 columns
+    drawings[:10, 0, 2:5] = 1  # a few are half as high
+    done = Preparation().measured(drawings)
+    assert (done.background, done.extent) == ("light", pytest.approx((0.3, 0.6, 0.2)))
+    assert Preparation().measured(np.random.default_rng(0).random((50, 1, 16, 16))).extent is None
+    assert drawing_of(drawings[50, 0]) == drawing_of(5 - 3 * drawings[50, 0]) == (2, 8, 5, 9)
 
 
 def test_pictures_from_0_to_1_in_the_range_of_the_data():

@@ -81,7 +81,9 @@ def picture_files(named: Sequence[str]) -> list[Path]:
     return files
 
 
-def images_for(catalog: Catalog, saved: Saved, files: Sequence[Path], invert: bool | None) -> Images:
+def images_for(
+    catalog: Catalog, saved: Saved, files: Sequence[Path], invert: bool | None, crop: bool | None = None
+) -> Images:
     """Pictures in the size, channels, scale and on the background of the data that a network was trained on."""
     import numpy as np
 
@@ -102,7 +104,15 @@ def images_for(catalog: Catalog, saved: Saved, files: Sequence[Path], invert: bo
     notes, prints = [], []
     for i, file in enumerate(files):
         picture = read_picture(file, "predict --image")
-        done, own = list(picture.notes), picture.pixels
+        prints.append(picture.fingerprint)
+        grey = picture.brought_to((1, *picture.pixels.shape[1:]))[0] / 255
+        background = background_of(grey)
+        done = list(picture.notes)
+        frame = None if crop is False or background is None else _frame(grey, like, space, bool(crop))
+        if frame is not None:
+            picture = picture.framed(*frame)
+            done.append(f"cropped to {frame[2]}x{frame[3]} around the drawing")
+        own = picture.pixels
         if len(own) > shape[0]:
             done.append("colours to grey")
         image = picture.brought_to((shape[0], *space)).astype(np.float32) / np.float32(255)
@@ -110,7 +120,6 @@ def images_for(catalog: Catalog, saved: Saved, files: Sequence[Path], invert: bo
         steps = ["x".join(map(str, size)) for size in (own.shape[1:], space, shape[1:])]
         steps = [size for size, before in zip(steps, [None, *steps], strict=False) if size != before]
         done += [f"resized from {' to '.join(steps)}"] if len(steps) > 1 else []
-        background = background_of(picture.brought_to((1, *own.shape[1:]))[0] / 255)
         opposite = None not in (background, like.background) and background != like.background
         if opposite if invert is None else invert:
             image = 1 - image
@@ -118,8 +127,26 @@ def images_for(catalog: Catalog, saved: Saved, files: Sequence[Path], invert: bo
             done.append(f"inverted{why}")
         inputs[i] = like.from_unit(image)
         notes.append((*done, *like.range_told))
-        prints.append(picture.fingerprint)
     return Images(list(files), inputs, notes, np.array(prints, np.uint64))
+
+
+def _frame(grey: np.ndarray, like: Preparation, space: Sequence[int], always: bool) -> tuple[int, int, int, int] | None:
+    """Top, left, height and width of the part in which a drawing is as large as the network knows drawings.
+
+    None if it is large enough as it is, unless it shall be cropped always, or if the network knows no drawings.
+    """
+    from simulator.preparation import drawing_of
+
+    if like.extent is None:
+        return None
+    least, usual_height, usual_width = like.extent
+    top, bottom, left, right = drawing_of(grey)
+    if (bottom - top) / len(grey) >= least and not always:
+        return None
+    across = space[1] / space[0]
+    height = max(1, round(max((bottom - top) / usual_height, (right - left) / usual_width / across)))
+    width = max(1, round(height * across))
+    return (top + bottom - height) // 2, (left + right - width) // 2, height, width
 
 
 def _known(catalog: Catalog, saved: Saved) -> Preparation:

@@ -184,6 +184,12 @@ def evaluate(
     help="Show the network each picture with light and dark exchanged, or as it is.  [default: where its background "
     "is light and that of the network's data dark, or the other way round]",
 )
+@click.option(
+    "--crop/--no-crop",
+    default=None,
+    help="Show the network the drawing in each picture as large as it knows drawings, or the whole picture.  "
+    "[default: where it is smaller]",
+)
 @picture_option("the samples or pictures, as the network sees them, with their predicted classes")
 @engine_options
 @report_options
@@ -198,6 +204,7 @@ def predict(
     wrong: bool,
     images: tuple[str, ...],
     invert: bool | None,
+    crop: bool | None,
     output: Path | None,
     engine: str,
     threads: int | None,
@@ -210,12 +217,12 @@ def predict(
     training, unless --sample, --limit, --all or other --data are given.
 
     A picture is brought to the size, the colours, the scale and the background of the data that the network was
-    trained on, and a note says what was done to it.
+    trained on, a drawing that is smaller than theirs is cropped, and a note says what was done.
     """
     from simulator.pictures import ENDINGS
 
-    if (more or invert is not None) and not images:
-        got = f"{more[0]}, which belongs to none" if more else "--invert or --no-invert"
+    if (more or (invert, crop) != (None, None)) and not images:
+        got = f"{more[0]}, which belongs to none" if more else "--invert" if crop is None else "--crop"
         raise click.UsageError(f"expected --image before the names of pictures, got {got}; write --image PICTURE")
     if images and (chosen or limit is not None or wrong or every or source is not None):
         raise click.UsageError(
@@ -232,7 +239,7 @@ def predict(
     saved = _with_engine(catalog, load_file(catalog, net), engine, threads)
     _check_classifier(saved)
     if images:
-        found = _of_images(catalog, net, saved, (*images, *more), invert)
+        found = _of_images(catalog, net, saved, (*images, *more), invert, crop)
     else:
         found = _of_samples(catalog, net, saved, source, every, chosen, limit, wrong)
     if output is not None and found.rows:
@@ -318,11 +325,13 @@ def _of_samples(
     return _Predicted(title, "sample", rows, there, None if samples is None else _inputs(samples.data))
 
 
-def _of_images(catalog: Catalog, net: str, saved: Saved, named: tuple[str, ...], invert: bool | None) -> _Predicted:
+def _of_images(
+    catalog: Catalog, net: str, saved: Saved, named: tuple[str, ...], invert: bool | None, crop: bool | None
+) -> _Predicted:
     """Predictions of pictures from files."""
     from simulator.cli.images import images_for, picture_files
 
-    images = images_for(catalog, saved, picture_files(named), invert)
+    images = images_for(catalog, saved, picture_files(named), invert, crop)
     splits = splits_of(catalog, saved, train)
     trained = [None] * len(images.paths) if splits is None else splits.trained_on(images.fingerprints).tolist()
     rows = []

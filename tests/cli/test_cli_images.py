@@ -128,7 +128,7 @@ def test_a_grey_picture_for_a_network_of_colours(run):
 
 
 def plain(**changes):
-    known = {"notes": [], "divisor": 1.0, "size": None, "low": 0.0, "high": 1.0, "background": None}
+    known = {"notes": [], "divisor": 1.0, "size": None, "low": 0.0, "high": 1.0, "background": None, "extent": None}
     return {**known, **changes}
 
 
@@ -145,6 +145,38 @@ def test_the_range_and_the_size_of_the_data(run):
         "inverted (what the network knows is on a light background)",
         "scaled from 0 to 1 to -0.5 to 2.5",
     ]
+
+
+@pytest.mark.parametrize("paper", [0, 255])
+@pytest.mark.parametrize("mode", ["L", "RGB", "16 bits"])
+def test_a_small_drawing_is_cropped(run, trained, paper, mode):
+    letter = np.kron(XO[9], np.ones((5, 5), np.uint8))
+    sheet = np.full((200, 300), 0, np.uint8)
+    sheet[20:80, 210:270] = letter  # far from the middle
+    sheet = abs(paper - sheet.astype(int)).astype(np.uint8)
+    if mode == "RGB":
+        sheet = np.dstack([sheet] * 3)
+    elif mode == "16 bits":
+        sheet = sheet.astype(np.uint16) * 257
+    png("sheet.png", sheet)
+    kept = load(trained).info["preparation"]["extent"]
+    (row,), _ = predicted(run, trained, "--image", "sheet.png")
+    told = next(note for note in row["done"] if note.startswith("cropped"))
+    height, width = map(int, re.fullmatch(r"cropped to (\d+)x(\d+) around the drawing", told).groups())
+    rows = np.flatnonzero((letter >= 128).any(axis=1))
+    columns = np.flatnonzero((letter >= 128).any(axis=0))
+    sizes = len(range(rows[0], rows[-1] + 1)), len(range(columns[0], columns[-1] + 1))
+    assert height == width == round(max(sizes[0] / kept[1], sizes[1] / kept[2]))
+    assert row["prediction"] == "XO"[by_hand(trained, XO[9][None, None] / 255).argmax()]
+    (whole,), _ = predicted(run, trained, "--image", "sheet.png", "--no-crop")
+    assert not any(note.startswith("cropped") for note in whole["done"])
+
+
+def test_a_drawing_that_is_large_enough_is_cropped_on_demand(run, trained):
+    png("one.png", XO[3])
+    assert predicted(run, trained, "--image", "one.png")[0][0]["done"] == []
+    done = predicted(run, trained, "--image", "one.png", "--crop")[0][0]["done"]
+    assert done[0].startswith("cropped to ")
 
 
 def test_patterns_folders_and_many_names(run, trained):
@@ -227,7 +259,7 @@ def test_a_picture_of_what_the_network_sees(run, trained, ending):
         ),
         (
             ["--invert"],
-            "expected --image before the names of pictures, got --invert or --no-invert; write --image PICT",
+            "expected --image before the names of pictures, got --invert; write --image PICTURE",
         ),
         (
             ["--image", "one.png", "--wrong"],
@@ -260,3 +292,32 @@ def test_the_cure_for_one_picture_in_place_of_data(run, trained):
     complaint = run("evaluate", trained, "--data", "one.png").complaint
     command = complaint.partition("predict it with: simulator ")[2].replace("NET", str(trained))
     assert run(*command.split()).status == 0
+
+
+def test_the_test_folder_is_what_is_held_out(run):
+    """The split is the folders', is kept in the file, and is known again wherever they lie."""
+    for k in range(30):
+        png(f"letters/{'train' if k < 20 else 'test'}/{'XO'[k % 2]}/{k}.png", XO[k])
+    Path("letters/test/Thumbs.db").touch()
+    result = run("train", "mlp", "--data", "letters", "--epochs", "1", "--no-proof", "--save", "net")
+    assert "letters: 20 samples to train on, 10 held out to test on" in result.out
+    (split,) = load("net").splits.all
+    assert (split.rule, split.held_out.tolist()) == ("source", [False] * 20 + [True] * 10)
+    complaint = run("train", "mlp", "--data", "letters", "--held-out", "0.5").complaint
+    assert "the data have test samples of their own; leave it out" in complaint
+    assert "net on 10 test samples of letters: " in run("evaluate", "net").out
+    Path("letters").rename("moved")
+    assert "net on 10 test samples of moved: " in run("evaluate", "net", "--data", "moved").out
+    rows = json.loads(run("predict", "net", "--data", "moved", "--json").out)["predictions"]
+    assert [row["sample"] for row in rows] == list(range(20, 30))
+    for row in rows[:3]:  # one number in all commands
+        told = run("unit", "net", "dense2[0]", "--data", "moved", "--sample", row["sample"], "--json").out
+        assert json.loads(told)["value"] == pytest.approx(
+            load("net").network.predict(Catalog().load_data("moved", (1, 8, 8)).joined().inputs[row["sample"]][None])[
+                0, 0
+            ],
+            rel=1e-4,
+        )
+    again = run("train", "net", "--data", "moved", "--epochs", "1", "--no-proof", "--save", "again")
+    assert "held out" in again.out
+    assert load("again").splits.all[-1].held_out.sum() == 10
