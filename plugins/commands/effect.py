@@ -20,7 +20,7 @@ from simulator.cli.completion import nets, units_of_net
 from simulator.cli.grammar import examples
 from simulator.cli.remembered import with_classes
 from simulator.cli.sample import chosen_data, sample_options
-from simulator.cli.tables import cell, print_table, table
+from simulator.cli.tables import cell, formatted, print_table, table
 from simulator.cli.terminal import error_console, say
 from simulator.cli.use import objective_of
 from simulator.errors import brief
@@ -121,7 +121,7 @@ def command(net, clamp, ablate, patch, data, sample, dtype, as_json, **build):
             made.add_row(row["node"], shape_text(network.node(row["node"]).shape), *cells)
     title = f"Effect on {title_of(net, saved)}, sample {sample}{samples.told(sample)}"
     same = len(nodes) - len(found.changed)
-    if found.changed:
+    if found.changed or formatted():
         print_table(title, made)
     else:
         say(f"{title}: nothing changes\n", bold=True)

@@ -20,7 +20,7 @@ from simulator.cli.completion import layers_of_net, nets, units_of_net
 from simulator.cli.grammar import examples, limit_option, listed, picture_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import NETWORK, SAMPLES, next_command, say_next
-from simulator.cli.tables import cell, print_table, table
+from simulator.cli.tables import cell, formatted, print_table, table
 from simulator.cli.terminal import error_console, say
 
 
@@ -101,7 +101,7 @@ def command(net, unit, outgoing, field, of, limit, output, data, sample, dtype, 
     title = f"{address} of {title_of(net, saved)}"
     if not bare:
         title += f", sample {sample}{samples.told(sample)}"
-    if report.get("connections"):
+    if report.get("connections") or (formatted() and not field):
         _print_connections(title, report["connections"], limit, outgoing)
     else:
         say(title, bold=True)

@@ -16,6 +16,7 @@ import click
 
 from simulator.cli.grammar import todays
 from simulator.cli.steps import quoted
+from simulator.cli.tables import check_printed
 from simulator.errors import PluginError, brief, nearest
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ class CommandGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """As click does; what is wrong with the words of a command names its help."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            check_printed(ctx)
+            return result
         except click.UsageError as error:
             name = ctx.invoked_subcommand
             command = None if name is None else self.get_command(ctx, name)

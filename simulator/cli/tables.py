@@ -17,7 +17,19 @@ import click
 from simulator.cli.terminal import print_styled, say
 from simulator.errors import shown
 
-__all__ = ["FORMATS", "Cell", "Table", "cell", "check_one_way", "format_option", "print_table", "table", "to_program"]
+__all__ = [
+    "FORMATS",
+    "Cell",
+    "Table",
+    "cell",
+    "check_one_way",
+    "check_printed",
+    "format_option",
+    "formatted",
+    "print_table",
+    "table",
+    "to_program",
+]
 
 FORMATS = ("csv", "latex", "md")
 
@@ -116,6 +128,17 @@ format_option = click.option(
     callback=_chosen,
     help="Print the tables alone, in this format; CSV has all digits.",
 )
+
+
+def formatted() -> bool:
+    """Whether tables are for a program, which reads those without rows, too."""
+    return "simulator.format" in click.get_current_context().meta
+
+
+def check_printed(ctx: click.Context) -> None:
+    """Refuse --format where no table was printed."""
+    if "simulator.format" in ctx.meta and "simulator.tables" not in ctx.meta:
+        raise click.UsageError("--format: expected a command that prints a table, got one that prints none; use --json")
 
 
 def print_table(title: str, table: Table) -> None:

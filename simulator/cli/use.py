@@ -25,7 +25,7 @@ from simulator.cli.completion import files
 from simulator.cli.grammar import examples, limit_option, listed, picture_option
 from simulator.cli.remembered import classes_of, settings_of, splits_of, with_classes
 from simulator.cli.sample import data_of, data_options
-from simulator.cli.tables import Cell, cell, print_table, table
+from simulator.cli.tables import Cell, cell, formatted, print_table, table
 from simulator.cli.train import train
 from simulator.errors import counted, shown
 
@@ -247,7 +247,7 @@ def predict(
     if as_json:
         print_json({"network": net, "untrained": saved.untrained, "predictions": found.rows})
         return
-    if not found.rows:
+    if not found.rows and not formatted():
         click.echo(f"{found.title}.")
         return
     truth = found.kind == "sample"

@@ -187,3 +187,10 @@ def test_plugins_of_one_kind(run):
     assert "momentum" not in out
     (kind,) = {offer["kind"] for offer in json.loads(run("plugins", "losses", "--json").out)["offers"]}
     assert kind == "losses"
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_what_is_held_out_has_one_name(name, run):
+    """Samples are held out, and what is measured on them is called test; nothing is called validation."""
+    told = run(name, "--help").out.lower()
+    assert not re.search("validat|hold-?out|held-out set|test set|test data", told)

@@ -318,3 +318,20 @@ def test_tables_fit_the_terminal(name, reported, monkeypatch):
         words = narrow.split()
         assert all(word in words for word in whole.split() if "─" not in word)
         assert len(rules) > whole.count(" ─") or name == "sharing"
+
+
+def test_a_program_gets_the_headings_of_a_table_without_rows(run, trained):
+    kept = run("predict", trained, "--wrong", "--format", "csv").out.splitlines()
+    assert kept[0].startswith("sample,prediction,truth,probability")
+    silent = next(n for n in range(5) if "value is 0" in run("unit", *NET, f"relu3[{n}]", *XO).out)
+    heading = "source,weight,value,input,product\n"
+    assert run("unit", *NET, f"relu3[{silent}]", *XO, "--format", "csv").out == heading
+    heading = "node,output,units,changed,largest change,change of the norm\n"
+    assert run("effect", *NET, *XO, "--ablate", f"relu3[{silent}]", "--format", "csv").out.startswith(heading + "\n")
+
+
+def test_formats_of_what_is_no_table_are_refused(run):
+    complaint = run("unit", "lenet5", "conv1[0, 1, 1]", "--field", "--format", "md").err.splitlines()[-1]
+    assert "--format: expected a command that prints a table, got one that prints none; use --json" in complaint
+    assert "simulator unit --help" in complaint
+    assert run("unit", "lenet5", "conv1[0, 1, 1]", "--field", "--json").status == 0
