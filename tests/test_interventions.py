@@ -111,7 +111,7 @@ def test_every_engine_predicts_and_goes_back_as_a_run_does(net, agree, engine, e
 def test_every_node_can_be_inside_of_what_an_engine_fuses(name, engine, backward, engine_called):
     network = CATALOG.build(name, (1, 12, 12), 10, 0, width=1 / 4, dtype="float64")
     other = network.with_engine(engine_called(engine, threads=1))
-    chosen = other.engine.for_network(other.nodes.values(), 3) if engine == "auto" else other.engine
+    chosen = other.engine.for_network(other.nodes.values(), 3, 3) if engine == "auto" else other.engine
     assert (
         not hasattr(chosen, "kernel") or len(fused(other.nodes, other.engine, other.outputs, 3)) < len(other.nodes) - 1
     )
