@@ -23,6 +23,13 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(skip)
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch):
+    """Text is as wide and as plain as in a pipe, whatever the variables of the terminal around the tests."""
+    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def torch():
     """PyTorch, on one thread; tests that ask for it are skipped where it is missing."""

@@ -42,10 +42,8 @@ class Result:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """Every test runs in an empty folder of its own, on no terminal."""
+    """Every test runs in an empty folder of its own."""
     monkeypatch.chdir(tmp_path)
-    for name in ("COLUMNS", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
     return tmp_path
 
 
