@@ -219,7 +219,7 @@ class SimulatorClassifier(ClassifierMixin, BaseEstimator):
                 print(f"epoch {epoch.number}/{epochs}: loss {epoch.loss:.4f}")
         self.classes_ = classes
         self.scaler_ = scaler
-        trained = epoch.network.subnetwork(next(iter(losses)))
+        trained = epoch.network.with_engine(network.engine).subnetwork(next(iter(losses)))  # not that of the long run
         self.network_ = trained if scaler is None else _reading_raw(trained, scaler)
         self.preparation_ = Preparation(divisor=1.0).measured(_samples(X, network))
         self.loss_curve_ = curve

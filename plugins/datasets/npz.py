@@ -89,7 +89,7 @@ def _of_files(who, path):
     if not path.is_dir() and (path.stem not in files or role_of(path.stem) is None or len(files) == 1):
         raise FileError(
             f"{who}: expected samples and their labels, got one array; put both into one file: "
-            f"numpy.savez('data.npz', inputs=numpy.load({str(path)!r}), targets=labels)"
+            f"numpy.savez('data.npz', inputs=numpy.load({brief(str(path), 1000)}), targets=labels)"
         )
     arrays = {}
     for name in _wanted(who, files):

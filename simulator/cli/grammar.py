@@ -120,7 +120,8 @@ def output_option(what: str, kinds: Sequence[str], old: Sequence[str] = ()) -> C
 
 def toned(figure: Any) -> Any:
     """The same picture, on a dark background if that was asked for."""
-    if click.get_current_context().meta.get("simulator.dark"):
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get("simulator.dark"):
         from simulator.draw import darken
 
         darken(figure)

@@ -612,7 +612,7 @@ def test_interrupted_while_writing_the_epoch_is_written_after_all(run, monkeypat
     ("number", "status", "word"), [(signal.SIGINT, 130, "Interrupted"), (signal.SIGTERM, 143, "Terminated")]
 )
 def test_ctrl_c_and_sigterm_in_earnest(number, status, word, shell, files, run):
-    settings = ("--data", files / "good.npz", "-o", "width=0.3", "--epochs", "100000", "--no-proof")
+    settings = ("--data", files / "good.npz", "-o", "width=0.3", "--epochs", "100000", "--no-proof", "--engine", "blas")
     process = shell("train", *settings, "--save", "net")
     assert process.stderr.readline().startswith("epoch      1/100000  loss ")
     process.send_signal(number)
@@ -715,9 +715,9 @@ def test_a_disk_that_is_full_in_earnest(tmp_path):
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals and locks")
 def test_killed_in_earnest_while_it_saves(shell, files, folder):
     """No finished epoch is lost, the run goes on, and the next save removes what was left."""
-    start = ("--data", files / "good.npz", "-o", "width=0.3", "--epochs", "100000", "--no-proof", "--save", "net")
+    start = ("--data", files / "good.npz", "-o", "width=0.3", "--epochs", "100000", "--engine", "blas", "--no-proof")
     number, parts = 0, set()
-    for args in (start, ("--resume", "net", "--no-proof"), ("--resume", "net", "--no-proof")):
+    for args in ((*start, "--save", "net"), ("--resume", "net", "--no-proof"), ("--resume", "net", "--no-proof")):
         process = shell("train", *args)
         assert process.stderr.readline().startswith("epoch ")
         before, deadline = parts, time.monotonic() + 10
@@ -953,7 +953,8 @@ def test_what_was_done_to_the_data_is_kept_and_done_again(run, files):
     assert "bright.npz: channels moved to the front; divided by 255\n" in result.out
     kept = load("net").info["preparation"]
     assert kept["notes"] == ["channels moved to the front", "divided by 255"]
-    assert (kept["divisor"], round(kept["low"], 3), kept["high"]) == (255, 0, 1)
+    assert kept["divisor"] == 255
+    assert (kept["low"], kept["high"]) == pytest.approx((0, 1), abs=1e-3)
     assert run("evaluate", "net").err == ""  # what is known is not told again
     dark = run("evaluate", "net", "--data", "dark.npz")
     assert "Note: dark.npz: divided by 255.\n" in dark.err

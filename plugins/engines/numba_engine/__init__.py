@@ -142,7 +142,9 @@ class NumbaEngine(SciPyEngine):
         weights = 0 if pattern is None or pattern.n_ties == pattern.nnz else pattern.n_ties
         chosen = units[-1] * batch if any(type(node.layer) is MaxPool for node in nodes) else 0
         tables = 0 if pattern is None else 2 * pattern.nbytes
-        return tables, chosen, (max(units) * batch + weights) * dtype.itemsize, True
+        full = batch * dtype.itemsize >= 128  # bytes of the two largest vector registers
+        largest = units[-1] if full and kernels.writes_no_map(self._loops, nodes, self._plan, self._pools) else max(units)
+        return tables, chosen, (largest * batch + weights) * dtype.itemsize, True
 
     def speed(self, pattern, batch):
         """Multiply-adds per second, roughly: what one core of 2021 does, times the cores that are used.

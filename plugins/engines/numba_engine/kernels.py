@@ -133,9 +133,7 @@ def _matrix(loops, nodes, plan, pools):
     bias_name = f"{node.owner}.bias" if bias_shape else None
     trained = "weight" in node.param_shapes
     weight_shape = node.param_shapes.get("weight")
-    joint = pool is not None and isinstance(plan, Convolution) and pool.disjoint
-    # The pattern may belong to another shape; and one thread after the other would wait for a window as large as a map.
-    joint = joint and _channels(node.pattern) == node.shape[0] and plan.groups * pool.sites >= 4 * loops.threads
+    joint = pool is not None and _joint(loops, node, plan, pool)
 
     def kernel(run, x):
         weight = run.params[weight_name] if trained else run.matrix(node).weight
@@ -169,6 +167,19 @@ def _matrix(loops, nodes, plan, pools):
         return y, pullback, {}
 
     return kernel, count
+
+
+def _joint(loops, node, plan, pool):
+    """Whether one loop computes a matrix and its pool, and never writes what the pool reads."""
+    # The pattern may belong to another shape; and one thread after the other would wait for a window as large as a map.
+    fits = isinstance(plan, Convolution) and pool.disjoint and _channels(node.pattern) == node.shape[0]
+    return fits and plan.groups * pool.sites >= 4 * loops.threads
+
+
+def writes_no_map(loops, nodes, plan, pools):
+    """Whether, of nodes that a kernel computes, a matrix and a pool are one loop, if the batch fills a vector."""
+    (pool,) = [_pool(node, pools) for node in nodes if type(node.layer) is MaxPool] or [None]
+    return pool is not None and nodes[0].pattern is not None and _joint(loops, nodes[0], plan(nodes[0].pattern), pool)
 
 
 def _channels(pattern):

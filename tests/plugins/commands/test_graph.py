@@ -69,6 +69,7 @@ def test_json(run):
     report = json.loads(out)
     graph = nx.read_gexf("unit.gexf")
     assert report == {
+        "network": "lenet5",
         "untrained": True,
         "file": "unit.gexf",
         "what": "units",
