@@ -94,18 +94,18 @@ def load_plugins(given: Iterable[Any], entry_points: bool, prefer: Mapping[str, 
     modules: list[Any] = []
     offers: dict[str, dict[str, list[Entry]]] = {kind: {} for kind in hookspecs.SHELVES}
 
-    def take(module: Any, plugin: Plugin) -> None:
+    def take(module: Any, plugin: Plugin, installed: bool = False) -> None:
         if plugin.name in (p.name for p in plugins) or any(module is m for m in modules):
             raise PluginError(
                 f"plugin {plugin.name} ({plugin.origin}): expected a new name and module, got one that is loaded "
                 "already; load it once, or rename its entry point"
             )
-        for kind, entry in _offered(module, plugin):
+        for kind, entry in _installed(module, plugin) if installed else _offered(module, plugin):
             offers[kind].setdefault(entry.name, []).append(entry)
         plugins.append(plugin)
         modules.append(module)
 
-    take(builtin, Plugin("core", f"{_DISTRIBUTION} {_version()}"))
+    take(builtin, Plugin("core", f"{_DISTRIBUTION} {_version()}"), installed=True)
     points = list(importlib.metadata.entry_points(group=_GROUP)) if entry_points else []
     dists = {id(p.dist): p.dist for p in points if p.dist}  # their metadata take long to read
     origins = {key: f"{dist.name} {dist.version}" for key, dist in dists.items()}
@@ -114,7 +114,7 @@ def load_plugins(given: Iterable[Any], entry_points: bool, prefer: Mapping[str, 
     for point in sorted(points, key=lambda p: (id(p.dist) not in ours, p.name)):
         plugin = Plugin(point.name, origins.get(id(point.dist), point.value))
         try:
-            take(_imported(point.load, plugin), plugin)
+            take(_imported(point.load, plugin), plugin, installed=True)
         except SimulatorError as error:  # an installed plugin must not take the others down
             problems.append(str(error))
     for one in given:
@@ -152,6 +152,21 @@ def _told(entries: Iterable[Entry]) -> str:
 def _preferring(kind: str, entry: Entry) -> str:
     wish, plugin = f"{kind}.{entry.name}", entry.plugin.name
     return f"--prefer {wish}={plugin}, in Python with Catalog(prefer={{{wish!r}: {plugin!r}}})"
+
+
+_known: dict[tuple[Any, ...], list[tuple[str, Entry]]] = {}  # offers, by plugin and its hooks
+
+
+def _installed(module: Any, plugin: Plugin) -> list[tuple[str, Entry]]:
+    """What an installed module registers: it is asked once in a process, and again if it was reloaded."""
+    values = vars(module).values() if inspect.ismodule(module) else ()
+    hooks = [value for value in values if inspect.isfunction(value) and hasattr(value, "simulator_impl")]
+    if not hooks:
+        return _offered(module, plugin)
+    key = plugin, *hooks
+    if key not in _known:
+        _known[key] = _offered(module, plugin)
+    return _known[key]
 
 
 def _offered(module: Any, plugin: Plugin) -> list[tuple[str, Entry]]:

@@ -90,11 +90,11 @@ class Preparation:
         background, extent = None, None
         if inputs.ndim == 4 and high > low:
             images = (inputs[:_LOOKED_AT].mean(axis=1) - low) / (high - low)
-            found = [background_of(image) for image in images]
-            background = next((name for name in ("dark", "light") if found.count(name) >= _MOST * len(found)), None)
+            found = _backgrounds(images)
+            background = next((name for name in ("dark", "light") if np.mean(found == name) >= _MOST), None)
         if background is not None:
-            boxes = [drawing_of(image) for image, on in zip(images, found, strict=True) if on == background]
-            sizes = np.array([(bottom - top, right - left) for top, bottom, left, right in boxes]) / inputs.shape[2:]
+            top, bottom, left, right = _drawings(images[found == background])
+            sizes = np.stack([bottom - top, right - left], axis=1) / inputs.shape[2:]
             least, (height, width) = np.percentile(sizes[:, 0], _FEW), np.median(sizes, axis=0)
             extent = (float(least), float(height), float(width))
         return replace(self, low=low, high=high, background=background, extent=extent)
@@ -138,11 +138,8 @@ def background_of(image: np.ndarray) -> str | None:
     >>> background_of(paper), background_of(1 - paper), background_of(np.arange(64).reshape(8, 8) / 63)
     ('light', 'dark', None)
     """
-    border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
-    middle = float(np.median(border))
-    if _DARK < middle < _LIGHT or np.mean(np.abs(border - middle) <= _NEAR) < _PLAIN:
-        return None
-    return "light" if middle >= _LIGHT else "dark"
+    (name,) = _backgrounds(image[None])
+    return str(name) or None
 
 
 def drawing_of(image: np.ndarray) -> tuple[int, int, int, int]:
@@ -160,11 +157,33 @@ def drawing_of(image: np.ndarray) -> tuple[int, int, int, int]:
     >>> drawing_of(paper)
     (2, 6, 4, 5)
     """
-    border = np.concatenate([image[0], image[-1], image[1:-1, 0], image[1:-1, -1]])
-    away = np.abs(image - np.median(border))
-    ink = away >= away.max() / 2
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    top, bottom, left, right = (int(edge[0]) for edge in _drawings(image[None]))
+    return top, bottom, left, right
+
+
+def _borders(images: np.ndarray) -> np.ndarray:
+    """The outermost pixels of each image, (n, pixels)."""
+    sides = [images[:, 0], images[:, -1], images[:, 1:-1, 0], images[:, 1:-1, -1]]
+    return np.concatenate(sides, axis=1)
+
+
+def _backgrounds(images: np.ndarray) -> np.ndarray:
+    """Of each image "dark", "light" or "", (n,); see `background_of`."""
+    borders = _borders(images)
+    middle = np.median(borders, axis=1)
+    plain = np.mean(np.abs(borders - middle[:, None]) <= _NEAR, axis=1) >= _PLAIN
+    return np.where(plain & (middle >= _LIGHT), "light", np.where(plain & (middle <= _DARK), "dark", ""))
+
+
+def _drawings(images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of each image the edges of the box that holds the drawing, (n,) each; see `drawing_of`."""
+    away = np.abs(images - np.median(_borders(images), axis=1)[:, None, None])
+    ink = away >= away.max(axis=(1, 2), keepdims=True) / 2
+    edges = []
+    for line in (ink.any(axis=2), ink.any(axis=1)):
+        edges += [line.argmax(axis=1), line.shape[1] - line[:, ::-1].argmax(axis=1)]
+    top, bottom, left, right = edges
+    return top, bottom, left, right
 
 
 def divisor_of(arrays: Sequence[np.ndarray]) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import builtins
 import importlib.metadata
 import pickle
 import re
+import sys
 import types
 
 import numpy as np
@@ -799,3 +801,18 @@ def register_engines(register):
         "check_engine",
         "engine far: expected farlib, got none; pip install farlib",
     )
+
+
+def test_an_installed_plugin_is_asked_once_and_again_after_a_reload(tmp_path, monkeypatch):
+    counting = GOOD.replace("register('good", "import builtins; builtins.asked += 1; register('good")
+    monkeypatch.setattr("builtins.asked", 0, raising=False)
+    installed(monkeypatch, tmp_path, good=counting)
+    catalog = Catalog()
+    assert builtins.asked == 1
+    assert "good-square" in catalog.layers
+    module = sys.modules[f"good_{tmp_path.name}"]
+    (tmp_path / f"{module.__name__}.py").write_text(counting.replace("good-square", "better-square"))
+    importlib.invalidate_caches()
+    importlib.reload(module)
+    assert "better-square" in Catalog().layers
+    assert builtins.asked == 2

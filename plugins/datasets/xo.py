@@ -8,6 +8,7 @@ from simulator import Dataset, ShapeError, hookimpl
 from simulator.data import fingerprints_of
 
 _SAMPLES = 1000
+_BLOCK = 2**19  # pixels that are drawn at once
 
 
 def xo(shape=None):
@@ -48,30 +49,33 @@ def xo(shape=None):
         )
     rng = np.random.default_rng(0)
     labels = np.arange(_SAMPLES) % 2
-    inputs = np.stack([_letter(label, shape[1:], rng) for label in labels])[:, None]
+    chance = rng.random((_SAMPLES, 5, 1, 1))
+    block = max(1, _BLOCK // (shape[1] * shape[2]))
+    blocks = [slice(start, start + block) for start in range(0, _SAMPLES, block)]
+    inputs = np.concatenate([_letters(labels[part], shape[1:], chance[part]) for part in blocks])[:, None]
     # The last bits of a drawing differ between machines; its number and size say which one it is.
     prints = fingerprints_of(np.array([[number, *shape] for number in range(_SAMPLES)]))
     return Dataset(inputs, labels.astype(np.int64), classes=("X", "O"), fingerprints=prints)
 
 
-def _letter(label, space, rng):
-    """One picture (height, width)."""
-    side = min(space)
-    thickness = rng.uniform(1, 1 + side / 16)
-    slant = rng.uniform(-0.3, 0.3)
+def _letters(labels, space, chance):
+    """Pictures (n, height, width), of random numbers from 0 to 1, (n, 5, 1, 1)."""
+    side, label = min(space), labels[:, None, None]
+    one, two, three, *places = (chance[:, k] for k in range(5))
+    thickness = 1 + side / 16 * one
+    slant = -0.3 + 0.6 * two
     reach = np.hypot(1, slant)  # how much wider than its radius a slanted letter can be
     room = (side - 1 - thickness) / 2 / reach
-    radius = rng.uniform(max(1.7, 0.5 * room), 0.75 * room) * (2 / np.pi if label else 1)
+    least = np.maximum(1.7, 0.5 * room)
+    radius = (least + (0.75 * room - least) * three) * np.where(label, 2 / np.pi, 1)
     margin = radius * reach + thickness / 2
-    row, column = (rng.uniform(margin, n - 1 - margin) for n in space)
-    rows, columns = np.indices(space)
+    row, column = (margin + (n - 1 - 2 * margin) * place for n, place in zip(space, places, strict=True))
+    rows, columns = np.ogrid[: space[0], : space[1]]
     v = (rows - row) / radius  # the letter's own frame, in which it fills the unit circle
     u = (columns - column) / radius - slant * v
-    if label:
-        distance = np.abs(np.hypot(u, v) - 1)
-    else:  # in absolute values both strokes are one, from the centre to (1, 1)/√2
-        along = np.minimum((np.abs(u) + np.abs(v)) / 2, np.sqrt(0.5))
-        distance = np.hypot(np.abs(u) - along, np.abs(v) - along)
+    # In absolute values both strokes of an X are one, from the centre to (1, 1)/√2.
+    along = np.minimum((np.abs(u) + np.abs(v)) / 2, np.sqrt(0.5))
+    distance = np.where(label, np.abs(np.hypot(u, v) - 1), np.hypot(np.abs(u) - along, np.abs(v) - along))
     return np.clip(0.5 + thickness / 2 - radius * distance, 0, 1).astype(np.float32)
 
 

@@ -143,7 +143,9 @@ class NumbaEngine(SciPyEngine):
         chosen = units[-1] * batch if any(type(node.layer) is MaxPool for node in nodes) else 0
         tables = 0 if pattern is None else 2 * pattern.nbytes
         full = batch * dtype.itemsize >= 128  # bytes of the two largest vector registers
-        largest = units[-1] if full and kernels.writes_no_map(self._loops, nodes, self._plan, self._pools) else max(units)
+        largest = (
+            units[-1] if full and kernels.writes_no_map(self._loops, nodes, self._plan, self._pools) else max(units)
+        )
         return tables, chosen, (largest * batch + weights) * dtype.itemsize, True
 
     def speed(self, pattern, batch):
