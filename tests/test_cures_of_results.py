@@ -68,7 +68,7 @@ def another_version(path):
 
 
 def experiment(folder, **options):
-    return run_experiment("retie-identity", folder, quick=True, **options)
+    return run_experiment("retie-identity", folder, quick=True, seeds=1, **options)
 
 
 def damaged(folder):

@@ -77,7 +77,7 @@ OLD = [  # as it was written, as it is written now, and the names in the note
     (["unit", "lenet5", "dense1[3]", *SMALL, "--figure=a.png"], "--figure", "--output"),
     (["weight", "lenet5", "conv1.weight[0, 0, 2, 1]", *SMALL, "--batch", "2"], "--batch", "--samples"),
     (["respond", "lenet5", "conv2[1]", *SMALL, "--count", "2", "--steps", "1"], "--count", "--limit"),
-    (["experiment", "counts", "--quick", "--out", "here"], "--out", "--folder"),
+    (["experiment", "retie-identity", "--quick", "--seeds", "1", "--out", "here"], "--out", "--folder"),
     (["bench", "mlp", "--batch", "2", "--repeat", "1", "--engine", "blas"], "--batch", "--batch-size"),
     (["bench", "mlp", "--layers", "--repeat", "1", "--engine", "blas"], "--layers", "--per-layer"),
 ]
