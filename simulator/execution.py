@@ -402,15 +402,28 @@ def _by_products(node: Node, engine: Engine) -> Kernel:
     return kernel
 
 
+def _parts(who: str, layer: FunctionLayer, wanted: tuple[str, ...], given: Any) -> Sequence[Any]:
+    """What a layer's own code returns, if it is as many things as it has to be."""
+    if isinstance(given, (tuple, list)) and len(given) == len(wanted):
+        return given
+    all_of_it = f"({', '.join(wanted)})"
+    raise PluginError(
+        f"{who}: expected {brief(layer)} to give {all_of_it}, got {brief(given)}; fix the layer: return all"
+    )
+
+
 def _by_layer(node: Node, layer: FunctionLayer) -> Kernel:
     """A function layer's own forward."""
 
     def kernel(run: Run, *xs: np.ndarray) -> tuple[np.ndarray, Pullback, dict[str, np.ndarray]]:
         params, buffers = run.own_params(node), run.own_buffers(node)
-        y, back, new = layer.forward(params, buffers, *xs, training=run.training, rng=run.rng)
+        given = layer.forward(params, buffers, *xs, training=run.training, rng=run.rng)
+        y, back, new = _parts(node.name, layer, ("y", "pullback", "buffers"), given)
 
         def pullback(dy: np.ndarray, input_needed: bool) -> tuple[Sequence[Any], dict[str, np.ndarray]]:
-            dxs, grads = back(dy)
+            dxs, grads = _parts(
+                f"backward {node.name}", layer, ("gradients of inputs", "gradients of params"), back(dy)
+            )
             return dxs, {f"{node.owner}.{key}": grad for key, grad in grads.items()}
 
         return y, pullback, {f"{node.name}.{key}": array for key, array in new.items()}

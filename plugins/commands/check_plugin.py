@@ -31,8 +31,9 @@ _CURES = {
     "check_equality": "leave __eq__ and __hash__ to @dataclass(frozen=True)",
     "check_arguments": "store arguments as they come, and convert them where they are used",
     "check_repr": "leave __repr__ to the dataclass, and let its fields hold plain values",
-    "check_output_shape": "make forward give what output_shape promises",
-    "check_other_shapes": "compute output_shape from any shape, or raise a ShapeError for one that does not fit",
+    "check_output_shape": "make forward give finite numbers in the shape that output_shape promises",
+    "check_other_shapes": "begin output_shape with a line that refuses what the layer is not for, such as: "
+    "if len(input_shapes[0]) != 3: raise ShapeError('expected (channels, height, width)')",
     "check_params": "make arrays in init_params with the shapes of param_shapes, the given dtype and the given rng",
     "check_buffers": "return buffers of the same names and shapes from forward, changed only if training",
     "check_unchanged": "compute new arrays: y = 2 * x, never x *= 2 or out=x",
@@ -60,6 +61,14 @@ _CURES = {
     "check_command": "name a function under @click.command() in the entry point",
     "check_help": "write a docstring under the command, and help= for each option",
     "check_imports": "import what is heavy inside the function that needs it, and give the command a name of its own",
+}
+_RUN_NOTHING = (
+    "check_frozen", "check_equality", "check_arguments", "check_repr", "check_params", "check_counts", "check_pattern",
+)  # fmt: skip
+_FIRST = {  # what fails with a check, on the same example, can be judged only once that one passes
+    "check_output_shape": lambda check: check not in _RUN_NOTHING,
+    "check_seed": lambda check: check not in _RUN_NOTHING,
+    "check_batch": lambda check: check in ("check_empty_batch", "check_workspace"),
 }
 
 
@@ -120,8 +129,7 @@ def _in_a_process(name, engine, verbose, as_json):
     fault = {"promise": "no check ends the process", "found": found, "cure": cure, "cause": check}
     result = {"what": what, "check": check, "result": "fail", **fault}
     if as_json:
-        del result["cause"]
-        print_json({"plugin": name, "ok": False, "checks": [result]})
+        _print_json(name, [result])
     else:
         _print([result], verbose)
         click.echo("The plugin ended the process; the checks after this one were not run.")
@@ -159,12 +167,14 @@ def _check(name, engine, verbose, as_json, begun):
     results = [_judged(*check, files, begun) for check in shown]
     failed = [result for result in results if result["result"] == "fail"]
     if as_json:
-        kept = [{key: value for key, value in result.items() if key != "cause"} for result in results]
-        print_json({"plugin": plugin, "ok": not failed, "checks": kept})
+        _print_json(plugin, results)
     else:
         _print(results, verbose)
         if failed:
-            click.echo(f"{len(failed)} of {len(results)} checks fail. Fix the first one first, then check again.")
+            count = len(_failures(results))
+            fix = "is one thing to fix" if count == 1 else f"are {count} things to fix; begin with the first"
+            verb = "fails" if len(failed) == 1 else "fail"
+            click.echo(f"{len(failed)} of {len(results)} checks {verb}. There {fix}, then check again.")
         elif all(result["reason"] for result in results):
             click.echo("No check applies; --verbose says why.")
         else:
@@ -263,7 +273,7 @@ def _judged(what, check, run, files, begun):
                 found, cure = " at ".join([str(source), *place]), None
             else:
                 found = f"expected no error, got {type(source).__name__}: {source}"
-                cure = f"fix {place[0]}" if place else cure
+                cure = _fixing(source, place[0], frames[-1].name) if place else cure
             cause = re.sub(r"\([\d, ]*\)|\d+", "", found)  # shapes and sizes differ from check to check
             if place:
                 cause = f"{type(source).__name__} {place[0]}"
@@ -272,9 +282,50 @@ def _judged(what, check, run, files, begun):
     return {"what": what, "check": check, "result": "does not apply" if reason else "pass", "reason": reason}
 
 
+def _fixing(error, place, function):
+    """What to do about an error in a line of a plugin."""
+    if isinstance(error, ValueError) and "read-only" in str(error):  # NumPy has no class for it
+        return f"in {place}: {_CURES['check_unchanged']}"
+    if isinstance(error, (ValueError, IndexError)) and function in ("forward", "value_and_slope"):
+        return f"fix {place}, which is given arrays (channels, *space, batch)"
+    return f"fix {place}"
+
+
+def _failures(results):
+    """The checks that fail, in one list for each cause, in the order in which they were run."""
+    failed = [result for result in results if result["result"] == "fail"]
+    by_name = {(result["what"], result["check"]): result for result in failed}
+    causes = defaultdict(list)
+    for result in failed:
+        above = [(result["what"], first) for first, rest in _FIRST.items() if rest(result["check"])]
+        leading = next((by_name[name] for name in above if name in by_name), result)
+        causes[_thing(result), leading["cause"]].append(result)
+    return list(causes.values())
+
+
+def _thing(result):
+    """What a plugin offers and a check is about, such as "layers swish", on whatever example."""
+    return " ".join(result["what"].split()[:2])
+
+
+def _print_json(plugin, results):
+    """Every check, and every cause of failures with the first check that it fails."""
+    keys = ("what", "check", "promise", "found", "cure")
+    failures = [
+        {**{key: first[key] for key in keys}, "checks": 1 + len(others), "others": _names(others)}
+        for first, *others in _failures(results)
+    ]
+    checks = [{key: value for key, value in result.items() if key != "cause"} for result in results]
+    print_json({"plugin": plugin, "ok": not failures, "failures": failures, "checks": checks})
+
+
+def _names(results):
+    return list(dict.fromkeys(result["check"] for result in results))
+
+
 def _print(results, verbose):
     """A line for each thing that is offered, and some for each cause of its failures."""
-    for thing, group in groupby(results, key=lambda result: " ".join(result["what"].split()[:2])):
+    for thing, group in groupby(results, key=_thing):
         checks = list(group)
         failed = [c for c in checks if c["result"] == "fail"]
         skipped = [f"{c['check']} does not apply: {c['reason']}" for c in checks if c["result"] == "does not apply"]
@@ -288,16 +339,14 @@ def _print(results, verbose):
         say(f"{thing}: ", nl=False)
         say(verdict, fg=colour, nl=False)
         say(f" ({count} check{'' if len(checks) == 1 else 's'}{note})")
-        causes = defaultdict(list)
-        for c in failed:
-            causes[c["cause"]].append(c)
-        for first, *others in causes.values():
+        for first, *others in _failures(failed):
             click.echo(f"  {first['check']}{first['what'].removeprefix(thing)}: {first['promise']}.")
             click.echo(f"    {first['found']}")
             if others:
-                names = list(dict.fromkeys(c["check"] for c in others))
-                rest = f" and {len(names) - 3} other checks" if len(names) > 3 else ""
-                click.echo(f"    {len(others)} more for the same cause, in {', '.join(names[:3])}{rest}")
+                names = _names(others)
+                rest = f" and {len(names) - 3} others" if len(names) > 3 else ""
+                verb = "check fails" if len(others) == 1 else "checks fail"
+                click.echo(f"    {len(others)} more {verb} with it: {', '.join(names[:3])}{rest}")
             if first["cure"]:
                 click.echo(f"    Cure: {first['cure']}.")
         if verbose:

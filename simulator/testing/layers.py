@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from simulator.engine import Engine, SciPyEngine
-from simulator.errors import ShapeError
+from simulator.errors import NotInstalledError, ShapeError, brief
 from simulator.layers import FunctionLayer, Layer, LeakyReLU, MatrixLayer, ReLU
 from simulator.layers.base import Shape
 from simulator.matrix import TiedMatrix
@@ -34,6 +34,8 @@ from simulator.testing.judging import (
     shown,
 )
 from simulator.workspace import Workspace
+
+USUAL_SHAPES: tuple[Shape, ...] = ((2, 5, 5), (3, 4), (4,), (2, 3, 3, 3))  # tried on every layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,25 +147,60 @@ def check_repr(case: Case) -> str | None:
 
 
 def check_output_shape(case: Case) -> None:
-    """The output has the shape that output_shape promises."""
+    """The output has the shape that output_shape promises, and is finite."""
     promised = case.layer.output_shape(*case.input_shapes)
     for training in (False, True):
-        shape = case.run(training)["layer"].shape
-        require(shape == (3, *promised), f"three samples of shape {promised}", f"an array {shape}")
+        y = case.run(training)["layer"]
+        require(y.shape == (3, *promised), f"three samples of shape {promised}", f"an array {y.shape}")
+        wild = y[~np.isfinite(y)]
+        require(not wild.size, "finite outputs for finite inputs", f"{wild.size} of {y.size} that are not")
 
 
-def check_other_shapes(case: Case) -> None:
-    """For inputs of any other shape output_shape is right, too, or raises a ShapeError."""
+def check_other_shapes(case: Case) -> str | None:
+    """For inputs of any other shape the layer is right, too, or output_shape raises a ShapeError."""
     first, *others = case.input_shapes
-    flat, longer, deeper = first[:1], (*first, 2), (first[0] + 1, *first[1:])
-    for shape in (flat, first[1:], longer, deeper, (first[0], *(1 for _ in first[1:])), (1,) * 6):
+    try:
+        check_shapes(case, *case.input_shapes)
+    except (ContractError, ShapeError):
+        return "it is not right for its own shape either"
+    longer, deeper = (*first, 2), (first[0] + 1, *first[1:])
+    changed = [first[:1], first[1:], longer, deeper, (first[0], *(1 for _ in first[1:])), (1,) * 6]
+    usual = [tuple(shape for _ in case.input_shapes) for shape in USUAL_SHAPES]
+    for shapes in (*((shape, *others) for shape in changed), *usual):
         with suppress(ShapeError):
+            check_shapes(case, *shapes)
+    return None
+
+
+def check_shapes(case: Case, *shapes: Shape) -> None:
+    """A ShapeError if the layer refuses these shapes of a sample, a ContractError if it is not right for them either.
+
+    Right is: the output has the promised shape and is finite, and each of two samples has alone the output and the
+    gradient that it has beside the other.
+    """
+    given, network = ", ".join(map(str, shapes)), None
+    try:
+        for shape in shapes:
             Network.input(shape)  # refuses what no network has
-            case.layer.output_shape(shape, *others)  # a network makes a ShapeError of any error
-            network = case.place(shape, *others)
-            x = {name: case.normal((2, *network.node(name).shape), 1) for name in network.inputs}
-            y = network.run(x)["layer"]
-            require(y.shape[1:] == network.output_shape, f"shape {network.output_shape} from {shape}", y.shape[1:])
+        case.layer.output_shape(*shapes)  # a network makes a ShapeError of any error
+        network = case.place(*shapes)
+        x = {name: case.normal((2, *network.node(name).shape), 1) for name in network.inputs}
+        trace = network.run(x)
+        y = trace["layer"]
+        require(np.isfinite(y).all(), f"finite outputs for {given}", "others")
+        together = {"output": y, **trace.backward(y).inputs}
+        for k in range(2):
+            one = slice(k, k + 1)
+            alone = network.run({name: array[one] for name, array in x.items()})
+            got = {"output": alone["layer"], **alone.backward(y[one]).inputs}
+            want = {name: array[one] for name, array in together.items()}
+            same_each(f"for one of two samples {given} alone,", got, want, EXACT)
+    except BaseException as error:
+        refused = network is None and isinstance(error, ShapeError)
+        if refused or isinstance(error, (ContractError, KeyboardInterrupt, GeneratorExit, NotInstalledError)):
+            raise
+        wanted = f"an output for {given}, or a ShapeError from output_shape"
+        raise ContractError(f"expected {wanted}, got {brief(error.__cause__ or error)}") from None
 
 
 def check_params(case: Case) -> None:
@@ -423,6 +460,9 @@ def check_dot(case: Case) -> None:
     same("<x, Wᵀ dy>", np.vdot(x, back), np.vdot(forward, dy), EXACT)
 
 
+ALONE = "check_frozen", "check_equality", "check_arguments", "check_repr"  # of the layer, whatever it is given
+
+
 LAYER_CHECKS: tuple[Callable[[Case], str | None], ...] = (
     check_frozen, check_equality, check_arguments, check_repr, check_output_shape, check_other_shapes, check_params,
     check_buffers, check_unchanged, check_pullback_twice, check_seed, check_batch, check_empty_batch, check_input_kinds,
@@ -432,6 +472,10 @@ LAYER_CHECKS: tuple[Callable[[Case], str | None], ...] = (
 
 
 MATRIX_CHECKS: tuple[Callable[[Case], str | None], ...] = check_pattern, check_matrix, check_weight_gradient, check_dot
+
+
+def on_trial(layer: Layer, *input_shapes: Shape, engine: Engine | None = None, rng: Rng = 0) -> Case:
+    return Case(layer, input_shapes, engine or SciPyEngine(), int(as_rng(rng).integers(2**32)))
 
 
 def layer_checks(
@@ -462,7 +506,7 @@ def layer_checks(
     >>> [name for name, check in layer_checks(ReLU(), (2,)) if "gradient" in name]
     ['check_input_gradients', 'check_param_gradients']
     """
-    case = Case(layer, input_shapes, engine or SciPyEngine(), int(as_rng(rng).integers(2**32)))
+    case = on_trial(layer, *input_shapes, engine=engine, rng=rng)
 
     def judged(check: Callable[[Case], str | None]) -> str | None:
         promise = (check.__doc__ or "").rstrip(".")

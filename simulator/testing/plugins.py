@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import click
@@ -17,10 +17,9 @@ import numpy as np
 from simulator.catalog import Catalog, Entry
 from simulator.engine import Engine
 from simulator.errors import NotInstalledError, ShapeError, UnknownNameError, brief, nearest
-from simulator.layers.base import Shape
 from simulator.schedules import CosineDecay
 from simulator.testing.judging import ContractError, judging, require
-from simulator.testing.layers import layer_checks
+from simulator.testing.layers import ALONE, USUAL_SHAPES, check_shapes, layer_checks, on_trial
 from simulator.testing.others import (
     check_architecture,
     check_dataset,
@@ -35,7 +34,6 @@ __all__ = ["plugin_checks"]
 Check = tuple[str, str, Callable[[], str | None]]
 Trials = Callable[[Any], Iterator[tuple[Any, Callable[[], object]]]]
 
-_SHAPES: tuple[Shape, ...] = ((2, 5, 5), (3, 4), (4,), (2, 3, 3, 3))  # tried on a layer that names no examples
 _EXAMPLES = "it can be made without arguments and tried on usual shapes, or it comes with examples"
 _PROBE = """
 import importlib.metadata, json, sys
@@ -52,9 +50,10 @@ def plugin_checks(catalog: Catalog, plugin: str, *, engine: Engine | None = None
     """The promises of everything that one plugin offers.
 
     Layers and losses are tried on the examples that they were registered with, or on usual shapes if they need no
-    arguments; optimizers with their own defaults, and with a learning rate that falls; architectures on their examples
-    or at their own input shape; experiments on their examples or with their own defaults, with the quick conditions. A
-    command is known by its own name.
+    arguments: a layer is judged on those that it is right for, and has to refuse the others. Optimizers are tried with
+    their own defaults, and with a learning rate that falls; architectures on their examples or at their own input
+    shape; experiments on their examples or with their own defaults, with the quick conditions. A command is known by
+    its own name.
 
     Parameters
     ----------
@@ -113,7 +112,7 @@ def plugin_checks(catalog: Catalog, plugin: str, *, engine: Engine | None = None
 
 def _layers(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator[Check]:
     def trials(layer: Any) -> Iterator[tuple[Any, Callable[[], object]]]:
-        for shape in _SHAPES:
+        for shape in USUAL_SHAPES:
             shapes = (shape,) * (2 if layer.inputs is None else layer.inputs)
             yield (layer, *shapes), partial(layer.output_shape, *shapes)
 
@@ -122,9 +121,30 @@ def _layers(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator[C
     except ContractError as error:
         yield f"layers {entry.name}", "check_examples", partial(_raise, error)
         return
-    for layer, *shapes in examples:
+
+    @cache
+    def suitable() -> list[int]:
+        """Which examples to judge a layer by that names none: those that it is right for, or else the first."""
+        return [k for k, example in enumerate(examples) if _suits(engine, *example)] or [0]
+
+    def where_it_suits(k: int, check: Callable[[], str | None]) -> str | None:
+        if k in suitable():
+            return check()
+        return f"it is judged on {' and '.join(', '.join(map(str, examples[k][1:])) for k in suitable())}"
+
+    for k, (layer, *shapes) in enumerate(examples):
         for name, check in layer_checks(layer, *shapes, engine=engine):
-            yield f"layers {entry.name} on {', '.join(map(str, shapes))}", name, check
+            run = check if entry.examples or name in ALONE else partial(where_it_suits, k, check)
+            yield f"layers {entry.name} on {', '.join(map(str, shapes))}", name, run
+
+
+def _suits(engine: Engine | None, layer: Any, *shapes: Any) -> bool:
+    """Whether a layer is right for inputs of these shapes; where it is not, check_other_shapes says so."""
+    try:
+        check_shapes(on_trial(layer, *shapes, engine=engine), *shapes)
+    except (ContractError, ShapeError):
+        return False
+    return True
 
 
 def _losses(catalog: Catalog, entry: Entry, engine: Engine | None) -> Iterator[Check]:
