@@ -304,7 +304,7 @@ def test_one_cause_of_many_failures_is_told_once_and_located(body, found, cure, 
         ),
         (
             "return xs[0]",
-            "layer: expected Mine() to give (y, pullback, buffers), got an array (2, 5, 5, 3) of float64; fix the layer",
+            "layer: expected Mine() to give (y, pullback, buffers), got an array (2, 5, 5, 3) of float64; fix",
         ),
         (
             "return xs[0], lambda dy: dy, {}",
@@ -370,7 +370,7 @@ def test_a_layer_for_two_axes_of_space_fails_for_one_reason_and_the_cure_works(t
 @pytest.mark.parametrize(
     ("body", "check", "cure"),
     [
-        ("xs[0] *= 2; return xs[0], lambda dy: ((2 * dy,), {}), {}", "check_output_shape", 
+        ("xs[0] *= 2; return xs[0], lambda dy: ((2 * dy,), {}), {}", "check_output_shape",
          "in line 11 of mine.py, in forward: compute new arrays"),
         ("r = np.random.random(xs[0].shape); return r * xs[0], lambda dy: ((r * dy,), {}), {}", "check_seed", "draw "),
         ("y = np.sqrt(xs[0]); return y, lambda dy: ((dy / y,), {}), {}", "check_output_shape", "make forward "),
