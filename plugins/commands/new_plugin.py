@@ -22,6 +22,16 @@ from simulator.cli.steps import program, python, say_next
 _LONGEST = 30  # letters of a name: the templates' lines stay short enough
 
 _NEXT = ("$python -m pip install -e $folder pytest", "$python -m pytest $folder", "$simulator check-plugin $name")
+_USE = {  # the first thing to do with what works
+    "layer": "$python $folder/train_$module.py",
+    "loss": "$simulator train autoencoder --loss $name",
+    "optimizer": "$simulator train mlp --optimizer $name",
+    "architecture": "$simulator train $name",
+    "dataset": "$simulator train mlp --data $name",
+    "engine": "$simulator train mlp --engine $name",
+    "experiment": "$simulator experiment $name --quick",
+    "command": "$simulator $name",
+}
 
 _PROJECT = """\
 [build-system]
@@ -58,7 +68,11 @@ $what for the simulator. `$module.py` is the plugin, `test_$module.py` tries eve
 $next
 ```
 
-`pip install -e .` is needed once; what you change in `$module.py` counts from then on.
+`pip install -e .` is needed once; what you change in `$module.py` counts from then on. To $aim:
+
+```sh
+$use
+```
 """
 
 _TEST = '''\
@@ -88,7 +102,7 @@ A layer that is no matrix derives from `Elementwise` or `FunctionLayer` instead.
 from dataclasses import dataclass
 
 import numpy as np
-from simulator import ExplicitPattern, MatrixLayer, hookimpl
+from simulator import ExplicitPattern, MatrixLayer, ShapeError, hookimpl
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,11 @@ class $identifier(MatrixLayer):
     init : {"he", "centred", "glorot", "lecun", "zeros"}, default "lecun"
         How the first weights are drawn.
 
+    Raises
+    ------
+    ShapeError
+        If the input has no axis of space.
+
     Examples
     --------
     >>> $identifier().pattern((2, 3))
@@ -111,7 +130,12 @@ class $identifier(MatrixLayer):
     init: str = "lecun"
 
     def output_shape(self, *input_shapes):
-        return input_shapes[0]
+        shape = input_shapes[0]  # of one sample
+        if len(shape) < 2:  # refuse what the layer is not for
+            # who it is, what it expects, what it got, and what to do
+            fault = f"expected an input (channels, *space), got {shape}; put it before Flatten or Dense"
+            raise ShapeError(f"$name: {fault}")
+        return shape
 
     def weight_shape(self, input_shape):
         return input_shape[:1]
@@ -135,7 +159,34 @@ def test_each_channel_has_its_gain():
     net = net.with_params({weight: [10, 100]})
     expected = [[[10, 10, 10], [100, 100, 100]]]
     np.testing.assert_array_equal(net.predict(np.ones((1, 2, 3))), expected)
+
+
+def test_an_input_without_space_is_refused():
+    with pytest.raises(ShapeError, match=r"$name: expected an input .*, got \\(4,\\); put"):
+        Network.sequential((4,), [CATALOG.make("$name")])
 """
+
+_LAYER_TRAINING = '''\
+"""Train a network that has the layer, on pictures of crosses and circles."""
+
+from simulator import Catalog, Conv, Dense, Network, ReLU, evaluate, train
+
+catalog = Catalog()
+data, held_out = catalog.load_data("xo", (1, 12, 12)).split(0.2, rng=0)
+layers = [
+    ("conv", Conv(8, kernel=5)),
+    ("mine", catalog.make("$name")),
+    ("relu", ReLU()),
+    ("dense", Dense(len(data.classes))),
+]
+network = Network.input(data.shape).chain(layers, rng=0)
+optimizer = catalog.create("optimizers", "adam", lr=0.01)
+for epoch in train(network, data, epochs=5, optimizer=optimizer, rng=0):
+    print(f"epoch {epoch.number}: loss {epoch.loss:.3f}")
+    network = epoch.network
+print("weights of the layer:", network.params["mine.weight"])
+print(f"accuracy on samples that it never saw: {evaluate(network, held_out)['accuracy']:.1%}")
+'''
 
 _LOSS = '''\
 """Huber: a squared error for small differences, an absolute one for large."""
@@ -513,7 +564,7 @@ _NUMPY = "import numpy as np\nimport pytest\n"
 _CLICK = "from importlib.metadata import entry_points\n\nimport pytest\nfrom click.testing import CliRunner\n"
 _CATALOG = "from simulator import Catalog\nfrom simulator.testing import plugin_checks"
 _KINDS = {  # module, imports of the test, the rest of the test
-    "layer": (_LAYER, _NUMPY + _CATALOG.replace("Catalog", "Catalog, Network", 1), _LAYER_TEST),
+    "layer": (_LAYER, _NUMPY + _CATALOG.replace("Catalog", "Catalog, Network, ShapeError", 1), _LAYER_TEST),
     "loss": (_LOSS, _NUMPY + _CATALOG, _LOSS_TEST),
     "optimizer": (_OPTIMIZER, _NUMPY + _CATALOG, _OPTIMIZER_TEST),
     "architecture": (_ARCHITECTURE, _NUMPY + _CATALOG, _ARCHITECTURE_TEST),
@@ -561,8 +612,10 @@ def command(name, kind, folder):
         raise FileError(f"new-plugin: expected a place to write to, got {error}; choose another --folder") from error
     click.echo(f"Wrote {', '.join(files)} to {target}.")
     words = {"python": shlex.quote(python()), "simulator": shlex.quote(program()), "name": name}
+    words |= {"folder": shlex.quote(str(target)), "module": name.replace("-", "_")}
     for line in _NEXT:
-        say_next(Template(line).substitute(words, folder=shlex.quote(str(target))))
+        say_next(Template(line).substitute(words))
+    say_next(Template(_USE[kind]).substitute(words), f"to {_aim(kind)}")
 
 
 def _fault(name, kind):
@@ -596,6 +649,11 @@ def _taken(kind):
     return getattr(the_catalog(), "losses" if kind == "loss" else f"{kind}s")
 
 
+def _aim(kind):
+    """What its first use is for."""
+    return "run it" if kind in ("experiment", "command") else "train with it"
+
+
 def _identifier(name, kind):
     """What the class or function is called."""
     if kind in ("architecture", "dataset"):
@@ -618,8 +676,12 @@ def _files(name, kind):
         "imports": imports,
         "known": Template(known).substitute(name=name),
         "next": "\n".join(Template(line).substitute(here, name=name) for line in _NEXT),
+        "aim": _aim(kind),
+        "use": Template(_USE[kind]).substitute(here, name=name, module=module).replace("./", ""),
     }
     texts = {f"{module}.py": code, f"test_{module}.py": _TEST, "pyproject.toml": _PROJECT, "README.md": _README}
+    if kind == "layer":
+        texts[f"train_{module}.py"] = _LAYER_TRAINING
     return {file: Template(Template(text).safe_substitute(words)).substitute(words) for file, text in texts.items()}
 
 

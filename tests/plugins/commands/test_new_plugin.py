@@ -23,18 +23,38 @@ KINDS = {
     "command": "commands",
 }
 
+USE = {  # what its README says to do with it
+    "layer": "python train_q_layer.py",
+    "loss": "simulator train autoencoder --loss q-loss",
+    "optimizer": "simulator train mlp --optimizer q-optimizer",
+    "architecture": "simulator train q-architecture",
+    "dataset": "simulator train mlp --data q-dataset",
+    "engine": "simulator train mlp --engine q-engine",
+    "experiment": "simulator experiment q-experiment --quick",
+    "command": "simulator q-command",
+}
+
 # Runs in one process what the README of each project says, and prints the exit status of both programs.
 TRIAL = """
-import sys, pytest
+import pathlib, re, runpy, sys, pytest
 from simulator.cli import main
+def simulator(*args):
+    try:
+        main(list(args))
+    except SystemExit as end:
+        print(args[0] + ":", end.code)
 for name in sys.argv[1:]:
     print("===", name)
+    use = re.findall("^```sh\\n(.*)\\n```$", pathlib.Path(name, "README.md").read_text(), re.M)[-1]
+    print("use:", use)
+    program, *args = use.split()
+    if program == "python":
+        runpy.run_path(str(pathlib.Path(name, *args)), run_name="__main__")
+    else:
+        simulator(*args, *["--epochs", "1"] * (args[0] == "train"))
     options = "-q -p no:cacheprovider --doctest-modules -W error --rootdir".split()
     print("pytest:", int(pytest.main([*options, name, name])))
-    try:
-        main(["check-plugin", f"q-{name}", "--in-process"])
-    except SystemExit as end:
-        print("check-plugin:", end.code)
+    simulator("check-plugin", f"q-{name}", "--in-process")
 """
 
 
@@ -99,21 +119,33 @@ def test_a_new_plugin_keeps_its_promises(kind, trial):
     assert told.splitlines()[-2].endswith(f": {show}")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_new_plugin_is_for_is_said_and_works(kind, trial):
+    told = trial[kind]
+    assert f"use: {USE[kind]}\n" in told
+    if kind == "layer":
+        assert float(re.search(r"never saw: ([\d.]+)%", told)[1]) > 80
+    else:
+        assert f"{USE[kind].split()[1]}: 0\n" in told
+
+
 def test_it_says_what_it_wrote_and_what_to_do(run, tmp_path):
     status, out, err = run("my-gains", "--kind", "layer", "--folder", tmp_path)
     assert (status, err) == (0, "")
     project, called = tmp_path / "my-gains", python_called()
     assert [line.strip() for line in out.splitlines()] == [
-        f"Wrote my_gains.py, test_my_gains.py, pyproject.toml, README.md to {project}.",
+        f"Wrote my_gains.py, test_my_gains.py, pyproject.toml, README.md, train_my_gains.py to {project}.",
         f"Next: {called} -m pip install -e {project} pytest",
         f"Next: {called} -m pytest {project}",
         "Next: simulator check-plugin my-gains",
+        f"Next, to train with it: {called} {project}/train_my_gains.py",
     ]
     files = {file.name: file.read_text() for file in project.iterdir()}
-    assert sorted(files) == ["README.md", "my_gains.py", "pyproject.toml", "test_my_gains.py"]
+    assert sorted(files) == ["README.md", "my_gains.py", "pyproject.toml", "test_my_gains.py", "train_my_gains.py"]
     assert not any("$" in text for text in files.values())
     steps = "python -m pip install -e . pytest\npython -m pytest .\nsimulator check-plugin my-gains\n"
     assert steps in files["README.md"]
+    assert not re.search("publish|upload|PyPI", "".join(files.values()))
     assert tomllib.loads(files["pyproject.toml"])["project"]["entry-points"] == {"simulator": {"my-gains": "my_gains"}}
     assert Catalog(project / "my_gains.py").make("my-gains").output_shape((2, 3)) == (2, 3)
 
