@@ -18,6 +18,7 @@ _WHERE = {
     "engine": ["Engine", "SciPyEngine"],
     "errors": ["FileError", "NotInstalledError", "PluginError", "ShapeError", "SimulatorError", "UnknownNameError"],
     "estimator": ["SimulatorClassifier"],
+    "explorer": ["explore"],
     "experiments": ["Experiment", "Finding", "aggregated", "deviations", "with_deviation"],
     "files": ["load", "save"],
     "hookspecs": ["hookimpl"],
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from simulator.errors import FileError, NotInstalledError, PluginError, ShapeError, SimulatorError, UnknownNameError
     from simulator.estimator import SimulatorClassifier
     from simulator.experiments import Experiment, Finding, aggregated, deviations, with_deviation
+    from simulator.explorer import explore
     from simulator.files import load, save
     from simulator.hookspecs import hookimpl
     from simulator.layers import *

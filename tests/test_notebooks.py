@@ -6,7 +6,7 @@ import pytest
 
 LESSON = [  # a cell, and what it shows
     (
-        "from simulator import Catalog, Conv, Network, train\n"
+        "from simulator import Catalog, Conv, Network, explore, train\n"
         "from simulator.describe import describe\n"
         "from simulator.draw import draw_kernel, draw_matrix\n"
         "from simulator.equivalence import equivalence\n"
@@ -32,6 +32,7 @@ LESSON = [  # a cell, and what it shows
     ("incoming(net, 'dense2[0]', data.inputs[0])", "text/plain"),
     ("layer_graph(net)", "text/plain"),
     ("draw_kernel(small, 'conv1')", "image/png"),
+    ("explore(net, data, samples=3)", "text/html"),
     (
         "import sys\n!{sys.executable} -m simulator train mlp --data xo --input 1x8x8 --epochs 2 --no-proof",
         "stream",

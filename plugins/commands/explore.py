@@ -24,12 +24,13 @@ __all__ = ["command"]
 )
 @click.argument("net", default="lenet5", shell_complete=nets)
 @samples_option("How many samples the page holds, from --sample on.", 60)
+@click.option("--layer", metavar="NAME", help="The layer that the page opens with.  [default: the first with weights]")
 @output_option("Write the page into this .html file, and open no browser.  [default: a temporary file]", ("html",))
 @click.option("--no-browser", is_flag=True, help="Print the link, and open no browser.")
 @sample_options()
 @build_options
 @CatalogOptions.decorate
-def command(net, samples, output, no_browser, data, sample, **build):
+def command(net, samples, layer, output, no_browser, data, sample, **build):
     """Open a network as a page in the browser.
 
     NET is the name of an architecture or a saved network. The page is one file that needs neither Python nor a network:
@@ -37,8 +38,7 @@ def command(net, samples, output, no_browser, data, sample, **build):
     up; draw an input, change a weight, train by gradient descent.
     """
     from simulator.cli.terminal import error_console
-    from simulator.explorer import check_page, page, payload
-    from simulator.writing import write_atomically
+    from simulator.explorer import check_page, explore
 
     catalog = the_catalog()
     with error_console().status("Making the page ..."):
@@ -47,26 +47,22 @@ def command(net, samples, output, no_browser, data, sample, **build):
         drawn = planned.checked(lambda network: network.check_batch(samples, keep_all=True))
         chosen = chosen_data(catalog, planned.saved, data)
         chosen.sample(sample)  # or an error
-        whole = chosen.data.joined()
-        part = whole.take(slice(sample, sample + samples))
         saved = drawn()
-        names = part.classes or (None if part.labels is None else tuple(map(str, range(int(whole.labels.max()) + 1))))
-        told = payload(
+        alone = "layer" in saved.info
+        page = explore(
             saved.network,
-            part.inputs,
+            chosen.data.inputs if alone else chosen.data,
+            sample=sample,
+            samples=samples,
+            layer=layer,
             title=title_of(net, saved),
-            numbers=range(sample, sample + len(part)),
-            labels=None if part.labels is None else [names[label] for label in part.labels],
-            classes=names,
+            dark=bool(click.get_current_context().meta.get("simulator.dark")),
         )
-        dark = bool(click.get_current_context().meta.get("simulator.dark"))
-        text = page({**told, "dark": dark})
-        path = output or Path(tempfile.mkdtemp(prefix="simulator-")) / f"{stem(net)}.html"
-        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        path = page.save(output or Path(tempfile.mkdtemp(prefix="simulator-")) / f"{stem(net)}.html")
     link = path.resolve().as_uri()
     if output is None and not no_browser and webbrowser.open(link):
         click.echo(f"Opened {link}")
     else:
-        click.echo(f"Wrote {path}, {len(text) / 1000:,.0f} kB; open {link}")
-    if saved.untrained and "layer" not in saved.info:
+        click.echo(f"Wrote {path}, {len(page.html) / 1000:,.0f} kB; open {link}")
+    if saved.untrained and not alone:
         say_next(next_command("train", net, keep=ALL, add={"--save": free("net.safetensors")}), "to explore it trained")

@@ -2,11 +2,12 @@
 
 With this module one can
 
+- make such a page (`explore`), show it in a notebook, save it as one file, or open it in the browser (`Page`);
 - make everything that the page shows (`payload`): patterns as rules, weights, samples;
-- write one HTML file that runs without Python and without network (`page`).
+- write the HTML that runs without Python and without network (`page`).
 """
 
-from simulator.explorer.page import page
+from simulator.explorer.page import Page, explore, page
 from simulator.explorer.payload import check_page, payload
 
-__all__ = ["check_page", "page", "payload"]
+__all__ = ["Page", "check_page", "explore", "page", "payload"]

@@ -16,17 +16,18 @@ from typing import Any
 import numpy as np
 
 from simulator.draw.colours import TABLES
-from simulator.errors import ShapeError
+from simulator.errors import ShapeError, UnknownNameError, brief, nearest
 from simulator.layers import Add, Concatenate, Flatten, LeakyReLU, MaxPool, ReLU, Reshape
 from simulator.layers.base import MatrixLayer
 from simulator.network import BoundNode, Network
 from simulator.nodes import Node
 from simulator.patterns import IdentityPattern, Pattern, TransposedPattern, WindowPattern
 
-__all__ = ["LARGEST", "VERSION", "check_page", "payload"]
+__all__ = ["LARGEST", "VERSION", "check_page", "opens_at", "payload"]
 
 VERSION = 1
 LARGEST = 3_000_000  # connections in all that a page holds
+_SMALL = 100_000  # connections of a layer that the page does not compute
 
 
 def payload(
@@ -89,12 +90,15 @@ def payload(
             "shape": list(node.shape),
         }
         if node.inputs:
-            pattern = _read(node)
-            if pattern is not None:
-                told["pattern"] = rule(pattern)
             told |= operation(node.layer, bound)
+            pattern = _read(node)
             if told["does"] == "shown":
                 told["values"] = packed(traces[name].reshape(len(x), -1))
+                support = node.support[0] if pattern is None and len(node.inputs) == 1 else None
+                if support is not None and support.nnz <= _SMALL:
+                    pattern = support  # how it connects, if not what it computes
+            if pattern is not None:
+                told["pattern"] = rule(pattern)
         nodes.append(told)
     return {
         "version": VERSION,
@@ -132,6 +136,49 @@ def check_page(network: Network) -> None:
             f"explore: expected at most {LARGEST:,} connections in all, got {sum(sizes.values()):,}, most of them in "
             f"{most}; build the network for smaller inputs (--input), or narrower (-o width=0.25)"
         )
+
+
+def opens_at(told: dict[str, Any], layer: str | None = None) -> str:
+    """The layer that the page of a payload opens with: the one that is asked for, or the first that has weights.
+
+    Parameters
+    ----------
+    told : dict
+        What `payload` gave.
+    layer : str, optional
+        Its name.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such layer.
+    ShapeError
+        If it, or the whole network, has no matrix to show.
+
+    Examples
+    --------
+    >>> from simulator import Conv
+    >>> net = Network.sequential((1, 4), [Conv(1, kernel=3)], rng=0)
+    >>> opens_at(payload(net, [[[1, 2, 3, 4]]]))
+    'conv1'
+    """
+    kinds = {node["name"]: node["kind"] for node in told["nodes"]}
+    shown = [node for node in told["nodes"] if node["inputs"] and node["does"] in ("matrix", "max")]
+    names = [node["name"] for node in shown]
+    if not names:
+        raise ShapeError(
+            f"explore: expected a network with a layer that is a matrix, got one of {', '.join(sorted(kinds.values()))}"
+            "; add a layer such as Conv or Dense"
+        )
+    if layer is None:
+        return next((node["name"] for node in shown if node.get("trained")), names[0])
+    if layer not in kinds:
+        raise UnknownNameError(f"explore: expected a layer, got {brief(layer)}; {nearest(layer, names)}")
+    if layer not in names:
+        raise ShapeError(
+            f"explore: expected a layer that is a matrix, got {layer}, a {kinds[layer]}; {nearest(layer, names)}"
+        )
+    return layer
 
 
 def _read(node: Node) -> Pattern | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 from simulator import (
     SGD,
@@ -24,9 +25,11 @@ from simulator import (
     ReLU,
     ShapeError,
     Sparse,
+    TiedMatrix,
     train,
 )
 from simulator.explorer import check_page, payload
+from simulator.lab import affine, gradient_of, paths
 
 MAKE = Catalog().make
 RNG = np.random.default_rng(0)
@@ -124,6 +127,69 @@ def test_every_use_of_every_weight_of_lenet5(core):
         for tie in range(0, pattern.n_ties, 1 if pattern.n_ties < 3000 else 997):
             ours = sorted(zip(rows[start[tie] : start[tie + 1]], cols[start[tie] : start[tie + 1]], strict=True))
             assert ours == sorted(zip(*(each.tolist() for each in pattern.sharing(tie)), strict=True))
+
+
+@pytest.mark.parametrize(("layer", "shape"), [LAYERS[k] for k in (0, 1, 4, 6, 7)], ids=lambda value: repr(value)[:50])
+def test_sharing_is_loosened_and_tightened_as_python_does(core, layer, shape):
+    net = Network.sequential(shape, [layer], rng=0, dtype="float64")
+    x, node = RNG.standard_normal((1, *shape)), net.node(net.last)
+    js = """["untied", "dense", "shared"].map((how) => {
+      const node = net.nodes[1];
+      core.share(node, how);
+      const y = core.forward(net, core.sample(net, 0)).found.get(net.output);
+      if (how === "dense") node.weight.forEach((w, k) => { node.weight[k] = w + Math.sin(k); });
+      return { weight: node.weight, y, start: node.matrix.start, cols: node.matrix.cols, shape: node.weight_shape };
+    })"""
+    untied, dense, shared = core(js, payload(net, x))
+    matrix = node.matrix
+    assert untied["shape"] == [matrix.nnz]
+    assert dense["shape"] == list(matrix.shape)
+    per_row = scipy.sparse.csr_array((untied["weight"], untied["cols"], untied["start"]), shape=matrix.shape)
+    np.testing.assert_array_equal(per_row.toarray(), matrix.untied().tocsr().toarray())
+    for each in (untied, dense):
+        np.testing.assert_allclose(each["y"], net.predict(x).ravel(), rtol=1e-12, atol=1e-12)
+    moved = matrix.densified().weight + np.sin(np.arange(matrix.shape[0] * matrix.shape[1])).reshape(matrix.shape)
+    np.testing.assert_allclose(dense["weight"], moved.ravel(), rtol=1e-12, atol=1e-12)
+    expected = TiedMatrix(matrix.densified().pattern, moved).retied(matrix.pattern).weight
+    np.testing.assert_allclose(shared["weight"], expected.ravel(), rtol=1e-10, atol=1e-12)
+
+
+def test_paths_and_the_whole_network_as_one_matrix(core):
+    net, x = branched(), RNG.standard_normal((1, 2, 6, 6))
+    js = """{
+      back: core.paths(net, "both", 40).get("input"), on: core.paths(net, "a", 7, false).get("logits"),
+      row: core.oneRow(net, core.forward(net, core.sample(net, 0)), 2),
+      sum: (() => {
+        const run = core.forward(net, core.sample(net, 0)), { sums, loss } = core.gradients(net, run, 1);
+        return { weight: sums.get("a").weight, loss };
+      })(),
+      chosen: core.forward(net, core.sample(net, 0)).chosen.get("pool"),
+    }"""
+    found = core(js, payload(net, x))
+    np.testing.assert_array_equal(found["back"], paths(net, ("both", 40)).ravel())
+    ways = [paths(net, ("logits", k), of="a").ravel()[7] for k in range(4)]
+    np.testing.assert_array_equal(found["on"], ways)
+    one = affine(net, x[0])
+    np.testing.assert_allclose(found["row"]["row"], one.A.toarray()[2], rtol=1e-10, atol=1e-12)
+    assert found["row"]["b"] == pytest.approx(one.b[2], rel=1e-10)
+    assert found["row"]["y"] == pytest.approx(net.predict(x)[0, 2], rel=1e-10)
+    whole = gradient_of(net, "a.weight[1, 1, 2, 0]", x, np.array([1]))
+    assert found["sum"]["weight"][np.ravel_multi_index((1, 1, 2, 0), (3, 2, 3, 3))] == pytest.approx(whole.total)
+    logits = net.predict(x)[0]
+    assert found["sum"]["loss"] == pytest.approx(np.log(np.exp(logits).sum()) - logits[1])
+    trace = net.run(x)
+    (chosen,), _ = MaxPool(2).affine_at({}, {}, trace["both"][0])
+    np.testing.assert_array_equal(found["chosen"], chosen.tocsr().indices)
+
+
+def test_where_the_page_does_not_know_how_a_layer_connects_it_says_nothing_of_fields(core):
+    net = Network.sequential((1, 4, 4), [Conv(2, 3), MAKE("tanh"), Dense(3)], rng=0, dtype="float64")
+    told = payload(net, RNG.standard_normal((1, 1, 4, 4)))
+    np.testing.assert_array_equal(
+        core("core.paths(net, 'dense1', 0).get('input')", told), paths(net, "dense1[0]").ravel()
+    )
+    del told["nodes"][2]["pattern"]
+    assert core("core.paths(net, 'dense1', 0)", told) is None
 
 
 def test_networks_that_are_too_large_are_refused_and_what_the_error_says_to_do_works():

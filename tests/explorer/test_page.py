@@ -11,6 +11,7 @@ import pytest
 
 from simulator import Catalog, Conv, Dense, Network, ReLU
 from simulator.explorer import page, payload
+from simulator.lab import affine, paths
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +120,74 @@ def test_on_a_phone_one_view_stands_below_the_other(opened, html):
     boxes = [shown.locator(f"#{name}").bounding_box() for name in ("left", "middle", "right")]
     assert all(b["y"] >= a["y"] + a["height"] - 1 for a, b in itertools.pairwise(boxes))
     assert shown.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_backward_a_column_is_a_sum_and_a_shared_gradient_is_one_over_its_uses(opened, html, lenet5):
+    network, data = lenet5
+    shown = opened(html)
+    shown.select_option("#way", "backward")
+    trace = network.with_dtype("float64").run(data.inputs[:1].astype(np.float64))
+    p = np.exp(trace[network.output_name][0] - trace[network.output_name].max())
+    gradients = trace.backward((p / p.sum() - np.eye(10)[data.labels[0]])[None])
+    wanted = gradients.inputs["input"][0, 0, 14, 14]
+    named = re.fullmatch(r"∂loss/∂input: ∂loss/∂input\[0, 14, 14\] = (\S+)", shown.locator("#input-name").inner_text())
+    assert float(named[1]) == pytest.approx(wanted, rel=0.05)
+    assert shown.locator("#formula").inner_text().endswith(f"= {named[1]}")
+    assert shown.locator("#said").inner_text().startswith("input[0, 14, 14] is read by 150 units of conv1")
+    box = shown.locator("#kernel").bounding_box()
+    shown.mouse.click(box["x"] + 6, box["y"] + 6)
+    told = re.search(
+        r"conv1\.weight\[(\d), 0, (\d), (\d)\] = .*∂loss/∂weight = (\S+), the sum of (\d+) products",
+        shown.locator("#weight").inner_text(),
+    )
+    o, r, c = map(int, told.groups()[:3])
+    assert float(told[4]) == pytest.approx(gradients.params["conv1.weight"][o, 0, r, c], rel=0.02)
+    tie = np.ravel_multi_index((o, r, c), (6, 5, 5))
+    assert int(told[5]) == network.nodes["conv1"].pattern.sharing(tie)[0].size
+
+
+def test_a_layer_is_untied_trained_and_tied_again(opened, html, lenet5):
+    network, _ = lenet5
+    shown = opened(html)
+    logits = shown.evaluate("Array.from(explorer.run().found.get('dense3'))")
+    assert shown.locator("#sharing button[value=dense]").is_disabled()  # 3.7 million cells
+    shown.click("#sharing button[value=untied]")
+    text = shown.locator("#numbers").inner_text()
+    assert "107,736 connections, 107,736 weights, none shared" in text
+    assert f"the network has {sum(a.size for a in network.params.values()) - 150 + 107_736:,} params" in text
+    np.testing.assert_allclose(shown.evaluate("Array.from(explorer.run().found.get('dense3'))"), logits, rtol=1e-12)
+    shown.click("#step")
+    shown.click("#sharing button[value=shared]")
+    assert "107,736 connections share 150 weights" in shown.locator("#numbers").inner_text()
+    shown.click("#reset")
+    assert shown.evaluate("Array.from(explorer.run().found.get('dense3'))") == logits
+
+
+def test_fields_the_chosen_matrix_and_one_matrix(opened, html, lenet5):
+    network, data = lenet5
+    shown = opened(html)
+    shown.click("#field")
+    shown.select_option("#layer", "pool1")
+    counts = paths(network, "pool1[0, 7, 7]")
+    said = (
+        f"sees {np.count_nonzero(counts)} of 784 units of input along {counts.sum()} paths and reaches 10 of 10 units"
+    )
+    assert said in shown.locator("#said").inner_text()
+    assert "4,704 connections, of which the maximum chose 1,176" in shown.locator("#numbers").inner_text()
+    shown.locator(".bar").nth(7).click()
+    one = affine(network.with_dtype("float64"), data.inputs[0].astype(np.float64))
+    told = re.search(r"= (\S+) \+ (\S+) = (\S+)$", shown.locator("#row-name").inner_text())
+    wanted = [one.y[7] - one.b[7], one.b[7], one.y[7]]
+    np.testing.assert_allclose([float(number) for number in told.groups()], wanted, rtol=0.01, atol=1e-4)
+
+
+def test_the_matrix_is_saved_as_a_picture(opened, html, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    shown = opened(html)
+    with shown.expect_download() as waiting:
+        shown.click("#save")
+    assert waiting.value.suggested_filename == "conv1-matrix.png"
+    waiting.value.save_as(tmp_path / "it.png")
+    with image.open(tmp_path / "it.png") as picture:
+        assert picture.width == 1920
+        assert len(picture.convert("RGB").getcolors(10**6)) > 20

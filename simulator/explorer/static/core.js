@@ -101,6 +101,71 @@ export function byTie(c, count) {
   return { start, rows, cols };
 }
 
+// The same connections by their column: {start, rows, ties}; made when it is first asked for.
+export function byColumn(c) {
+  if (c.columnwise) return c.columnwise;
+  const start = new Int32Array(c.columns + 1), rows = new Int32Array(c.cols.length), ties = new Int32Array(c.cols.length);
+  for (const column of c.cols) start[column + 1]++;
+  for (let i = 0; i < c.columns; i++) start[i + 1] += start[i];
+  const next = start.slice();
+  for (let i = 0; i < c.rows; i++)
+    for (let k = c.start[i]; k < c.start[i + 1]; k++) {
+      const at = next[c.cols[k]]++;
+      rows[at] = i; ties[at] = c.ties[k];
+    }
+  return (c.columnwise = { start, rows, ties });
+}
+
+// A matrix with the connections of another and other ties.
+function withTies(c, ties, count) {
+  const other = { ...c, ties, columnwise: undefined };
+  return Object.assign(other, { uses: byTie(other, count) });
+}
+
+const upTo = (n) => Int32Array.from({ length: n }, (_, k) => k);
+
+// Loosen or tighten the sharing of a layer: "shared", "untied" (a weight for each connection) or "dense" (one for each
+// cell). The matrix stays what it is, but that shared weights are the mean of what they were (see TiedMatrix.retied).
+export function share(node, how) {
+  node.tied ??= { matrix: node.matrix, weight: node.weight, shape: node.weight_shape };
+  const { matrix: m, weight: w } = node, tied = node.tied.matrix, cells = tied.rows * tied.columns;
+  const at = (c, i, k) => (how === "dense" ? i * c.columns + c.cols[k] : k);
+  if (how === "shared") {
+    const now = new Map(), sums = new Float64Array(node.tied.weight.length), counts = new Float64Array(sums.length);
+    for (let i = 0; i < m.rows; i++) for (let k = m.start[i]; k < m.start[i + 1]; k++) now.set(i * m.columns + m.cols[k], w[m.ties[k]]);
+    for (let i = 0; i < tied.rows; i++)
+      for (let k = tied.start[i]; k < tied.start[i + 1]; k++) { sums[tied.ties[k]] += now.get(i * tied.columns + tied.cols[k]); counts[tied.ties[k]]++; }
+    node.weight = node.tied.weight;
+    sums.forEach((sum, k) => { if (counts[k]) node.weight[k] = sum / counts[k]; });
+    Object.assign(node, { matrix: tied, weight_shape: node.tied.shape, sharing: how });
+    return;
+  }
+  const weight = new Float64Array(how === "dense" ? cells : tied.cols.length);
+  const next = how === "untied" ? withTies(tied, upTo(tied.cols.length), tied.cols.length) : {
+    rows: tied.rows, columns: tied.columns, start: Int32Array.from({ length: tied.rows + 1 }, (_, i) => i * tied.columns),
+    cols: Int32Array.from({ length: cells }, (_, k) => k % tied.columns), ties: upTo(cells) };
+  if (how === "dense") next.uses = byTie(next, cells);
+  const into = how === "untied" ? new Map() : null;
+  if (into) for (let i = 0; i < tied.rows; i++) for (let k = tied.start[i]; k < tied.start[i + 1]; k++) into.set(i * tied.columns + tied.cols[k], k);
+  for (let i = 0; i < m.rows; i++)
+    for (let k = m.start[i]; k < m.start[i + 1]; k++) {
+      const cell = i * m.columns + m.cols[k], place = into ? into.get(cell) : cell;
+      if (place !== undefined) weight[place] = w[m.ties[k]];
+    }
+  Object.assign(node, { matrix: next, weight, weight_shape: how === "dense" ? [tied.rows, tied.columns] : [weight.length], sharing: how });
+}
+
+// Whether a layer's sharing can be loosened here: trained, its weights its own, no cell with two weights; dense if small.
+export function loosens(net, node, how, most = 1e6) {
+  const m = (node.tied ?? node).matrix;
+  if (!node.trained || node.does !== "matrix" || net.nodes.some((other) => other !== node && other.owner === node.owner)) return false;
+  if (node.simple === undefined) {
+    node.simple = true;
+    for (let i = 0; i < m.rows && node.simple; i++) node.simple = new Set(m.cols.subarray(m.start[i], m.start[i + 1])).size === m.start[i + 1] - m.start[i];
+  }
+  return node.simple && (how !== "dense" || m.rows * m.columns <= most);
+}
+
 // The network of a payload, ready to compute.
 export async function decoded(told) {
   if (told.version !== 1) throw new Error(`expected a page of version 1, got ${told.version}`);
@@ -114,6 +179,10 @@ export async function decoded(told) {
         shared.set(key, { ...found, uses: byTie(found, each.pattern.ties) });
       }
       node.matrix = shared.get(key);
+    }
+    if (each.does === "max") {  // each connection is chosen or not: 1 or 0
+      const n = node.matrix.cols.length;
+      Object.assign(node, { matrix: withTies(node.matrix, upTo(n), n), weight: new Float64Array(n), weight_shape: [n] });
     }
     if (each.weight) node.weight = await unpacked(each.weight);
     if (each.bias) node.bias = await unpacked(each.bias);
@@ -243,6 +312,42 @@ export function step(net, numbers, labels, rate) {
     if (node.bias) for (let i = 0; i < node.bias.length; i++) node.bias[i] -= rate * found.bias[i];
   }
   return { loss, accuracy };
+}
+
+// How many paths lead from each unit of each node to one unit (`back`), or from that unit to each: Map by node.
+export function paths(net, name, unit, back = true) {
+  const counts = new Map([[name, Float64Array.from({ length: net.by.get(name).size }, (_, k) => (k === unit ? 1 : 0))]]);
+  const of = (other) => { if (!counts.has(other)) counts.set(other, new Float64Array(net.by.get(other).size)); return counts.get(other); };
+  for (const node of back ? [...net.nodes].reverse() : net.nodes) {
+    if (!node.inputs.length || (back && !counts.has(node.name)) || (!back && node.name === name)) continue;
+    let offset = 0;
+    for (const input of node.inputs) {
+      const size = net.by.get(input).size, m = node.matrix, at = node.does === "join" ? offset : 0;
+      offset += size;
+      if (!back && !counts.has(input)) continue;
+      const here = of(node.name), there = of(input), [from, to] = back ? [here, there] : [there, here];
+      if (m) {
+        for (let i = 0; i < m.rows; i++)
+          for (let k = m.start[i]; k < m.start[i + 1]; k++) to[back ? m.cols[k] : i] += from[back ? i : m.cols[k]];
+      } else if (node.does === "shown") return null;  // how it connects is not known here
+      else for (let k = 0; k < size; k++) to[back ? k : at + k] += from[back ? at + k : k];
+    }
+  }
+  return counts;
+}
+
+// One output as a row of the whole network's matrix at an input: y = A x + b, with A as an array like the input.
+export function oneRow(net, run, output) {
+  const y = run.found.get(net.output), x = run.found.get(net.input), dy = new Float64Array(y.length);
+  dy[output] = 1;
+  const row = backward(net, run, dy).grads.get(net.input) ?? new Float64Array(x.length);
+  return { row, y: y[output], b: y[output] - row.reduce((sum, a, k) => sum + a * x[k], 0) };
+}
+
+// The gradient of cross-entropy at one input: that of every activation, and of every weight as the sum over its uses.
+export function gradients(net, run, label) {
+  const p = softmax(run.found.get(net.output));
+  return { ...backward(net, run, p.map((each, k) => each - (k === label ? 1 : 0))), loss: -Math.log(Math.max(p[label], Number.MIN_VALUE)) };
 }
 
 // conv1[2, 9, 14]

@@ -100,7 +100,7 @@ export function unitAt(canvas, event) {
 }
 
 // The matrix, seen through {row, column, cell}: cells in their colours, from afar the density of what a pixel covers.
-export function drawMatrix(canvas, m, view, colourOf, { key, row, column, tie, weights }) {
+export function drawMatrix(canvas, m, view, colourOf, { key, row, column, along, tie, weights }) {
   const ratio = window.devicePixelRatio || 1, width = canvas.clientWidth, height = canvas.clientHeight, { cell } = view;
   const right = Math.min(m.columns, view.column + width / cell), bottom = Math.min(m.rows, view.row + height / cell);
   const X = (c) => (c - view.column) * cell, Y = (r) => (r - view.row) * cell, left = Math.max(0, X(0)), top = Math.max(0, Y(0));
@@ -119,8 +119,9 @@ export function drawMatrix(canvas, m, view, colourOf, { key, row, column, tie, w
   context.drawImage(canvas.kept.cells, 0, 0);
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
   context.strokeStyle = MARK;
-  if (row >= 0) { context.lineWidth = 2; context.strokeRect(left, Y(row) - 1, X(right) - left, Math.max(3, cell + 1)); }
-  if (column >= 0) { context.lineWidth = 1; context.strokeRect(X(column) - 0.5, top, Math.max(2, cell), Y(bottom) - top); }
+  const thick = along === "column" ? [1, 2] : [2, 1];  // the row or the column that the page speaks of is thicker
+  if (row >= 0) { context.lineWidth = thick[0]; context.strokeRect(left, Y(row) - 1, X(right) - left, Math.max(3, cell + 1)); }
+  if (column >= 0) { context.lineWidth = thick[1]; context.strokeRect(X(column) - 0.5, top, Math.max(2, cell), Y(bottom) - top); }
   return canvas.kept.note;
 }
 
@@ -136,7 +137,7 @@ function drawCells(context, m, view, { first, last, right }, colourOf, tie, weig
       if (cell >= 34) {
         context.fillStyle = dim ? "#888" : inkOn(colour);
         context.font = `${Math.min(13, cell / 3.4)}px system-ui`; context.textAlign = "center"; context.textBaseline = "middle";
-        context.fillText(short(weights[m.ties[k]]), x + cell / 2, y + cell / 2);
+        context.fillText(short(weights[m.ties[k]]), x + cell / 2, y + cell / 2, cell - 4);
       }
     }
   return "";
@@ -187,7 +188,7 @@ export function drawRow(canvas, m, i, shape, colourOf, weights, tie) {
     context.fillRect(x, y, 1.02, 1.02);
     if (canvas.cell >= 30) {
       context.fillStyle = inkOn(colour); context.font = "0.23px system-ui"; context.textAlign = "center"; context.textBaseline = "middle";
-      context.fillText(short(weights[t]), x + 0.5, y + 0.5);
+      context.fillText(short(weights[t]), x + 0.5, y + 0.5, 0.9);
     }
   }
   context.globalAlpha = 1;

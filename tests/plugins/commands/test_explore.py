@@ -47,6 +47,13 @@ def test_a_saved_network_and_a_layer_by_itself(run, tmp_path):
     assert told(tmp_path / "net.html")["title"] == "net"
     assert run("explore", "conv(1, kernel=3)", "--input", "1x5x5", "--output", "conv.html")[0] == 0
     assert told(tmp_path / "conv.html")["nodes"][1]["name"] == "conv1"
+    assert told(tmp_path / "conv.html")["labels"] is None  # nothing to train for
+
+
+def test_it_opens_with_the_layer_that_is_asked_for(run, tmp_path):
+    for args, layer in (((), "conv1"), (("--layer", "pool2"), "pool2")):
+        assert run("explore", *SMALL, "--samples", 2, *args, "--output", "page.html")[0] == 0
+        assert told(tmp_path / "page.html")["layer"] == layer
 
 
 @pytest.mark.parametrize(
@@ -59,6 +66,12 @@ def test_a_saved_network_and_a_layer_by_itself(run, tmp_path):
         (("vgg16", "--input", "1x224x224"), "explore: expected at most 3,000,000 connections in all, got 14,"),
         ((*SMALL, "--sample", "100000"), "xo: expected a sample from 0 to 999, got 100000; choose one of them"),
         (("lenet6",), "did you mean 'lenet5'"),
+        ((*SMALL, "--layer", "conv9"), "explore: expected a layer, got 'conv9'; did you mean 'conv"),
+        ((*SMALL, "--layer", "relu1"), "explore: expected a layer that is a matrix, got relu1, a ReLU; choose one of"),
+        (
+            ("relu()", "--input", "1x4"),
+            "explore: expected a network with a layer that is a matrix, got one of Input, R",
+        ),
     ],
 )
 def test_misfits(run, args, message):
