@@ -12,16 +12,15 @@ x[0, 0, 1, 1] = 4.0  # one strong response
 
 average = Network.sequential((1, 4, 4), [AveragePool(2)], rng=0, dtype="float64")
 print("average:", average.node("averagepool1").matrix)
-print(average.node("averagepool1").matrix.tocsr().toarray()[0], "is the row of the first output")
-print("the response after averaging:", average.predict(x).max(), "after the maximum:", end=" ")
+print("the row of its first output, as a picture:")
+print(average.node("averagepool1").matrix.tocsr().toarray()[0].reshape(4, 4))
 
-layer = MaxPool(2)
-maximum = Network.sequential((1, 4, 4), [layer], rng=0, dtype="float64")
-print(maximum.predict(x).max())
+maximum = Network.sequential((1, 4, 4), [MaxPool(2)], rng=0, dtype="float64")
+print("the response after averaging:", average.predict(x).max(), "after the maximum:", maximum.predict(x).max())
 
 # For one input the maximum is a matrix, too: a single 1 in each row, where the largest value stands.
-(chosen,), _ = layer.affine_at({}, {}, x[0])
-print("the input chose the columns", chosen.indices, "one for each output")
+(chosen,), _ = maximum.node("maxpool1").affine_at(x[0])
+print("the input chose the columns", chosen.indices, "- one for each output")
 same = np.array_equal(chosen @ x[0].ravel(), maximum.predict(x).ravel())
 print("the matrix gives the same output:", same)
 

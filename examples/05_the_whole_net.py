@@ -26,7 +26,7 @@ for name in list(network.nodes)[1:]:
         units = node.matrix.tocsr() @ units + np.repeat(bias, node.matrix.shape[0] // len(bias))
     else:
         seen = units.reshape(node.node.input_shapes[0])
-        (matrix,), offset = node.layer.affine_at({}, {}, seen)
+        (matrix,), offset = node.affine_at(seen)
         units = matrix @ units + offset
 print("the net and its matrices differ by", f"{np.abs(units - network.predict(x)[0]).max():.1e}")
 

@@ -45,7 +45,7 @@ small = module((3, 5, 5), 2, 2, 3, 1, 2, 1).with_dtype("float64")
 x = np.random.default_rng(0).normal(size=(1, 3, 5, 5))
 trace = small.run(x)
 branches = [trace[name] for name in ("1x1", "3x3", "5x5", "pooled")]
-matrices, _ = small.node("join").layer.affine_at({}, {}, *(b[0] for b in branches))
+matrices, _ = small.node("join").affine_at(*(b[0] for b in branches))
 stacked = sum(m @ b.ravel() for m, b in zip(matrices, branches, strict=True))
 print("the join and its stacked identities differ by", f"{np.abs(stacked - trace['join'].ravel()).max():.0e}")
 print("weights of GoogLeNet's module 3a:", reduced.params - 368)

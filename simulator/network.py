@@ -24,7 +24,7 @@ from simulator.engine import Engine, SciPyEngine
 from simulator.errors import PluginError, ShapeError, SimulatorError, UnknownNameError, blamed, brief, nearest
 from simulator.execution import Empty, Plan, Run, alone, execute, fused
 from simulator.interventions import Interventions, addressed
-from simulator.layers.base import Layer, MatrixLayer, Shape
+from simulator.layers.base import Affine, Layer, MatrixLayer, Shape
 from simulator.matrix import TiedMatrix
 from simulator.memory import available_memory, check_memory
 from simulator.needs import Estimate, estimated
@@ -1286,6 +1286,32 @@ class BoundNode:
     def buffers(self) -> dict[str, np.ndarray]:
         """The layer's buffers by their own names."""
         return {key: self.network._buffers[f"{self.name}.{key}"] for key in self.node.buffer_names}
+
+    def affine_at(self, *xs: np.ndarray) -> Affine | None:
+        """The matrices and the offset that a layer without a matrix of its own chooses at one sample.
+
+        Parameters
+        ----------
+        *xs : numpy.ndarray, (channels, *space)
+            One sample of each input of the node.
+
+        Returns
+        -------
+        list of scipy.sparse.csr_array, numpy.ndarray
+            One matrix (n_out, n_in) for each input and an offset (n_out,), so that the output is
+            ``sum(A @ x.ravel()) + offset``; None where the layer is not piecewise linear, or is a matrix.
+
+        Examples
+        --------
+        >>> from simulator import ReLU
+        >>> node = Network.sequential((3,), [ReLU()], rng=0).node("relu1")
+        >>> (matrix,), offset = node.affine_at(np.array([2.0, -1.0, 3.0]))
+        >>> matrix.toarray(), offset
+        (array([[1., 0., 0.],
+               [0., 0., 0.],
+               [0., 0., 1.]]), array([0., 0., 0.]))
+        """
+        return self.layer.affine_at(self.params, self.buffers, *xs)
 
     def __repr__(self) -> str:
         return f"{self.name}: {self.layer!r} -> {self.shape}"

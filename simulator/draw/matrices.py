@@ -141,7 +141,7 @@ def view_of(network: Network, layer: str, x: Any, order: str = "C") -> View:
         weight = bound.matrix.weight.ravel() if network.has_weights else None
         return View(bound.pattern, f"{layer}: {name}", bound.shape, shapes[0], order, weight)
     trace = sample_trace(network, layer, x)
-    affine = bound.layer.affine_at(bound.params, bound.buffers, *(trace[name][0] for name in bound.node.inputs))
+    affine = bound.affine_at(*(trace[name][0] for name in bound.node.inputs))
     if affine is None:
         raise ShapeError(
             f"draw {layer}: expected a layer that is piecewise linear, got {brief(bound.layer)}; choose another layer"

@@ -249,7 +249,7 @@ def local_affine(node: BoundNode, *xs: np.ndarray) -> tuple[list[scipy.sparse.cs
     if isinstance(node.layer, MatrixLayer):
         return [node.matrix.tocsr()], offset(node).ravel()
     with blamed(f"{node.name}, {type(node.layer).__name__}", "affine_at to give matrices and an offset, or None"):
-        found = node.layer.affine_at(node.params, node.buffers, *xs)
+        found = node.affine_at(*xs)
     if found is None:
         raise ShapeError(
             f"{node.name}: expected a piecewise linear layer, got {type(node.layer).__name__}, which is curved; take "

@@ -265,7 +265,7 @@ class _FanIn:
             part = _Part(node.inputs[0], node.name, node.pattern, flat, name, shape)
             return cls(node, [part], bound.params.get("bias") if known else None)
         if trace is not None:
-            affine = node.layer.affine_at(bound.params, bound.buffers, *(trace[name][0] for name in node.inputs))
+            affine = bound.affine_at(*(trace[name][0] for name in node.inputs))
             if affine is not None:
                 matrices = zip(node.inputs, affine[0], strict=True)
                 return cls(node, [_local(source, node.name, each) for source, each in matrices], offset=affine[1])

@@ -276,7 +276,7 @@ def _row(bound: BoundNode, number: int, trace: Trace) -> tuple[list[Connection],
 
 def _affine(bound: BoundNode, trace: Trace) -> Affine | None:
     """A layer that is a function as matrices and an offset at this sample, if it is piecewise linear."""
-    return bound.layer.affine_at(bound.params, bound.buffers, *(trace[name][0] for name in bound.node.inputs))
+    return bound.affine_at(*(trace[name][0] for name in bound.node.inputs))
 
 
 def _affine_row(node: Node, affine: Affine, number: int, trace: Trace) -> tuple[list[Connection], Connection | None]:

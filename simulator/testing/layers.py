@@ -359,7 +359,7 @@ def check_affine(case: Case) -> str | None:
     trace = case.run()
     gradients = trace.backward(case.dy).inputs
     for k in range(3):
-        affine = case.layer.affine_at(case.node.params, case.node.buffers, *(x[k] for x in case.x.values()))
+        affine = case.node.affine_at(*(x[k] for x in case.x.values()))
         if affine is None:
             return "it gives no matrix for one sample"
         matrices, y = affine
