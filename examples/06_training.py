@@ -18,9 +18,9 @@ data, held_out = catalog.load_data("digits", (1, 28, 28)).split(0.2, rng=0)
 network = catalog.build("lenet5", rng=0, engine="auto")
 print("before:", f"{evaluate(network, held_out)['accuracy']:.1%} of the held-out digits are right")
 
-steps = 8 * -(-len(data) // 32)
-optimizer = catalog.optimizers["momentum"](CosineDecay(0.01, steps))
-for epoch in train(network, data, epochs=8, batch_size=32, optimizer=optimizer, augment=RandomShift(1), rng=0):
+steps = 5 * -(-len(data) // 32)
+optimizer = catalog.optimizers["momentum"](CosineDecay(0.015, steps))
+for epoch in train(network, data, epochs=5, batch_size=32, optimizer=optimizer, augment=RandomShift(1), rng=0):
     print(f"epoch {epoch.number}: loss {epoch.loss:.3f}")
 network = epoch.network
 print(silence(network, held_out))

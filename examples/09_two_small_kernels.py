@@ -34,5 +34,5 @@ print("directions in which the pair can move its 5x5 kernel:", np.linalg.matrix_
 for channels in (1, 64, 512):
     pair = 2 * Conv(channels, 3, bias=False).counts((channels, 14, 14)).params
     single = Conv(channels, 5, bias=False).counts((channels, 14, 14)).params
-    print(f"{channels:3} channels: {pair:9,} weights against {single:9,}")
+    print(f"channels {channels:3}: {pair:9,} weights against {single:9,}")
 print("share of the weights:", pair / single)

@@ -17,9 +17,9 @@ folder = Path(sys.argv[1] if len(sys.argv) > 1 else ".")
 catalog = Catalog()
 digits = catalog.load_data("digits", (1, 28, 28))
 network = catalog.build("lenet5", rng=0, engine="auto", width=0.5)
-*_, epoch = train(
-    network, digits.take(np.arange(1000)), epochs=4, optimizer=catalog.create("optimizers", "adam"), rng=0
-)
+adam = catalog.create("optimizers", "adam", lr=0.002)
+for epoch in train(network, digits.take(np.arange(1000)), epochs=3, optimizer=adam, rng=0):
+    print(f"epoch {epoch.number}: loss {epoch.loss:.3f}")
 network = epoch.network.with_dtype("float64").with_engine(catalog.engine("blas"))
 
 x, other = digits.inputs[1500], digits.inputs[1501]

@@ -18,7 +18,9 @@ data, held_out = catalog.load_data("digits").split(0.2, rng=0)
 layers = [Conv(8, kernel=3), ReLU(), MaxPool(2), Dense(30), ReLU(), Dense(10)]
 network = Network.sequential(data.shape, layers, rng=0, engine=catalog.engine("auto"))
 optimizer = catalog.create("optimizers", "momentum", lr=0.05)
-*_, epoch = train(network, data, epochs=15, batch_size=32, optimizer=optimizer, rng=0)
+for epoch in train(network, data, epochs=9, batch_size=32, optimizer=optimizer, rng=0):
+    if epoch.number % 3 == 0:
+        print(f"epoch {epoch.number}: loss {epoch.loss:.3f}")
 network = epoch.network
 
 # Each channel clamped in turn, on samples that the net has never seen; then each unit of the pooling behind them.

@@ -168,7 +168,7 @@ def test_the_plugin_of_the_readme(tmp_path):
 LAST = {
     "01_one_neuron.py": (0, 1e-6),
     "02_convolution_by_hand.py": (0, 0),
-    "03_two_dimensions.py": (36, 36),
+    "03_two_dimensions.py": (100, 100),
     "04_pooling.py": (16, 16),
     "05_the_whole_net.py": (12, 12),
     "06_training.py": (0.96, 1),
@@ -176,7 +176,7 @@ LAST = {
     "08_an_optimizer_of_your_own.py": (0.9, 1),
     "09_two_small_kernels.py": (0.72, 0.72),
     "10_inception.py": (163_328, 163_328),
-    "11_skip_connections.py": (0.05, 2.3),
+    "11_skip_connections.py": (0.3, 2.3),
     "12_gan.py": (7, 10),
     "13_follow_one_unit.py": (0, 1e-12),
     "14_a_shared_gradient_is_a_sum.py": (0, 1e-12),
@@ -203,13 +203,14 @@ def test_examples(name, tmp_path):
         [sys.executable, str(path), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=600 if name in SLOW else 120,
+        timeout=120,
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     number = float(re.findall(r"-?\d[\d.]*(?:e[+-]?\d+)?", done.stdout.splitlines()[-1])[-1])
     least, most = LAST[name]
     assert least <= number <= most
+    assert "np." not in done.stdout  # numbers, and not how NumPy writes them in lists
     assert name[:2] in README
     assert len(path.read_text().splitlines()) <= 60
 
