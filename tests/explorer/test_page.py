@@ -191,3 +191,12 @@ def test_the_matrix_is_saved_as_a_picture(opened, html, tmp_path):
     with image.open(tmp_path / "it.png") as picture:
         assert picture.width == 1920
         assert len(picture.convert("RGB").getcolors(10**6)) > 20
+
+
+def test_more_paths_than_can_be_counted_exactly_are_about_so_many(opened):
+    layers = [layer for _ in range(9) for layer in (Dense(100), ReLU())]
+    net = Network.sequential((100,), layers, rng=0)
+    shown = opened(page(payload(net, np.ones((1, 100)), title="deep")))
+    shown.click("#field")
+    shown.select_option("#layer", "dense9")
+    assert "along about 1.00e+18 paths" in shown.locator("#said").inner_text()

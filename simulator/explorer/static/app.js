@@ -170,7 +170,7 @@ async function main() {
   function fieldTold([before, after]) {
     const many = (of, name) => { const found = of.get(name) ?? []; return [found.filter((n) => n).length, found.reduce((a, b) => a + b, 0)]; };
     const [seen, ways] = many(before, net.input), [reached] = many(after, net.output);
-    return `${address(node(), state.unit)} sees ${seen.toLocaleString("en")} of ${counted(net.by.get(net.input).size, "unit")} of ${net.input} along ${counted(ways, "path")} and reaches ${reached} of ${counted(net.by.get(net.output).size, "unit")} of ${net.output}`;
+    return `${address(node(), state.unit)} sees ${seen.toLocaleString("en")} of ${counted(net.by.get(net.input).size, "unit")} of ${net.input} along ${ways > Number.MAX_SAFE_INTEGER ? `about ${ways.toPrecision(3)} paths` : counted(ways, "path")} and reaches ${reached} of ${counted(net.by.get(net.output).size, "unit")} of ${net.output}`;
   }
 
   // Chips stay where they are while the mouse is on one.
