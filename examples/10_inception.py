@@ -48,4 +48,5 @@ branches = [trace[name] for name in ("1x1", "3x3", "5x5", "pooled")]
 matrices, _ = small.node("join").affine_at(*(b[0] for b in branches))
 stacked = sum(m @ b.ravel() for m, b in zip(matrices, branches, strict=True))
 print("the join and its stacked identities differ by", f"{np.abs(stacked - trace['join'].ravel()).max():.0e}")
-print("weights of GoogLeNet's module 3a:", reduced.params - 368)
+biases = 64 + 96 + 128 + 16 + 32 + 32  # one for each map
+print("weights of GoogLeNet's module 3a:", reduced.params - biases)

@@ -15,6 +15,7 @@ network = catalog.build("lenet5", data.shape, rng=0, dtype="float64", engine="au
 x, labels = data.inputs[:16], data.targets[:16]
 
 name = "conv1.weight[0, 0, 2, 1]"
+print("LeNet-5 before any training: its weights are random.")
 print(uses(network, name))
 gradient = gradient_of(network, name, x, labels)
 print(gradient)

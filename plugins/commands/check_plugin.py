@@ -32,8 +32,6 @@ _CURES = {
     "check_arguments": "store arguments as they come, and convert them where they are used",
     "check_repr": "leave __repr__ to the dataclass, and let its fields hold plain values",
     "check_output_shape": "make forward give finite numbers in the shape that output_shape promises",
-    "check_other_shapes": "begin output_shape with a line that refuses what the layer is not for, such as: "
-    "if len(input_shapes[0]) != 3: raise ShapeError('expected (channels, height, width)')",
     "check_params": "make arrays in init_params with the shapes of param_shapes, the given dtype and the given rng",
     "check_buffers": "return buffers of the same names and shapes from forward, changed only if training",
     "check_unchanged": "compute new arrays: y = 2 * x, never x *= 2 or out=x",
@@ -92,7 +90,8 @@ _FIRST = {  # what fails with a check, on the same example, can be judged only o
 def command(name, engine, verbose, in_process, journal, as_json):
     """Check every promise of what a plugin offers.
 
-    NAME is an installed plugin or command, or a Python file with hooks. The exit status is 0 if all promises are kept,
+    NAME is an installed plugin or command, or a Python file with hooks. What fails for one cause is shown once, with
+    one example, the number of checks that fail with it, and what to do. The exit status is 0 if all promises are kept,
     1 if one is broken, and 2 if the plugin cannot be loaded. The checks run in a process of their own: a plugin that
     ends it is named, with the check in which it does.
     """
@@ -262,7 +261,8 @@ def _judged(what, check, run, files, begun):
         reason = run()
     except Exception as error:
         told, _, promise = str(error).partition("; the promise: ")
-        found, cause, cure = f"expected {told.partition(': expected ')[2] or told}", check, _CURES.get(check)
+        found, cause = f"expected {told.partition(': expected ')[2] or told}", check
+        cure = getattr(error, "cure", None) or _CURES.get(check)
         source = error.__cause__
         while source is not None and source.__cause__ is not None:
             source = source.__cause__

@@ -21,7 +21,11 @@ DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class ContractError(SimulatorError, AssertionError):
-    """A promise is not kept."""
+    """A promise is not kept; `cure` says what to do where that depends on what was found."""
+
+    def __init__(self, message: str, cure: str | None = None) -> None:
+        super().__init__(message)
+        self.cure = cure
 
 
 def require(kept: Any, expected: str, got: Any) -> None:
@@ -76,4 +80,5 @@ def judging(check: str, who: str, promise: str) -> Iterator[None]:
             raise  # it is nobody's broken promise
         judged = isinstance(error, ContractError)
         told = str(error) if judged else f"expected no error, got {brief(error)}"
-        raise ContractError(f"{check}, {who}: {told}; the promise: {promise}") from (None if judged else error)
+        cure = error.cure if isinstance(error, ContractError) else None
+        raise ContractError(f"{check}, {who}: {told}; the promise: {promise}", cure) from (None if judged else error)

@@ -6,7 +6,6 @@ import ast
 import dataclasses
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
@@ -167,8 +166,15 @@ def check_other_shapes(case: Case) -> str | None:
     changed = [first[:1], first[1:], longer, deeper, (first[0], *(1 for _ in first[1:])), (1,) * 6]
     usual = [tuple(shape for _ in case.input_shapes) for shape in USUAL_SHAPES]
     for shapes in (*((shape, *others) for shape in changed), *usual):
-        with suppress(ShapeError):
+        try:
             check_shapes(case, *shapes)
+        except ShapeError:
+            continue
+        except ContractError as error:
+            axes, start = len(first), "make the layer right for such an input, or begin output_shape with"
+            test = f"if len(input_shapes[0]) != {axes}: raise ShapeError('expected an input of {axes} axes')"
+            cure = f"{start} a test that raises a ShapeError" if len(shapes[0]) == axes else f"{start}: {test}"
+            raise ContractError(str(error), cure) from None
     return None
 
 

@@ -360,11 +360,28 @@ def test_a_layer_for_two_axes_of_space_fails_for_one_reason_and_the_cure_works(t
     assert check == "check_other_shapes"
     assert " (2, 5, 5)" not in found  # which is right
     assert more <= 2
-    guard = cure.partition("such as: ")[2]
-    assert guard.startswith("if len(input_shapes[0]) != 3: raise ShapeError(")
+    start, _, guard = cure.partition(": ")
+    assert start == "make the layer right for such an input, or begin output_shape with"
+    assert guard == "if len(input_shapes[0]) != 3: raise ShapeError('expected an input of 3 axes')"
     head, body = shape.split("\n", 1)
     result = run(file(text.replace(shape, f"{head}\n        {guard}\n{body}")))
     assert (result.status, result.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("body", "end"),
+    [
+        (
+            "c, w, n = xs[0].shape; return 2 * xs[0], lambda dy: ((2 * dy,), {}), {}",
+            "with: if len(input_shapes[0]) != 2: ",
+        ),
+        ("assert len(xs[0]) != 3; return 2 * xs[0], lambda dy: ((2 * dy,), {}), {}", "with a test that raises a Shape"),
+    ],
+)
+def test_what_a_layer_has_to_refuse_is_told_by_what_it_is_right_for(body, end, run, file):
+    ((check, _, _, cure),) = failures(run(file(LAYER.replace("BODY", body))).out)
+    assert check == "check_other_shapes"
+    assert f" begin output_shape {end}" in cure
 
 
 @pytest.mark.parametrize(
@@ -477,7 +494,8 @@ def test_there_is_a_cure_for_every_check():
     names = [*(plugin.name for plugin in catalog.plugins), "check-plugin"]
     checks = {check for name in names for _, check, _ in plugin_checks(catalog, name)}
     assert len(checks) > 25
-    assert checks - {"check_examples", "check_architecture"} == set(_CURES)  # both say themselves what to do
+    own = {"check_examples", "check_architecture", "check_other_shapes"}  # say themselves what to do
+    assert checks - own == set(_CURES)
 
 
 # ---------------------------------------------------------------------- plugins that cannot be loaded
