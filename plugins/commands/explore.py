@@ -10,7 +10,7 @@ import click
 
 from simulator.cli.alone import stem
 from simulator.cli.common import CatalogOptions, build_options, planned_network, the_catalog, title_of
-from simulator.cli.completion import nets
+from simulator.cli.completion import layers_of_net, nets
 from simulator.cli.grammar import examples, output_option, samples_option
 from simulator.cli.sample import chosen_data, sample_options
 from simulator.cli.steps import ALL, free, next_command, say_next
@@ -24,7 +24,12 @@ __all__ = ["command"]
 )
 @click.argument("net", default="lenet5", shell_complete=nets)
 @samples_option("How many samples the page holds, from --sample on.", 60)
-@click.option("--layer", metavar="NAME", help="The layer that the page opens with.  [default: the first with weights]")
+@click.option(
+    "--layer",
+    metavar="NAME",
+    shell_complete=layers_of_net,
+    help="The layer that the page opens with.  [default: the first with weights]",
+)
 @output_option("Write the page into this .html file, and open no browser.  [default: a temporary file]", ("html",))
 @click.option("--no-browser", is_flag=True, help="Print the link, and open no browser.")
 @sample_options()

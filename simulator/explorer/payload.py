@@ -63,7 +63,7 @@ def payload(
     Raises
     ------
     ShapeError
-        If the network has several inputs or outputs, or more connections than a page holds.
+        If the network has several inputs or outputs, or more connections than a page holds, or the title is no text.
     SimulatorError
         If it has no weights.
 
@@ -76,6 +76,8 @@ def payload(
     (['input', 'conv1'], 'window')
     """
     check_page(network)
+    if not isinstance(title, str):
+        raise ShapeError(f"explore title: expected text, got {brief(title)}; write title='lenet5'")
     inside, outside = network.input_name, network.output_name
     x = np.asarray(samples, network.dtype)
     traces = network.run(x)

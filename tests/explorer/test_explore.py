@@ -47,6 +47,7 @@ def test_it_is_saved_opened_and_shown_by_a_notebook(net, tmp_path, monkeypatch):
     ("wrong", "error", "message", "cure"),
     [
         ({"sample": 6}, ShapeError, "expected a number from 0 to 5, got 6; choose one of these", {"sample": 5}),
+        ({"title": 7}, ShapeError, "explore title: expected text, got 7; write title='lenet5'", {"title": "lenet5"}),
         ({"samples": 0}, ShapeError, "explore samples: expected an integer of at least 1, got 0", {"samples": 1}),
         (
             {"layer": "conv2"},
