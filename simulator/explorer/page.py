@@ -150,7 +150,7 @@ def explore(
         classes=names,
     )
     told["layer"] = opens_at(told, layer)
-    return Page(title, page({**told, "dark": dark}))
+    return Page(title, page({**told, "dark": bool(dark)}))
 
 
 def page(payload: dict[str, Any]) -> str:
