@@ -5,7 +5,6 @@ import pytest
 from simulator_plugins.experiments.clamping import Clamping, clamped, partly_random
 
 from simulator import Catalog, Dense, Network, ReLU, accuracy, aggregated
-from simulator.testing import check_experiment
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +55,6 @@ def test_training_ends_when_all_samples_are_right(catalog):
         curve = [row["accuracy"] for row in rows if row["clamped to"] == value]
         area = np.trapezoid(curve, dx=0.1)
         np.testing.assert_allclose([row["area"] for row in rows if row["clamped to"] == value], area)
-
-
-def test_every_promise_of_an_experiment(catalog):
-    check_experiment(catalog, Clamping(width=8, orders=1, epochs=2))
 
 
 def table(zero, mean, first=1.0):
