@@ -158,4 +158,4 @@ def register_architectures(register):
     small = [{"input_shape": (1, 67, 67), "width": 1 / 16}]
     register("alexnet", alexnet, lr=0.01, examples=small)
     register("alexnet-ungrouped", alexnet_ungrouped, lr=0.01, examples=small)
-    register("alexnet-torchvision", alexnet_torchvision, lr=0.01, examples=small)
+    register("alexnet-torchvision", alexnet_torchvision, lr=0.01, epochs=40, examples=small)

@@ -101,4 +101,4 @@ def _stage(make, stage, maps, kernel, padding=0, stride=1):
 @hookimpl
 def register_architectures(register):
     register("nin-cifar10", nin_cifar10, lr=0.03, epochs=40, examples=[{"input_shape": (1, 12, 12), "width": 1 / 8}])
-    register("nin", nin, lr=0.02, examples=[{"input_shape": (1, 55, 55), "width": 1 / 8}])
+    register("nin", nin, lr=0.02, epochs=40, examples=[{"input_shape": (1, 55, 55), "width": 1 / 8}])
